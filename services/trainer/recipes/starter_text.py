@@ -1,0 +1,339 @@
+"""Write the seeded text on which `attune/starter` is pre-trained.
+
+The text teaches general habits only: English word order, the shape of a dialogue, copying words
+and codes out of a message, sorting words into everyday kinds, filling a small JSON object. It
+holds no task of any example data set: what an example teaches has to come from fine-tuning.
+Standard library only, and equal for equal seeds.
+"""
+
+import json
+import random
+import string
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+
+class Turn(NamedTuple):
+    """One message of a dialogue, as chat templates expect it."""
+
+    role: str
+    """`system`, `user` or `assistant`."""
+    content: str
+    """The text of the message; never empty."""
+
+
+class Form(NamedTuple):
+    """One kind of JSON record that a dialogue fills from a message."""
+
+    title: str
+    """Opens the user's message."""
+    fields: dict[str, dict[str, tuple[str, ...]]]
+    """Field to value to the sentences that imply that value."""
+    code_field: str
+    """The field that holds a reference copied from the message, or null without one."""
+
+
+Dialogue = list[Turn]
+Task = Callable[[random.Random], tuple[str, str]]
+"""Makes one question and its answer."""
+
+MAX_TURN_PAIRS = 3
+"""Questions in one dialogue at most; several share the cost of the template's tokens."""
+
+
+def passages(seed: int, count: int) -> Iterator[str]:
+    """Yield `count` short passages of plain everyday sentences."""
+    rng = random.Random(f"passages-{seed}")
+    for _ in range(count):
+        yield " ".join(sentence(rng) for _ in range(rng.randint(2, 5)))
+
+
+def dialogues(seed: int, count: int) -> Iterator[Dialogue]:
+    """Yield `count` dialogues that end with an answer of the assistant."""
+    rng = random.Random(f"dialogues-{seed}")
+    tasks, weights = zip(*_TASKS, strict=True)
+    for _ in range(count):
+        dialogue: Dialogue = []
+        if rng.random() < 0.5:
+            dialogue.append(Turn("system", rng.choice(INSTRUCTIONS)))
+        for task in rng.choices(tasks, weights, k=rng.randint(1, MAX_TURN_PAIRS)):
+            question, answer = task(rng)
+            dialogue += [Turn("user", question), Turn("assistant", answer)]
+        yield dialogue
+
+
+def sentence(rng: random.Random) -> str:
+    """Make one everyday sentence that states nothing in particular."""
+    text = rng.choice(SENTENCES).format(
+        person=rng.choice(PEOPLE),
+        thing=rng.choice(THINGS),
+        other=rng.choice(THINGS),
+        quality=rng.choice(QUALITIES),
+        action=rng.choice(ACTIONS),
+        place=rng.choice(PLACES),
+        time=rng.choice(TIMES),
+        opening=rng.choice(OPENINGS),
+    )
+    return text[0].upper() + text[1:]
+
+
+def code(rng: random.Random) -> str:
+    """Make a reference such as `K-3920`: a letter, a hyphen and four digits."""
+    return f"{rng.choice(LETTERS)}-{rng.randrange(10_000):04d}"
+
+
+def _repeat(rng: random.Random) -> tuple[str, str]:
+    items = _mixed_items(rng, rng.randint(3, 8))
+    return f"{rng.choice(('Repeat', 'Copy', 'Say again'))}: {' '.join(items)}", " ".join(items)
+
+
+def _list(rng: random.Random) -> tuple[str, str]:
+    items = _mixed_items(rng, rng.randint(2, 5))
+    verb = rng.choice(("bring", "need", "want", "packed", "saw"))
+    return f"List what they {verb}: {', '.join(items[:-1])} and {items[-1]}.", "\n".join(items)
+
+
+def _lookup(rng: random.Random) -> tuple[str, str]:
+    people = rng.sample(PEOPLE, rng.randint(2, 4))
+    values = _mixed_items(rng, len(people))
+    facts = ", ".join(f"{p} has {v}" for p, v in zip(people, values, strict=True))
+    asked = rng.randrange(len(people))
+    return f"{facts}. What has {people[asked]}?", values[asked]
+
+
+def _find_code(rng: random.Random) -> tuple[str, str]:
+    reference = code(rng) if rng.random() < 0.75 else None
+    noun = rng.choice(CODE_NOUNS)
+    text = _around(rng, _code_mention(rng, noun, reference))
+    return f"{text}\nWhich {noun}?", reference or "none"
+
+
+def _kind(rng: random.Random) -> tuple[str, str]:
+    kind = rng.choice(tuple(KINDS))
+    word = rng.choice(KINDS[kind])
+    if rng.random() < 0.5:
+        return f"What kind of word is {word}?", kind
+    return f"{_around(rng, f'Look at the {word}.')}\nWhich kind?", kind
+
+
+def _record(rng: random.Random) -> tuple[str, str]:
+    form = rng.choice(FORMS)
+    record: dict[str, str | None] = {}
+    parts = []
+    for field, cues in form.fields.items():
+        value = rng.choice(tuple(cues))
+        record[field] = value
+        parts.append(rng.choice(cues[value]))
+    reference = code(rng) if rng.random() < 0.75 else None
+    record[form.code_field] = reference
+    parts.append(_code_mention(rng, form.code_field, reference))
+    rng.shuffle(parts)
+    text = _around(rng, " ".join(part for part in parts if part))
+    return f"{form.title}: {text}", json.dumps(record, separators=(",", ":"))
+
+
+def _mixed_items(rng: random.Random, count: int) -> list[str]:
+    makers: tuple[Callable[[], str], ...] = (
+        lambda: code(rng),
+        lambda: rng.choice(THINGS),
+        lambda: str(rng.randrange(100)),
+    )
+    maker = rng.choice(makers)
+    return [maker() for _ in range(count)]
+
+
+def _code_mention(rng: random.Random, noun: str, reference: str | None) -> str:
+    if reference is None:
+        return ""
+    return rng.choice(CODE_MENTIONS).format(noun=noun, code=reference)
+
+
+def _around(rng: random.Random, text: str) -> str:
+    """Hide `text` between sentences that do not matter."""
+    before = [sentence(rng) for _ in range(rng.randint(0, 2))]
+    after = [sentence(rng) for _ in range(rng.randint(0, 1))]
+    return " ".join(part for part in (*before, text, *after) if part)
+
+
+def _split(text: str, separator: str = " ") -> tuple[str, ...]:
+    return tuple(text.split(separator))
+
+
+_TASKS: tuple[tuple[Task, float], ...] = (
+    (_repeat, 2.0),
+    (_list, 1.0),
+    (_lookup, 1.0),
+    (_find_code, 2.0),
+    (_kind, 1.0),
+    (_record, 4.0),
+)
+
+LETTERS = string.ascii_uppercase
+
+INSTRUCTIONS = (
+    "You are a helpful assistant.",
+    "Answer in few words.",
+    "Answer as briefly as you can.",
+    "Read the message and answer with one line.",
+    "Fill in the record. Reply with JSON only.",
+    "Read the note and reply with one JSON object.",
+)
+
+PEOPLE = _split(
+    "Anna Ben Carla David Ella Farid Grace Hugo Ines Jonas Kim Lena Marco Nora Omar Paula "
+    "Rosa Sam Tara Umar Vera Will Yara Zoe"
+)
+
+THINGS = _split(
+    "invoice parcel password router camera thermostat doorbell speaker plug letter email box "
+    "label courier driver card payment bill refund discount receipt price charge bank account "
+    "login code app phone screen button cable battery light window door kitchen house garden "
+    "office shop street train ticket garage table chair lamp book paper pencil bag coat shoe "
+    "cup plate bread soup coffee music radio picture map key clock address number name message "
+    "network connection signal update firmware video sound volume voice motion night heating "
+    "temperature room degree wall socket switch power adapter warranty repair replacement "
+    "return exchange money subscription plan month website page form link profile setting "
+    "user security question answer problem error noise smell smoke scratch delivery warehouse "
+    "van neighbour porch depot tracking order item product device unit model manual support "
+    "team customer manager family mother father baby child friend guest tenant business meeting "
+    "holiday birthday weekend evening morning"
+)
+
+QUALITIES = _split(
+    "new old broken empty full heavy light late early quiet loud clean dirty wrong right cheap "
+    "expensive slow fast warm cold dead dark bright missing locked open closed damaged cracked "
+    "dry wet busy free lost blocked strange urgent simple important safe offline online"
+)
+
+ACTIONS = _split(
+    "found lost opened closed paid sent received ordered returned repaired cleaned moved bought "
+    "sold forgot noticed checked charged cancelled changed installed removed tried restarted "
+    "connected disconnected replaced delivered wanted needed asked"
+)
+
+PLACES = _split(
+    "at home|in the kitchen|at the office|in the garden|by the door|near the station|on the "
+    "table|in the box|at the bank|in the shop|next door|upstairs|in the living room|on the "
+    "website|in the app|at the front desk|on the porch|in the hall",
+    "|",
+)
+
+TIMES = _split(
+    "today|yesterday|tomorrow|last week|this morning|on Monday|on Tuesday|on Wednesday|on "
+    "Thursday|on Friday|on Saturday|on Sunday|in March|in June|in October|two days ago|three "
+    "weeks ago|every night|at noon|an hour ago|since the weekend|for a month|right now|soon|"
+    "again and again|by the end of the week|whenever there is time|before the holiday",
+    "|",
+)
+
+OPENINGS = _split(
+    "hello|hi there|good morning|please|thanks|sorry|by the way|to be honest|I think|we hope|"
+    "as you know|it is true that|perhaps|of course|well|dear all|just a note",
+    "|",
+)
+
+SENTENCES = (
+    "{person} {action} the {thing} {place}.",
+    "{person} {action} the {quality} {thing} {time}.",
+    "the {thing} is {quality} and the {other} is not.",
+    "{opening}, the {thing} was {quality} {time}.",
+    "I {action} a {quality} {thing} {place} {time}.",
+    "we could not see the {thing} {place}.",
+    "is there a {quality} {thing} {place}?",
+    "my {thing} does not look {quality} at all.",
+    "could you please ask {person} about the {thing}?",
+    "{time} {person} and I {action} the {thing} and the {other}.",
+    "they have been talking about the {thing} {time}, but not about the {other}.",
+    "there is no {thing} here, only a {quality} {other}.",
+    "how do I get from the {thing} to the {other}?",
+    "{opening}, I would like to know whether the {thing} is still {quality}.",
+    "it says that the {thing} can't be {quality} when the {other} is {quality}.",
+    "no one {action} anything {time}, which is fine with me.",
+    "the {thing} which {person} {action} {time} has a {quality} {other}.",
+    "don't worry, the {thing} isn't {quality} any more.",
+)
+
+CODE_NOUNS = ("booking", "shelf", "seat", "locker", "flight", "room", "permit", "badge")
+
+CODE_MENTIONS = (
+    "The {noun} is {code}.",
+    "({noun} {code})",
+    "It is about {noun} {code}.",
+    "{noun}: {code}",
+    "My {noun} number is {code}.",
+    "See {code} for the {noun}.",
+    "{code} is what the {noun} says.",
+)
+
+KINDS = {
+    "animal": _split("cat dog horse cow sheep goat duck mouse lion tiger bear wolf fox"),
+    "food": _split("apple bread rice soup cheese tomato cake butter carrot pasta egg"),
+    "colour": _split("red blue green yellow purple orange black white brown grey"),
+    "tool": _split("hammer saw drill ladder wrench screwdriver axe shovel brush"),
+    "weather": _split("rain snow wind fog storm hail thunder sunshine frost"),
+}
+
+FORMS = (
+    Form(
+        "Weather report",
+        {
+            "sky": {
+                "rain": ("It is pouring.", "Bring an umbrella today.", "Drizzle all day."),
+                "snow": ("Everything is white.", "Flakes are falling.", "The slopes got powder."),
+                "sun": ("Not a cloud to be seen.", "It is bright and clear.", "Sunshine all over."),
+            },
+            "wind": {
+                "calm": ("No leaf moves.", "The air is still."),
+                "storm": ("Trees came down.", "Gusts took the roof off the shed."),
+            },
+        },
+        "station",
+    ),
+    Form(
+        "Library note",
+        {
+            "kind": {
+                "novel": ("A long story about a family.", "It is a piece of fiction."),
+                "cookbook": ("It is full of recipes.", "How to make soup and bread."),
+                "atlas": ("There are maps on every page.", "It shows all countries."),
+            },
+            "state": {
+                "lent": ("A reader took it home.", "It is out until next week."),
+                "here": ("It stands in its place.", "You can have it at once."),
+                "lost": ("Nobody can find it.", "It has been gone for years."),
+            },
+        },
+        "shelf",
+    ),
+    Form(
+        "Travel booking",
+        {
+            "by": {
+                "train": ("They go by rail.", "The carriage has a quiet zone."),
+                "plane": ("They fly.", "The airport is close to the hotel."),
+                "ship": ("They cross the sea.", "The ferry has cabins."),
+            },
+            "stay": {
+                "short": ("One night only.", "They leave the next morning."),
+                "long": ("They stay for weeks.", "A whole month away."),
+            },
+        },
+        "booking",
+    ),
+    Form(
+        "Recipe",
+        {
+            "meal": {
+                "breakfast": ("Eat it in the early morning.", "Good with the first coffee."),
+                "lunch": ("Serve it at noon.", "For the midday break."),
+                "dinner": ("Best in the evening.", "For a late table with guests."),
+            },
+            "taste": {
+                "sweet": ("Add sugar and honey.", "Children will love the syrup."),
+                "salty": ("Use a good pinch of salt.", "Olives and bacon go in."),
+                "hot": ("The chilli burns.", "Mind the pepper."),
+            },
+        },
+        "page",
+    ),
+)
