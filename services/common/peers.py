@@ -80,7 +80,9 @@ async def call(method: Any, request: Any, *, timeout_s: float = CALL_TIMEOUT_S) 
         raise from_rpc_error(error) from None
 
 
-async def stream(method: Any, request: Any, *, timeout_s: float | None = None) -> AsyncIterator[Any]:
+async def stream(
+    method: Any, request: Any, *, timeout_s: float | None = None
+) -> AsyncIterator[Any]:
     """Make a server-streaming call and yield its messages.
 
     Args:
@@ -112,7 +114,7 @@ def from_rpc_error(error: aio.AioRpcError) -> errors.ServiceError:
             reason, metadata = info.reason, dict(info.metadata)
         elif detail.Unpack(bad):
             violations = [
-                errors.Violation(item.field, item.reason, item.description)
+                errors.Violation(item.field, item.reason, item.description)  # type: ignore[attr-defined]
                 for item in bad.field_violations
             ]
         elif detail.Unpack(retry):

@@ -59,7 +59,7 @@ def to_status(error: errors.ServiceError, domain: str) -> grpc.Status:
     return status
 
 
-class Guard(aio.ServerInterceptor):  # type: ignore[misc,type-arg]  # Not generic at run time.
+class Guard(aio.ServerInterceptor):  # type: ignore[type-arg]  # Not generic at run time.
     """Checks every request, gives unary calls a deadline and turns errors into statuses."""
 
     def __init__(self, domain: str) -> None:
@@ -169,7 +169,7 @@ class Server:
                 ("grpc.so_reuseport", 0),  # Two services on one port must fail, not share it.
             ],
         )
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # Stubs lack it.
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names: list[str] = []
 
