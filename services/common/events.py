@@ -92,6 +92,7 @@ class Bus:
         self._url = url
         self._name = name
         self._client: Client | None = None
+        self._has_streams = False
         self._lock = asyncio.Lock()
 
     async def publish(self, subject: str, payload: bytes, event_id: str) -> None:
@@ -104,6 +105,7 @@ class Bus:
         try:
             await stream.publish(subject, payload, headers={"Nats-Msg-Id": event_id}, timeout=5)
         except (nats.errors.Error, TimeoutError, OSError) as error:
+            self._has_streams = False  # The server may have come back without its disk.
             raise EventsAway(f"not confirmed: {error}") from None
 
     async def consume(self, durable: str, event: str, handler: Handler) -> None:
@@ -121,6 +123,7 @@ class Bus:
             try:
                 await self._consume(durable, event, handler)
             except (EventsAway, nats.errors.Error, TimeoutError, OSError) as error:
+                self._has_streams = False
                 log.info("consumer %s waits for NATS: %s", durable, error)
                 await asyncio.sleep(RECONNECT_S)
 
@@ -195,9 +198,11 @@ class Bus:
                     )
                 except (nats.errors.Error, TimeoutError, OSError) as error:
                     raise EventsAway(f"no NATS at {self._url}: {error}") from None
-                await _ensure_streams(self._client.jetstream())
             if not self._client.is_connected:
                 raise EventsAway("connection lost; reconnecting")
+            if not self._has_streams:
+                await _ensure_streams(self._client.jetstream())
+                self._has_streams = True
             return self._client.jetstream()
 
 

@@ -11,7 +11,17 @@ from hashlib import sha256
 from typing import TypeVar
 
 from google.protobuf.message import Message
-from sqlalchemy import Column, DateTime, LargeBinary, MetaData, String, Table, insert, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.errors import Violation, invalid
@@ -54,6 +64,11 @@ class Requests:
         """
         request_id: str = request.request_id  # type: ignore[attr-defined]
         check_request_id(request_id)
+        if connection.dialect.name == "postgresql":
+            # A second request with this id waits here until the first one's answer is committed;
+            # on SQLite the write transaction itself does that.
+            lock = func.pg_advisory_xact_lock(func.hashtextextended(request_id, 0))
+            await connection.execute(select(lock))
         query = select(self._table).where(self._table.c.request_id == request_id)
         row = (await connection.execute(query)).one_or_none()
         if row is None:
