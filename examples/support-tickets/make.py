@@ -36,6 +36,8 @@ MAX_RESEMBLANCE_WITHIN = 0.7
 MAX_DRAWS = 100_000
 """A bound on rejected messages, so that a bad change of the phrases ends."""
 
+SEPARATORS = ("\n", "\n\n")
+"""Between a greeting and the message."""
 INSTRUCTION = "Route the customer's message. Reply with one JSON routing record."
 
 
@@ -70,6 +72,7 @@ class Author:
     """Writes tickets of one part; training and hold-out never share an order number."""
 
     def __init__(self, seed: int, *, is_holdout: bool, used_orders: set[str]) -> None:
+        """Start a sequence of tickets; `used_orders` is shared by both parts and extended."""
         self._rng = random.Random(seed)
         self._is_holdout = is_holdout
         self._used_orders = used_orders
@@ -92,8 +95,9 @@ class Author:
             head, *tail = body
             rng.shuffle(tail)
             body = [head, *tail]
-        greeting, closing = rng.choice(GREETINGS), rng.choice(CLOSINGS)
-        text = " ".join(part for part in (greeting, *body, closing) if part)
+        text = " ".join(part for part in (*body, rng.choice(CLOSINGS)) if part)
+        if greeting := rng.choice(GREETINGS):
+            text = f"{greeting}{rng.choice(SEPARATORS)}{text}"
         return Ticket(self._voice(text), team, product, priority, order)
 
     def _pair(self) -> tuple[str, str]:
@@ -139,6 +143,8 @@ class Author:
             for found in re.finditer(r"[a-z]{5,}", text)
             if not found.group().startswith(names)
         ]
+        if not words:
+            return text
         start, end = self._rng.choice(words).span()
         at = self._rng.randrange(start + 1, end - 2)
         return text[:at] + text[at + 1] + text[at] + text[at + 2 :]

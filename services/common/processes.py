@@ -104,8 +104,15 @@ class ProcessFolder:
 
 
 def group_members(record: ProcessRecord) -> list[psutil.Process]:
-    """Return the live processes of a record's group that began no earlier than its leader."""
-    members = []
+    """Return the live processes of a record's group that began no earlier than its leader.
+
+    A group keeps its number from being given again, so when the number leads to another process
+    than the recorded one, the group is gone and the newcomer is not ours.
+    """
+    members: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if abs(psutil.Process(record.pid).create_time() - record.start_time) >= 1.0:
+            return members
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             ours = os.getpgid(process.pid) == record.pid

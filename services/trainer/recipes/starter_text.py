@@ -41,18 +41,18 @@ MAX_TURN_PAIRS = 2
 """Questions in one dialogue at most; several share the cost of the template's tokens."""
 
 
-def passages(seed: int, count: int) -> Iterator[str]:
-    """Yield `count` short passages of plain everyday sentences."""
+def passages(seed: int) -> Iterator[str]:
+    """Yield without end short passages of plain everyday sentences."""
     rng = random.Random(f"passages-{seed}")
-    for _ in range(count):
+    while True:
         yield " ".join(sentence(rng) for _ in range(rng.randint(2, 5)))
 
 
-def dialogues(seed: int, count: int) -> Iterator[Dialogue]:
-    """Yield `count` dialogues that end with an answer of the assistant."""
+def dialogues(seed: int) -> Iterator[Dialogue]:
+    """Yield without end dialogues that end with an answer of the assistant."""
     rng = random.Random(f"dialogues-{seed}")
     tasks, weights = zip(*_TASKS, strict=True)
-    for _ in range(count):
+    while True:
         dialogue: Dialogue = []
         if rng.random() < 0.5:
             dialogue.append(Turn("system", rng.choice(INSTRUCTIONS)))
@@ -73,6 +73,7 @@ def sentence(rng: random.Random) -> str:
         place=rng.choice(PLACES),
         time=rng.choice(TIMES),
         opening=rng.choice(OPENINGS),
+        **{f"word{index}": rng.choice(EVERYDAY) for index in range(1, 5)},
     )
     return text[0].upper() + text[1:]
 
@@ -103,7 +104,7 @@ def _lookup(rng: random.Random) -> tuple[str, str]:
 
 def _find_code(rng: random.Random) -> tuple[str, str]:
     reference = code(rng) if rng.random() < 0.75 else None
-    noun = rng.choice(CODE_NOUNS)
+    noun = rng.choice(CODE_NOUNS + THINGS)
     text = _around(rng, _code_mention(rng, noun, reference))
     return f"{text}\nWhich {noun}?", reference or "none"
 
@@ -116,20 +117,39 @@ def _kind(rng: random.Random) -> tuple[str, str]:
     return f"{_around(rng, f'Look at the {word}.')}\nWhich kind?", kind
 
 
+def _scene(rng: random.Random) -> tuple[str, str]:
+    """Ask for the members of a few kinds in a sentence that also names another kind or two."""
+    kinds = rng.sample(tuple(KINDS), rng.randint(2, 4))
+    record: dict[str, str | None] = {kind: rng.choice(KINDS[kind]) for kind in kinds}
+    mentions = [rng.choice(SCENE_MENTIONS).format(word=word) for word in record.values()]
+    rng.shuffle(mentions)
+    for kind in kinds[: rng.randint(0, len(kinds) - 2)]:
+        del record[kind]
+    reference = code(rng) if rng.random() < 0.75 else None
+    noun = rng.choice(CODE_NOUNS + THINGS)
+    mentions.insert(rng.randrange(len(mentions) + 1), _code_mention(rng, noun, reference))
+    fields = [*record.items(), (noun, reference)]
+    rng.shuffle(fields)
+    text = _around(rng, " ".join(mention for mention in mentions if mention))
+    return text, json.dumps(dict(fields), separators=(",", ":"))
+
+
 def _record(rng: random.Random) -> tuple[str, str]:
     form = rng.choice(FORMS)
-    record: dict[str, str | None] = {}
-    parts = []
+    # A field of any other name takes the reference: the habit must not hang on one word.
+    noun = rng.choice((form.code_field, rng.choice(THINGS)))
+    reference = code(rng) if rng.random() < 0.75 else None
+    record: dict[str, str | None] = {noun: reference}
+    parts = [_code_mention(rng, noun, reference)]
     for field, cues in form.fields.items():
         value = rng.choice(tuple(cues))
         record[field] = value
         parts.append(rng.choice(cues[value]))
-    reference = code(rng) if rng.random() < 0.75 else None
-    record[form.code_field] = reference
-    parts.append(_code_mention(rng, form.code_field, reference))
     rng.shuffle(parts)
     text = _around(rng, " ".join(part for part in parts if part))
-    return f"{form.title}: {text}", json.dumps(record, separators=(",", ":"))
+    fields = rng.sample(list(record.items()), len(record))
+    opening = f"{form.title}: " if rng.random() < 0.5 else ""
+    return f"{opening}{text}", json.dumps(dict(fields), separators=(",", ":"))
 
 
 def _mixed_items(rng: random.Random, count: int) -> list[str]:
@@ -160,12 +180,13 @@ def _split(text: str, separator: str = " ") -> tuple[str, ...]:
 
 
 _TASKS: tuple[tuple[Task, float], ...] = (
-    (_repeat, 2.0),
+    (_repeat, 1.0),
     (_list, 0.5),
     (_lookup, 0.5),
-    (_find_code, 3.0),
+    (_find_code, 2.0),
     (_kind, 0.5),
-    (_record, 5.0),
+    (_scene, 6.0),
+    (_record, 4.0),
 )
 
 LETTERS = string.ascii_uppercase
@@ -197,6 +218,39 @@ THINGS = _split(
     "van neighbour porch depot tracking order item product device unit model manual support "
     "team customer manager family mother father baby child friend guest tenant business meeting "
     "holiday birthday weekend evening morning"
+)
+
+EVERYDAY = _split(
+    "about above accepted across added advance after again ago alive all almost alone along already "
+    "also although always am among amount another answered any anyone anything apart applied are "
+    "arrive arrived asking at away back bad be because become before began behind being below "
+    "best better between big both bring brought but buy call called came can cannot care carry "
+    "cause caught change choose clear close come comes company cook cost could country course cross "
+    "cut dance day days deadline dear declined deep delete depends did different do does done down "
+    "draw drink drive drop dropped drops during each ear eat eight eleven else end enough even ever "
+    "every everything exist eye face fall far feel feet fell felt few field fill find fine finish "
+    "first five floor fly follow food foot for forget form four from front full gave get gets "
+    "getting give glad go goes going gone good got great greetings ground grow guess had half hand "
+    "hang happen happened happens happy hard has hasn have having he head hear heard heart help "
+    "helps her here hey high higher him his hold hope hour hours how hundred hurry idea if inside "
+    "instead into is it its join jump just keep keeps kept kind knew know known land language large "
+    "last laugh lawyer learn least leave left less let life like likes line listen little live long "
+    "look looking loses losing lot love low made make makes many mark marked may me mean men might "
+    "mile mind mine minute minutes miss mix moment more most move much must near never next nine no "
+    "none not note nothing now number of off often old on once one only or other our ours out "
+    "outdoor outside over own page part past pay people pick piece plan play please point present "
+    "put quite rain raise ran reach read ready real really reason regards rest ride right road run "
+    "rush said same save saw say says school sea second see seem seems seen sell send sensitive "
+    "serial seven shall she shipped short should show shows side sign signed since sing sir sister "
+    "sit six sleep small smart so solve solved some somebody someone something sometimes soon speak "
+    "spring stand standing stands start state stay stays step still stop stopped stops story such "
+    "suits sure swim take talk tell ten than thank that the their them then there these they thing "
+    "think third this those though thought thousand three through till time times to told tonight "
+    "too took top toward transit travel tree true try turn turned twelve twenty twice two type "
+    "typed under until up upon us use used usual very visit wait waiting walk want was wash watch "
+    "water way we wear week weeks well went were what when where which while who whole why will "
+    "wish with without woman word words work working works world would write wrote year years yes "
+    "yet you young your yours zero"
 )
 
 QUALITIES = _split(
@@ -233,6 +287,10 @@ OPENINGS = _split(
 )
 
 SENTENCES = (
+    "{word1} {word2} {word3} the {thing}.",
+    "the {thing} {word1} {word2} {word3}, {word4}.",
+    "{word1}, {word2}!",
+    "{word1} {word2} {word3} {word4}?",
     "{person} {action} the {thing} {place}.",
     "{person} {action} the {quality} {thing} {time}.",
     "the {thing} is {quality} and the {other} is not.",
@@ -262,7 +320,22 @@ CODE_MENTIONS = (
     "{noun}: {code}",
     "My {noun} number is {code}.",
     "See {code} for the {noun}.",
+    "Number: {code}",
+    "Look it up as {code}.",
     "{code} is what the {noun} says.",
+)
+
+SCENE_MENTIONS = (
+    "Look at the {word}.",
+    "There was a {word} somewhere.",
+    "I know about the {word} now.",
+    "The word {word} came up twice.",
+    "They spoke of a {word}.",
+    "What a {word}!",
+    "Did you notice the {word}?",
+    "Nothing but {word} in the picture.",
+    "My sister drew a {word} for us.",
+    "It began with {word} and went on.",
 )
 
 KINDS = {

@@ -1,0 +1,113 @@
+"""Shows a job as it goes: in place on a terminal, as plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from attune.scheduler.v1 import scheduler_pb2
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cli.figures import bar, number, seconds_of, span, words
+from cli.screen import Screen
+
+LINE_EVERY_S = 5.0
+"""How often a plain line tells of progress within a phase."""
+PHASES = (
+    scheduler_pb2.PHASE_VALIDATE,
+    scheduler_pb2.PHASE_BASELINE,
+    scheduler_pb2.PHASE_TRAIN,
+    scheduler_pb2.PHASE_EVALUATE,
+    scheduler_pb2.PHASE_REGISTER,
+)
+
+
+class JobView:
+    """One job on a screen, for as long as it is watched."""
+
+    def __init__(self, screen: Screen) -> None:
+        """Keep the screen; nothing is shown yet."""
+        self._screen = screen
+        self._live = Live(console=screen.console, auto_refresh=False) if screen.live else None
+        self._last = ("", 0)
+        self._told = 0.0
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End, and leave the last picture standing."""
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, job: scheduler_pb2.Job) -> None:
+        """Show the job as it is now."""
+        if self._live is not None:
+            self._live.update(_picture(job), refresh=True)
+            return
+        key = (state_of(job), int(job.progress.phase))
+        now = time.monotonic()
+        if key != self._last or now - self._told >= LINE_EVERY_S:
+            self._last, self._told = key, now
+            self._screen.say("  " + progress_line(job))
+
+
+def progress_line(job: scheduler_pb2.Job) -> str:
+    """Return state, phase, how far, loss and the estimate of the time left, on one line."""
+    parts = [state_of(job)]
+    progress = job.progress
+    if job.state in (scheduler_pb2.Job.STATE_RUNNING, scheduler_pb2.Job.STATE_CANCELLING):
+        if progress.phase:
+            parts.append(phase_name(progress.phase))
+            parts.append(_count(progress))
+        if progress.HasField("loss"):
+            parts.append(f"loss {progress.loss:.4f}")
+        if progress.HasField("remaining_duration"):
+            parts.append(f"about {span(seconds_of(progress.remaining_duration))} left")
+        if job.attempt_count > 1:
+            parts.append(f"attempt {job.attempt_count}")
+    elif job.state_reason:
+        parts.append(job.state_reason)
+    return " · ".join(part for part in parts if part)
+
+
+def state_of(job: scheduler_pb2.Job) -> str:
+    """Return a job's state in words."""
+    return words(scheduler_pb2.Job.State.Name(job.state), "STATE_")
+
+
+def phase_name(phase: scheduler_pb2.Phase.ValueType) -> str:
+    """Return a phase's name, as `TRAIN`."""
+    return scheduler_pb2.Phase.Name(phase).removeprefix("PHASE_")
+
+
+def _count(progress: scheduler_pb2.JobProgress) -> str:
+    unit = "step" if progress.phase == scheduler_pb2.PHASE_TRAIN else "row"
+    if not progress.total_count:
+        return f"{unit} {number(progress.done_count)}" if progress.done_count else ""
+    return f"{unit} {number(progress.done_count)} of {number(progress.total_count)}"
+
+
+def _picture(job: scheduler_pb2.Job) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    succeeded = job.state == scheduler_pb2.Job.STATE_SUCCEEDED
+    for phase in PHASES:
+        now = phase == job.progress.phase and not succeeded
+        done = succeeded or phase < job.progress.phase
+        mark = "●" if now else "✔" if done else "·"
+        drawn = bar(job.progress.done_count, job.progress.total_count) if now else ""
+        style = "bold" if now else "green" if done else "dim"
+        table.add_row(Text(f"  {mark} {phase_name(phase)}", style=style), Text(drawn))
+    table.add_row(Text("  " + progress_line(job)), Text())
+    return table

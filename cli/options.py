@@ -1,0 +1,23 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import click
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Write JSON to standard output, and nothing else."
+)
+model_option = click.option(
+    "--model",
+    metavar="ID_OR_PATH",
+    default="",
+    help="Base model: an id of the hub or a folder, instead of attune/starter.",
+)
+port_base_option = click.option(
+    "--port-base",
+    type=click.IntRange(0, 65_000),
+    help="First of the range of ports, default 7100; 0 picks free ones.",
+)
+system_option = click.option(
+    "--system", default="", help="System message before it; use the one of the training rows."
+)

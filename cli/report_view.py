@@ -1,0 +1,30 @@
+"""What an evaluation showed: scores, the difference and what may be concluded."""
+
+from __future__ import annotations
+
+from attune.spec.v1 import evaluation_pb2
+
+from cli.figures import number, words
+from cli.screen import Screen
+
+
+def show_report(screen: Screen, report: evaluation_pb2.EvaluationReport) -> None:
+    """Write an evaluation's scores side by side."""
+    screen.heading(f"On {number(report.holdout_row_count)} unseen rows, by {report.grader}")
+    rows = [
+        ("  base", f"{report.base_score:.3f}"),
+        ("  base with examples in its prompt", f"{report.few_shot_score:.3f}"),
+        ("  the most frequent answer", f"{report.majority_score:.3f}"),
+        ("  tuned", f"{report.tuned_score:.3f}"),
+        (
+            "  tuned less base",
+            f"{report.difference:+.3f}, 95 % interval "
+            f"{report.interval_low:+.3f} to {report.interval_high:+.3f}: {verdict_of(report)}",
+        ),
+    ]
+    screen.table(("", ""), rows)
+
+
+def verdict_of(report: evaluation_pb2.EvaluationReport) -> str:
+    """Return `better`, `worse` or `cannot tell`."""
+    return words(evaluation_pb2.EvaluationReport.Verdict.Name(report.verdict), "VERDICT_")

@@ -1,0 +1,91 @@
+"""What a person sees: tables and colour on a terminal, plain lines elsewhere.
+
+With `--json` standard output carries JSON and nothing else; what is said to people goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_WIDTH = 100
+
+
+class Screen:
+    """Standard output for people, or standard error when the output is JSON."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        """Choose the stream; nothing is written yet."""
+        file = sys.stderr if as_json else sys.stdout
+        self.as_json = as_json
+        self.live = file.isatty()
+        self.console = Console(file=file, highlight=False, width=None if self.live else PLAIN_WIDTH)
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """Write one line, or a paragraph that wraps on a terminal."""
+        self.console.print(Text(text, style=style), soft_wrap=not self.live)
+
+    def write(self, text: str) -> None:
+        """Write a piece of a line, at once."""
+        self.console.file.write(text)
+        self.console.file.flush()
+
+    def heading(self, text: str) -> None:
+        """Begin a part."""
+        self.say()
+        self.say(text, "bold")
+
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write rows; on a terminal the cells wrap, elsewhere each row is one line."""
+        if self.live:
+            table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+            for header in headers:
+                table.add_column(header, overflow="fold")
+            for row in rows:
+                table.add_row(*(Text(cell) for cell in row))
+            self.console.print(table)
+            return
+        for line in aligned([headers, *rows] if any(headers) else rows):
+            self.say(line)
+
+    def next_steps(self, *commands: str) -> None:
+        """Say what to do now."""
+        self.say()
+        for index, command in enumerate(commands):
+            self.say(("Next:  " if index == 0 else "       ") + command)
+
+    @contextmanager
+    def busy(self, text: str) -> Iterator[None]:
+        """Show that something goes on, on a terminal only."""
+        if not self.live:
+            yield
+            return
+        with self.console.status(Text(text)):
+            yield
+
+
+def print_json(message: Message) -> None:
+    """Write a message as JSON, with the names of its proto."""
+    print(json_of(message))
+
+
+def json_of(message: Message, indent: int | None = 2) -> str:
+    """Return a message as JSON, with the names of its proto; on one line without indent."""
+    return MessageToJson(message, preserving_proto_field_name=True, indent=indent)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines with the columns under each other; the last one is as long as it is."""
+    if not rows:
+        return []
+    count = max(len(row) for row in rows)
+    widths = [max(len(row[i]) if i < len(row) else 0 for row in rows) for i in range(count)]
+    return ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows]

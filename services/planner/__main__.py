@@ -1,0 +1,106 @@
+"""Starts the planner: `python -m services.planner`; `--help` lists its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
+
+from services.common.artefacts import Artefacts
+from services.common.clock import Clock, SystemClock
+from services.common.database import Database
+from services.common.events import Bus
+from services.common.outbox import Relay
+from services.common.processes import ProcessFolder
+from services.common.rpc import Server, until_signal
+from services.common.telemetry import configure_logging
+from services.planner.catalogue import load_catalogue
+from services.planner.dataset_store import DatasetStore
+from services.planner.dialogue import Dialogue
+from services.planner.interpreter import DeterministicReader
+from services.planner.peers import Scheduler, Trainer
+from services.planner.recipe import load_recipes
+from services.planner.revision import Revisions
+from services.planner.servicer import PlannerServicer
+from services.planner.servicer_dataset import DatasetServicer
+from services.planner.settings import Settings
+from services.planner.source_reader import SourceReader
+from services.planner.store import MIGRATIONS, OUTBOX, Store
+from services.planner.upload import Uploads
+
+log = logging.getLogger(__name__)
+
+
+def build_server(
+    settings: Settings, database: Database, scheduler: Scheduler, trainer: Trainer, clock: Clock
+) -> Server:
+    """Return the server with both APIs, not started.
+
+    Args:
+        settings: Of the planner.
+        database: Migrated.
+        scheduler: Estimates.
+        trainer: Counts tokens.
+        clock: Where the time comes from.
+    """
+    store = Store(database)
+    datasets = DatasetStore(store)
+    catalogue = load_catalogue()
+    sources = SourceReader(datasets, trainer, catalogue, load_recipes(), settings.allowed_models)
+    artefacts = Artefacts(settings.artefact_root)
+    uploads = Uploads(artefacts, datasets, sources, trainer, clock, settings.upload_bytes_max)
+    uploads.remove_abandoned()
+    named = {model.id for model in catalogue} | set(settings.allowed_models)
+    dialogue = Dialogue(store, DeterministicReader(named), sources, scheduler, clock)
+    revisions = Revisions(store, sources, scheduler, clock)
+    server = Server("planner.attune")
+    server.add(
+        planner_pb2_grpc.add_PlannerServiceServicer_to_server,
+        PlannerServicer(store, dialogue, revisions, clock),
+        planner_pb2.DESCRIPTOR.services_by_name["PlannerService"].full_name,
+    )
+    server.add(
+        dataset_pb2_grpc.add_DatasetServiceServicer_to_server,
+        DatasetServicer(datasets, uploads),
+        dataset_pb2.DESCRIPTOR.services_by_name["DatasetService"].full_name,
+    )
+    return server
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    clock = SystemClock()
+    database = Database(settings.database, MIGRATIONS)
+    await database.migrate()
+    scheduler, trainer = Scheduler(settings.scheduler_address), Trainer(settings.trainer_address)
+    bus = Bus(settings.nats_url, "planner")
+    relay = Relay(database, OUTBOX, bus, clock)
+    server = build_server(settings, database, scheduler, trainer, clock)
+    port = await server.start(settings.host, settings.port)
+    log.info("planner listens on %s:%d", settings.host, port)
+    relaying = asyncio.create_task(relay.run(), name="relay")
+    try:
+        await until_signal([relaying])
+    finally:
+        await server.stop()
+        relaying.cancel()
+        await asyncio.gather(relaying, return_exceptions=True)
+        for closing in (scheduler, trainer, bus, database):
+            await closing.close()
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    if "--help" in sys.argv[1:]:
+        sys.stdout.write(f"{__doc__}\n\n{Settings.describe('planner')}\n")
+        return
+    settings = Settings.read("planner")
+    ProcessFolder(settings.home).record_self("planner")
+    configure_logging("planner", settings.log_level)
+    asyncio.run(serve(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Conversations and their turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from attune.planner.v1 import planner_pb2
+from attune.spec.v1 import spec_pb2
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.common.database import guarded
+from services.common.errors import NotFound, ResourceExhausted
+from services.planner.spec_store import write_revision
+from services.planner.store import CONVERSATIONS, TURNS, Store, aware
+
+TURNS_MAX = 200
+
+
+@dataclass(frozen=True)
+class ConversationRow:
+    """A conversation as it is stored."""
+
+    name: str
+    version: int
+    brief: str
+    spec: str
+    turn_count: int
+    create_time: datetime
+    update_time: datetime
+
+
+class ConversationStore:
+    """Keeps conversations."""
+
+    def __init__(self, store: Store) -> None:
+        """Share the database."""
+        self._store = store
+
+    async def create(
+        self,
+        request: planner_pb2.CreateConversationRequest,
+        conversation: planner_pb2.Conversation,
+        brief: str,
+        now: datetime,
+    ) -> planner_pb2.Conversation:
+        """Add an empty conversation, or return the one that the same request made before."""
+
+        async def work(connection: AsyncConnection) -> planner_pb2.Conversation:
+            values = {
+                "name": conversation.name,
+                "version": 1,
+                "brief": brief,
+                "spec": "",
+                "turn_count": 0,
+                "create_time": now,
+                "update_time": now,
+            }
+            await connection.execute(insert(CONVERSATIONS).values(values))
+            return conversation
+
+        return await self._store.answer_once(request, planner_pb2.Conversation, work, now)
+
+    async def get(self, name: str) -> ConversationRow:
+        """Return a conversation.
+
+        Raises:
+            NotFound: If there is none of that name.
+        """
+        async with self._store.database.read() as connection:
+            return await _get(connection, name)
+
+    async def get_with_turns(self, name: str) -> tuple[ConversationRow, list[planner_pb2.Turn]]:
+        """Return a conversation and its turns, oldest first.
+
+        Raises:
+            NotFound: If there is none of that name.
+        """
+        query = select(TURNS.c.turn).where(TURNS.c.conversation == name)
+        async with self._store.database.read() as connection:
+            row = await _get(connection, name)
+            turns = (await connection.execute(query.order_by(TURNS.c.turn_index))).scalars()
+            return row, [planner_pb2.Turn.FromString(turn) for turn in turns]
+
+    async def add_turn(
+        self,
+        request: planner_pb2.SendMessageRequest,
+        before: ConversationRow,
+        brief: str,
+        turn: planner_pb2.Turn,
+        spec: spec_pb2.Spec | None,
+        spec_before: spec_pb2.Spec | None,
+        now: datetime,
+    ) -> planner_pb2.Turn:
+        """Add a turn and, in the same transaction, the spec revision that it made.
+
+        Args:
+            request: Whose answer the turn is.
+            before: The conversation as it was read.
+            brief: What is known after the turn.
+            turn: The turn.
+            spec: The new revision; None when the turn made none.
+            spec_before: The revision that it replaces; None for the first.
+            now: The present moment.
+
+        Raises:
+            Conflict: If conversation or spec changed in between.
+        """
+
+        async def work(connection: AsyncConnection) -> planner_pb2.Turn:
+            change = (
+                update(CONVERSATIONS)
+                .where(CONVERSATIONS.c.name == before.name)
+                .where(CONVERSATIONS.c.version == before.version)
+                .values(
+                    version=before.version + 1,
+                    brief=brief,
+                    spec=spec.name if spec else before.spec,
+                    turn_count=before.turn_count + 1,
+                    update_time=now,
+                )
+            )
+            await guarded(connection, change, before.name)
+            if spec is not None:
+                await write_revision(connection, spec, spec_before, now)
+            values = {
+                "conversation": before.name,
+                "turn_index": before.turn_count,
+                "turn": turn.SerializeToString(),
+            }
+            await connection.execute(insert(TURNS).values(values))
+            return turn
+
+        return await self._store.answer_once(request, planner_pb2.Turn, work, now)
+
+
+def check_room(row: ConversationRow) -> None:
+    """Refuse a turn that the conversation has no room for.
+
+    Raises:
+        ResourceExhausted: If it has 200 turns.
+    """
+    if row.turn_count >= TURNS_MAX:
+        raise ResourceExhausted(
+            f"{row.name} has {row.turn_count} turns, which is the most. Start another one.",
+            reason="CONVERSATION_FULL",
+            conversation=row.name,
+            turn_count=str(row.turn_count),
+        )
+
+
+async def _get(connection: AsyncConnection, name: str) -> ConversationRow:
+    query = select(CONVERSATIONS).where(CONVERSATIONS.c.name == name)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(
+            f"There is no conversation {name}. Start one with CreateConversation.",
+            reason="CONVERSATION_NOT_FOUND",
+            conversation=name,
+        )
+    times = {key: aware(row[key]) for key in ("create_time", "update_time")}
+    return ConversationRow(**{**row, **times})

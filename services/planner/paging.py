@@ -1,0 +1,59 @@
+"""Page sizes and page tokens of list methods."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from hashlib import sha256
+
+from services.common.errors import Violation, invalid
+
+PAGE_SIZE_DEFAULT = 50
+PAGE_SIZE_MAX = 1000
+
+
+def page_size(asked: int) -> int:
+    """Return the size of a page: 50 when none was asked for, at most 1,000.
+
+    Raises:
+        InvalidArgument: If it is negative.
+    """
+    if asked < 0:
+        text = f"{asked} is negative. Ask for 1 to {PAGE_SIZE_MAX:,}, or leave it out."
+        raise invalid([Violation("page_size", "RANGE", text)])
+    return min(asked or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+
+
+def page_token(after: str, query: str) -> str:
+    """Return the token of the page that follows.
+
+    Args:
+        after: Id of the last entry of this page.
+        query: What is listed; a token serves no other query.
+    """
+    body = json.dumps([after, _check(after, query)])
+    return base64.urlsafe_b64encode(body.encode()).decode()
+
+
+def read_page_token(token: str, query: str) -> str:
+    """Return the id after which a page starts; empty for the first page.
+
+    Raises:
+        InvalidArgument: If the token was not made for this query.
+    """
+    if not token:
+        return ""
+    try:
+        after, check = json.loads(base64.urlsafe_b64decode(token.encode()))
+        fits = isinstance(after, str) and check == _check(after, query)
+    except (binascii.Error, ValueError, TypeError):
+        fits = False
+    if not fits:
+        text = "This is no next_page_token of the same query. Start again without one."
+        raise invalid([Violation("page_token", "PAGE_TOKEN", text)])
+    return str(after)
+
+
+def _check(after: str, query: str) -> str:
+    return sha256(f"{after}\0{query}".encode()).hexdigest()[:16]

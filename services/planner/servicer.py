@@ -1,0 +1,89 @@
+"""PlannerService: decodes, calls, encodes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from attune.planner.v1 import planner_pb2, planner_pb2_grpc
+from attune.spec.v1 import spec_pb2
+
+from services.common.clock import Clock, new_id
+from services.common.names import last_part, parse
+from services.planner import narrator, wire
+from services.planner.brief import Brief
+from services.planner.conversation_store import ConversationStore
+from services.planner.dialogue import Dialogue
+from services.planner.paging import page_size, page_token, read_page_token
+from services.planner.revision import Revisions
+from services.planner.spec_store import SpecStore
+from services.planner.store import Store
+
+
+class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
+    """Conversations that end in a spec, and the specs themselves."""
+
+    def __init__(
+        self, store: Store, dialogue: Dialogue, revisions: Revisions, clock: Clock
+    ) -> None:
+        """Keep what the methods call."""
+        self._conversations = ConversationStore(store)
+        self._specs = SpecStore(store)
+        self._dialogue = dialogue
+        self._revisions = revisions
+        self._clock = clock
+
+    async def CreateConversation(
+        self, request: planner_pb2.CreateConversationRequest, context: Any
+    ) -> planner_pb2.Conversation:
+        parse(request.parent, wire.PROJECT, field="parent")
+        now = self._clock.now()
+        stamp = wire.timestamp(now)
+        conversation = planner_pb2.Conversation(
+            name=f"{request.parent}/conversations/{new_id(now)}",
+            create_time=stamp,
+            update_time=stamp,
+        )
+        return await self._conversations.create(request, conversation, Brief().to_json(), now)
+
+    async def GetConversation(
+        self, request: planner_pb2.GetConversationRequest, context: Any
+    ) -> planner_pb2.Conversation:
+        parse(request.name, wire.CONVERSATION)
+        row, turns = await self._conversations.get_with_turns(request.name)
+        return wire.conversation_to_proto(row, turns)
+
+    async def SendMessage(
+        self, request: planner_pb2.SendMessageRequest, context: Any
+    ) -> AsyncIterator[planner_pb2.SendMessageResponse]:
+        turn = await self._dialogue.answer(request)
+        for piece in narrator.pieces(turn.reply):
+            yield planner_pb2.SendMessageResponse(reply_delta=piece)
+        yield planner_pb2.SendMessageResponse(turn=turn)
+
+    async def GetSpec(self, request: planner_pb2.GetSpecRequest, context: Any) -> spec_pb2.Spec:
+        parse(request.name, wire.SPEC)
+        return await self._specs.get(request.name, wire.revision(request))
+
+    async def ListSpecs(
+        self, request: planner_pb2.ListSpecsRequest, context: Any
+    ) -> planner_pb2.ListSpecsResponse:
+        project = parse(request.parent, wire.PROJECT, field="parent", wildcard="project")["project"]
+        size, query = page_size(request.page_size), f"specs {project} {request.state}"
+        after = read_page_token(request.page_token, query)
+        specs = await self._specs.list_newest(project, request.state, after, size + 1)
+        more = len(specs) > size
+        token = page_token(last_part(specs[size - 1].name), query) if more else ""
+        return planner_pb2.ListSpecsResponse(specs=specs[:size], next_page_token=token)
+
+    async def UpdateSpec(
+        self, request: planner_pb2.UpdateSpecRequest, context: Any
+    ) -> spec_pb2.Spec:
+        parse(request.spec.name, wire.SPEC, field="spec.name")
+        return await self._revisions.update(request)
+
+    async def ApproveSpec(
+        self, request: planner_pb2.ApproveSpecRequest, context: Any
+    ) -> spec_pb2.Spec:
+        parse(request.name, wire.SPEC)
+        return await self._revisions.approve(request)

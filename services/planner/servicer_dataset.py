@@ -1,0 +1,45 @@
+"""DatasetService: decodes, calls, encodes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc
+
+from services.common.names import last_part, parse
+from services.planner import wire
+from services.planner.dataset_store import DatasetStore
+from services.planner.paging import page_size, page_token, read_page_token
+from services.planner.upload import Uploads
+
+
+class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
+    """Files of examples."""
+
+    def __init__(self, datasets: DatasetStore, uploads: Uploads) -> None:
+        """Keep what the methods call."""
+        self._datasets = datasets
+        self._uploads = uploads
+
+    async def UploadDataset(
+        self, request_iterator: AsyncIterator[dataset_pb2.UploadDatasetRequest], context: Any
+    ) -> dataset_pb2.Dataset:
+        return await self._uploads.receive(request_iterator)
+
+    async def GetDataset(
+        self, request: dataset_pb2.GetDatasetRequest, context: Any
+    ) -> dataset_pb2.Dataset:
+        parse(request.name, wire.DATASET)
+        return await self._datasets.get(request.name)
+
+    async def ListDatasets(
+        self, request: dataset_pb2.ListDatasetsRequest, context: Any
+    ) -> dataset_pb2.ListDatasetsResponse:
+        project = parse(request.parent, wire.PROJECT, field="parent")["project"]
+        size, query = page_size(request.page_size), f"datasets {project}"
+        after = read_page_token(request.page_token, query)
+        datasets = await self._datasets.list_newest(project, after, size + 1)
+        more = len(datasets) > size
+        token = page_token(last_part(datasets[size - 1].name), query) if more else ""
+        return dataset_pb2.ListDatasetsResponse(datasets=datasets[:size], next_page_token=token)

@@ -1,0 +1,34 @@
+"""What the planner reads from its environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from services.common import settings
+
+
+class Settings(settings.Settings):
+    """Settings of the planner, `ATTUNE_PLANNER_<FIELD>`, beside those that all services share."""
+
+    port: int = Field(7101, ge=0, le=65535)
+    """Port of its gRPC server, 0 to 65535; 0 picks a free one."""
+    database_url: str = ""
+    """Database. Default SQLite in $ATTUNE_HOME/planner.db."""
+    scheduler_address: str = "127.0.0.1:7102"
+    """Host and port of the scheduler."""
+    trainer_address: str = "127.0.0.1:7103"
+    """Host and port of the trainer."""
+    base_models: str = ""
+    """Ids of the base models that plans may name, separated by commas; empty for all."""
+    upload_bytes_max: int = Field(512 * 1024 * 1024, ge=1)
+    """Largest dataset file in bytes, at least 1."""
+
+    @property
+    def database(self) -> str:
+        """URL of the database."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.home / 'planner.db'}"
+
+    @property
+    def allowed_models(self) -> tuple[str, ...]:
+        """Ids in `base_models`; empty for all."""
+        return tuple(part.strip() for part in self.base_models.split(",") if part.strip())

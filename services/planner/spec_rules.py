@@ -1,0 +1,283 @@
+"""Ranges and relations of a spec's fields, as the comments of its proto state them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from attune.spec.v1 import grader_pb2, spec_pb2, stage_pb2
+from google.protobuf.message import Message
+
+from services.common.errors import Violation
+from services.planner.spec_path import as_text, is_output_only, is_required, resolve
+
+VIOLATIONS_MAX = 100
+TARGETS = ("shared",)
+"""Deploy targets that serving has."""
+ALIAS = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+GRADER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+DATASET = re.compile(
+    r"projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/datasets/[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
+)
+WEIGHT_SUM_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Range:
+    """Allowed numbers of a field."""
+
+    low: float
+    """Smallest; not allowed itself when open_low."""
+    high: float
+    """Largest; not allowed itself when open_high."""
+    open_low: bool = False
+    open_high: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Return whether the number is allowed."""
+        if not math.isfinite(value):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        left, right = "(" if self.open_low else "[", ")" if self.open_high else "]"
+        return f"{left}{as_text(self.low)}, {as_text(self.high)}{right}"
+
+
+HYPERPARAMETER_RANGES = {
+    "learning_rate": Range(0, 0.1, open_low=True),
+    "warmup_ratio": Range(0, 0.5),
+    "weight_decay": Range(0, 1),
+    "max_gradient_norm": Range(0, 100, open_low=True),
+    "epoch_count": Range(0.1, 100),
+    "effective_batch_size": Range(1, 4096),
+    "seed": Range(0, 2**31 - 1),
+    "evaluations_per_epoch": Range(1, 100),
+    "early_stopping_patience": Range(1, 1000),
+    "lora.rank": Range(1, 512),
+    "lora.alpha": Range(1, 1024),
+    "lora.dropout": Range(0, 0.9),
+    "dpo.beta": Range(0, 1, open_low=True),
+    "dpo.label_smoothing": Range(0, 0.5, open_high=True),
+    "rl.group_size": Range(2, 64),
+    "rl.temperature": Range(0, 2, open_low=True),
+    "rl.top_p": Range(0, 1, open_low=True),
+    "rl.kl_coefficient": Range(0, 1),
+    "rl.clip_low": Range(0, 1, open_low=True, open_high=True),
+    "rl.clip_high": Range(0, 1, open_low=True, open_high=True),
+}
+LENGTH_MIN = 16
+FIELD_RANGES = {
+    "data.holdout_fraction": Range(0.02, 0.5),
+    "data.validation_fraction": Range(0.02, 0.5),
+    "data.split_seed": Range(0, 2**31 - 1),
+    "evaluation.few_shot_example_count": Range(0, 16),
+    "evaluation.bootstrap_resample_count": Range(100, 100_000),
+    "evaluation.confidence": Range(0.5, 0.999),
+    "evaluation.seed": Range(0, 2**31 - 1),
+    "serving.parity_tolerance": Range(0, 1, open_low=True),
+    "limits.cost_cap_micro_usd": Range(0, 10**15),
+}
+TEXT_LENGTHS = {
+    "display_name": (0, 120),
+    "objective.problem": (1, 2000),
+    "objective.users": (0, 500),
+}
+
+
+def range_of(spec: spec_pb2.Spec, path: str) -> Range | None:
+    """Return the allowed numbers of a field, or None when it is not a number.
+
+    Args:
+        spec: Bounds lengths by its base model's context.
+        path: Such as `stages.0.hyperparameters.learning_rate`.
+    """
+    context_length = max(spec.base_model.context_length, LENGTH_MIN)
+    if path in FIELD_RANGES:
+        return FIELD_RANGES[path]
+    if path == "evaluation.max_answer_tokens":
+        return Range(1, context_length)
+    if path.startswith("objective.success_criteria.") and path.endswith(".target"):
+        return Range(0, 1)
+    _, _, name = path.partition(".hyperparameters.")
+    if name == "max_length":
+        return Range(LENGTH_MIN, context_length)
+    if name in ("rl.max_prompt_length", "rl.max_completion_length"):
+        return Range(1, context_length)
+    return HYPERPARAMETER_RANGES.get(name)
+
+
+def violations(spec: spec_pb2.Spec) -> list[Violation]:
+    """Return every rule that a spec breaks, at most 100."""
+    found = [*_missing(spec, ""), *_numbers(spec), *_texts(spec), *_objective(spec)]
+    found += [*_data(spec), *_evaluation(spec), *_serving(spec)]
+    if len(spec.stages) > 4:
+        found.append(Violation("stages", "COUNT", "At most four stages run one after another."))
+    for index, stage in enumerate(spec.stages):
+        found += _stage(stage, f"stages.{index}.")
+    return found[:VIOLATIONS_MAX]
+
+
+def _missing(message: Message, path: str) -> Iterator[Violation]:
+    """Yield required fields that are not set, in every message that is."""
+    for field in message.DESCRIPTOR.fields:
+        if is_output_only(field):
+            continue
+        place = resolve(message, field.name)
+        if is_required(field) and not place.is_set:
+            text = "This field is required and has no value. Set it."
+            yield Violation(path + field.name, "REQUIRED", text)
+        if field.message_type is None or not place.is_set:
+            continue
+        items = enumerate(place.value) if field.is_repeated else [("", place.value)]
+        for index, item in items:
+            if item.DESCRIPTOR.full_name.startswith("attune."):
+                step = f"{field.name}.{index}." if field.is_repeated else f"{field.name}."
+                yield from _missing(item, path + step)
+
+
+def _numbers(spec: spec_pb2.Spec) -> Iterator[Violation]:
+    paths = [*FIELD_RANGES, "evaluation.max_answer_tokens"]
+    names = [*HYPERPARAMETER_RANGES, "max_length"]
+    names += ["rl.max_prompt_length", "rl.max_completion_length"]
+    for index in range(len(spec.stages)):
+        paths += [f"stages.{index}.hyperparameters.{name}" for name in names]
+    criteria = range(len(spec.objective.success_criteria))
+    paths += [f"objective.success_criteria.{index}.target" for index in criteria]
+    for path in paths:
+        place, allowed = resolve(spec, path), range_of(spec, path)
+        if place.is_set and allowed is not None and not allowed.holds(place.value):
+            text = f"{as_text(place.value)} is not in {allowed}. Choose a number in that range."
+            yield Violation(path, "RANGE", text)
+
+
+def _texts(spec: spec_pb2.Spec) -> Iterator[Violation]:
+    for path, (low, high) in TEXT_LENGTHS.items():
+        length = len(resolve(spec, path).value)
+        if not low <= length <= high:
+            text = f"{length:,} characters; {low} to {high:,} are allowed. Shorten it."
+            yield Violation(path, "LENGTH", text)
+    for path, entries, count, length in (
+        ("objective.out_of_scope", spec.objective.out_of_scope, 10, 200),
+        ("data.guidelines", spec.data.guidelines, 20, 500),
+    ):
+        if len(entries) > count or any(len(entry) > length for entry in entries):
+            text = f"At most {count} entries of {length} characters are allowed. Shorten it."
+            yield Violation(path, "LENGTH", text)
+
+
+def _objective(spec: spec_pb2.Spec) -> Iterator[Violation]:
+    criteria = spec.objective.success_criteria
+    names = [grader.name for grader in spec.evaluation.graders]
+    if len(criteria) > 5:
+        text = f"{len(criteria)} criteria; at most five are allowed. Keep those that decide."
+        yield Violation("objective.success_criteria", "COUNT", text)
+    for index, criterion in enumerate(criteria):
+        path = f"objective.success_criteria.{index}."
+        if len(criterion.title) > 120:
+            yield Violation(path + "title", "LENGTH", "At most 120 characters. Shorten it.")
+        if criterion.metric and criterion.metric not in names:
+            text = f"'{criterion.metric}' is no grader of this spec. Name one of: " + ", ".join(
+                names
+            )
+            yield Violation(path + "metric", "UNKNOWN_GRADER", text)
+
+
+def _data(spec: spec_pb2.Spec) -> Iterator[Violation]:
+    data = spec.data
+    for path, name in (
+        ("data.dataset", data.dataset),
+        ("data.holdout_dataset", data.holdout_dataset),
+    ):
+        if name and not DATASET.fullmatch(name):
+            text = f"'{name[:200]}' is not of the form projects/{{project}}/datasets/{{dataset}}."
+            yield Violation(path, "RESOURCE_NAME", text)
+    same = data.dataset == data.holdout_dataset
+    if same or (data.dataset_sha256 and data.dataset_sha256 == data.holdout_sha256):
+        text = "The hold-out holds the training rows themselves. Name other, unseen rows."
+        yield Violation("data.holdout_dataset", "SAME_DATASET", text)
+
+
+def _evaluation(spec: spec_pb2.Spec) -> Iterator[Violation]:
+    graders = spec.evaluation.graders
+    if len(graders) > 8:
+        yield Violation("evaluation.graders", "COUNT", "At most eight graders. Keep fewer.")
+    seen: set[str] = set()
+    for index, grader in enumerate(graders):
+        yield from _grader(grader, f"evaluation.graders.{index}.", seen)
+
+
+def _grader(grader: grader_pb2.Grader, path: str, seen: set[str]) -> Iterator[Violation]:
+    if not GRADER_NAME.fullmatch(grader.name):
+        text = f"'{grader.name[:80]}' is not a name of the form [a-z][a-z0-9_]{{0,62}}."
+        yield Violation(path + "name", "NAME", text)
+    if grader.name in seen:
+        text = f"'{grader.name}' names two graders. Give each a name of its own."
+        yield Violation(path + "name", "DUPLICATE", text)
+    seen.add(grader.name)
+    if grader.WhichOneof("kind") is None:
+        yield Violation(path + "kind", "REQUIRED", "A grader needs a kind. Set one of them.")
+
+
+def _serving(spec: spec_pb2.Spec) -> Iterator[Violation]:
+    alias, target = spec.serving.alias, spec.serving.target
+    if alias and not ALIAS.fullmatch(alias):
+        text = f"'{alias[:80]}' is not an alias of the form {ALIAS.pattern}."
+        yield Violation("serving.alias", "NAME", text)
+    if target and target not in TARGETS:
+        text = f"'{target[:80]}' is not a deploy target here. Use one of: {', '.join(TARGETS)}."
+        yield Violation("serving.target", "UNKNOWN_TARGET", text)
+    if spec.limits.HasField("deadline") and spec.limits.deadline.ToSeconds() <= 0:
+        text = "The deadline must lie ahead. Give a longer time or leave it out."
+        yield Violation("limits.deadline", "RANGE", text)
+
+
+def _stage(stage: stage_pb2.Stage, path: str) -> Iterator[Violation]:
+    tuned = stage.hyperparameters
+    inside = path + "hyperparameters."
+    adapters = (stage_pb2.METHOD_LORA, stage_pb2.METHOD_QLORA, stage_pb2.METHOD_DORA)
+    reinforced = stage.technique in (stage_pb2.TECHNIQUE_RLVR, stage_pb2.TECHNIQUE_RLAIF)
+    method = stage_pb2.Method.Name(stage.method)
+    technique = stage_pb2.Technique.Name(stage.technique)
+    needs = (
+        (stage.method in adapters, tuned.HasField("lora"), inside + "lora", method),
+        (
+            stage.technique == stage_pb2.TECHNIQUE_DPO,
+            tuned.HasField("dpo"),
+            inside + "dpo",
+            technique,
+        ),
+        (reinforced, tuned.HasField("rl"), inside + "rl", technique),
+        (reinforced, stage.HasField("reward"), path + "reward", technique),
+    )
+    for wanted, present, field, reason in needs:
+        if wanted and not present:
+            yield Violation(field, "REQUIRED", f"{reason} needs it. Set it.")
+        if present and not wanted:
+            yield Violation(field, "NOT_ALLOWED", f"{reason} does not use it. Leave it out.")
+    if stage.technique == stage_pb2.TECHNIQUE_SFT and not tuned.HasField("assistant_only_loss"):
+        text = "TECHNIQUE_SFT needs it. Set it to true to learn only the answers."
+        yield Violation(inside + "assistant_only_loss", "REQUIRED", text)
+    if stage.HasField("reward"):
+        yield from _reward(stage.reward, path + "reward.")
+
+
+def _reward(reward: stage_pb2.Reward, path: str) -> Iterator[Violation]:
+    weights = [weighted.weight for weighted in reward.graders]
+    if len(weights) > 8:
+        yield Violation(path + "graders", "COUNT", "At most eight graders. Keep fewer.")
+    if any(not 0 < weight <= 1 for weight in weights):
+        yield Violation(path + "graders", "RANGE", "Every weight must lie in (0, 1].")
+    if weights and abs(math.fsum(weights) - 1) > WEIGHT_SUM_TOLERANCE:
+        text = f"The weights add up to {as_text(math.fsum(weights))}. Make them add up to 1."
+        yield Violation(path + "graders", "SUM", text)
+    if reward.HasField("timeout_s") and not 0 < reward.timeout_s <= 60:
+        text = f"{as_text(reward.timeout_s)} is not in (0, 60]. Choose a number in that range."
+        yield Violation(path + "timeout_s", "RANGE", text)
+    seen: set[str] = set()
+    for index, weighted in enumerate(reward.graders):
+        yield from _grader(weighted.grader, f"{path}graders.{index}.grader.", seen)

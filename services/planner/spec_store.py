@@ -1,0 +1,188 @@
+"""Specs: every revision as it was made, and which one counts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attune.events.v1 import events_pb2
+from attune.planner.v1 import planner_pb2
+from attune.spec.v1 import spec_pb2
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.common.database import guarded
+from services.common.errors import NotFound
+from services.common.names import last_part, project_of
+from services.planner.store import SPEC_REVISIONS, SPECS, Store
+
+
+class SpecStore:
+    """Keeps specs."""
+
+    def __init__(self, store: Store) -> None:
+        """Share the database."""
+        self._store = store
+
+    async def get(self, name: str, revision: int = 0) -> spec_pb2.Spec:
+        """Return a revision of a spec, or the newest for 0.
+
+        Raises:
+            NotFound: If there is no such spec or revision.
+        """
+        query = select(SPEC_REVISIONS.c.spec).where(SPEC_REVISIONS.c.name == name)
+        if revision:
+            query = query.where(SPEC_REVISIONS.c.revision == revision)
+        query = query.order_by(SPEC_REVISIONS.c.revision.desc()).limit(1)
+        async with self._store.database.read() as connection:
+            body = (await connection.execute(query)).scalar_one_or_none()
+        if body is None:
+            what = f"revision {revision} of {name}" if revision else name
+            raise NotFound(
+                f"There is no {what}. ListSpecs shows what there is.",
+                reason="SPEC_NOT_FOUND",
+                spec=name,
+                revision=str(revision),
+            )
+        return spec_pb2.Spec.FromString(body)
+
+    async def find_by_hash(self, name: str, spec_hash: str) -> spec_pb2.Spec | None:
+        """Return the newest revision of a spec that has this hash, if any."""
+        query = (
+            select(SPEC_REVISIONS.c.spec)
+            .where(SPEC_REVISIONS.c.name == name, SPEC_REVISIONS.c.hash == spec_hash)
+            .order_by(SPEC_REVISIONS.c.revision.desc())
+            .limit(1)
+        )
+        async with self._store.database.read() as connection:
+            body = (await connection.execute(query)).scalar_one_or_none()
+        return None if body is None else spec_pb2.Spec.FromString(body)
+
+    async def list_newest(
+        self, project: str, state: int, after: str, limit: int
+    ) -> list[spec_pb2.Spec]:
+        """Return the newest revisions of specs, newest spec first.
+
+        Args:
+            project: Id, or `-` for all.
+            state: Value of Spec.State; 0 for all.
+            after: Id of the spec before the first; empty to start.
+            limit: Most entries.
+        """
+        newest = (SPEC_REVISIONS.c.name == SPECS.c.name) & (
+            SPEC_REVISIONS.c.revision == SPECS.c.revision
+        )
+        query = select(SPEC_REVISIONS.c.spec).join(SPECS, newest)
+        if project != "-":
+            query = query.where(SPECS.c.project == project)
+        if state:
+            query = query.where(SPECS.c.state == state)
+        if after:
+            query = query.where(SPECS.c.spec_id < after)
+        query = query.order_by(SPECS.c.spec_id.desc()).limit(limit)
+        async with self._store.database.read() as connection:
+            bodies = (await connection.execute(query)).scalars().all()
+        return [spec_pb2.Spec.FromString(body) for body in bodies]
+
+    async def revise(
+        self,
+        request: planner_pb2.UpdateSpecRequest,
+        before: spec_pb2.Spec,
+        after: spec_pb2.Spec,
+        now: datetime,
+    ) -> spec_pb2.Spec:
+        """Add a revision, or return the one that the same request made before.
+
+        Raises:
+            Conflict: If the spec changed in between.
+        """
+
+        async def work(connection: AsyncConnection) -> spec_pb2.Spec:
+            await write_revision(connection, after, before, now)
+            return after
+
+        return await self._store.answer_once(request, spec_pb2.Spec, work, now)
+
+    async def approve(
+        self,
+        request: planner_pb2.ApproveSpecRequest,
+        before: spec_pb2.Spec,
+        approved: spec_pb2.Spec,
+        now: datetime,
+    ) -> spec_pb2.Spec:
+        """Keep an approval and, in the same transaction, the event that tells of it.
+
+        Args:
+            request: Whose answer the approved spec is.
+            before: The revision as it was read; when approved already, nothing is written.
+            approved: The same revision with its approval.
+            now: The present moment.
+
+        Raises:
+            Conflict: If the spec changed in between.
+        """
+
+        async def work(connection: AsyncConnection) -> spec_pb2.Spec:
+            if before.state == spec_pb2.Spec.STATE_APPROVED:
+                return before
+            await _move(connection, before, approved)
+            change = (
+                update(SPEC_REVISIONS)
+                .where(SPEC_REVISIONS.c.name == approved.name)
+                .where(SPEC_REVISIONS.c.revision == approved.revision)
+                .where(SPEC_REVISIONS.c.hash == approved.hash)
+                .values(spec=approved.SerializeToString())
+            )
+            await guarded(connection, change, approved.name)
+            event = events_pb2.SpecApproved(spec=approved)
+            await self._store.outbox.add(connection, "spec.approved", approved.name, event, now)
+            return approved
+
+        return await self._store.answer_once(request, spec_pb2.Spec, work, now)
+
+
+async def write_revision(
+    connection: AsyncConnection,
+    spec: spec_pb2.Spec,
+    before: spec_pb2.Spec | None,
+    now: datetime,
+) -> None:
+    """Add a revision of a spec.
+
+    Args:
+        connection: Of a write transaction.
+        spec: The new revision, complete.
+        before: The revision that it replaces; None for the first.
+        now: The present moment.
+
+    Raises:
+        Conflict: If the spec changed since `before` was read.
+    """
+    if before is None:
+        values = {
+            "name": spec.name,
+            "spec_id": last_part(spec.name),
+            "project": project_of(spec.name),
+            "revision": spec.revision,
+            "etag": spec.etag,
+            "state": spec.state,
+        }
+        await connection.execute(insert(SPECS).values(values))
+    else:
+        await _move(connection, before, spec)
+    row = {
+        "name": spec.name,
+        "revision": spec.revision,
+        "hash": spec.hash,
+        "spec": spec.SerializeToString(),
+        "create_time": now,
+    }
+    await connection.execute(insert(SPEC_REVISIONS).values(row))
+
+
+async def _move(connection: AsyncConnection, before: spec_pb2.Spec, after: spec_pb2.Spec) -> None:
+    change = (
+        update(SPECS)
+        .where(SPECS.c.name == before.name, SPECS.c.etag == before.etag)
+        .values(revision=after.revision, etag=after.etag, state=after.state)
+    )
+    await guarded(connection, change, before.name)

@@ -1,0 +1,125 @@
+"""Messages to and from what the planner works with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from attune.planner.v1 import dataset_pb2, planner_pb2
+from google.protobuf import timestamp_pb2
+
+from services.common.errors import Violation, invalid
+from services.common.names import parse
+from services.planner.conversation_store import ConversationRow
+from services.planner.dataset_report import DatasetFacts, Report
+from services.planner.policy import Question
+
+PROJECT = "projects/{project}"
+CONVERSATION = "projects/{project}/conversations/{conversation}"
+SPEC = "projects/{project}/specs/{spec}"
+DATASET = "projects/{project}/datasets/{dataset}"
+MESSAGE_CHARACTERS_MAX = 8000
+ATTACHMENTS_MAX = 4
+DISPLAY_NAME_CHARACTERS_MAX = 200
+
+
+def timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
+    """Return a moment as a message."""
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def conversation_to_proto(
+    row: ConversationRow, turns: Sequence[planner_pb2.Turn]
+) -> planner_pb2.Conversation:
+    """Return a conversation with its turns as a message."""
+    return planner_pb2.Conversation(
+        name=row.name,
+        turns=turns,
+        spec=row.spec,
+        create_time=timestamp(row.create_time),
+        update_time=timestamp(row.update_time),
+    )
+
+
+def question_to_proto(question: Question) -> planner_pb2.Question:
+    """Return a question as a message."""
+    return planner_pb2.Question(**asdict(question))
+
+
+def report_to_proto(report: Report) -> dataset_pb2.DatasetReport:
+    """Return a report as a message."""
+    return dataset_pb2.DatasetReport(**asdict(report))
+
+
+def report_from_proto(report: dataset_pb2.DatasetReport) -> Report:
+    """Return the report in a message."""
+    return Report(**{field.name: getattr(report, field.name) for field in report.DESCRIPTOR.fields})
+
+
+def facts_from_proto(dataset: dataset_pb2.Dataset) -> DatasetFacts:
+    """Return what a plan must know of a dataset."""
+    return DatasetFacts(
+        name=dataset.name,
+        display_name=dataset.display_name,
+        sha256=dataset.sha256,
+        holdout_dataset=dataset.holdout_dataset,
+        report=report_from_proto(dataset.report),
+    )
+
+
+def check_send_message(request: planner_pb2.SendMessageRequest) -> str:
+    """Return the project of a request whose every field keeps its rule.
+
+    Raises:
+        InvalidArgument: With every violation but that of the conversation's name.
+    """
+    project = parse(request.conversation, CONVERSATION, field="conversation")["project"]
+    found = []
+    length = len(request.message)
+    if length > MESSAGE_CHARACTERS_MAX or not request.message.strip():
+        text = f"{length:,} characters; 1 to {MESSAGE_CHARACTERS_MAX:,} are taken, not only spaces."
+        found.append(Violation("message", "LENGTH", text))
+    count = len(request.datasets)
+    if count > ATTACHMENTS_MAX or len(set(request.datasets)) < count:
+        text = f"{count} datasets; at most {ATTACHMENTS_MAX} different ones are taken."
+        found.append(Violation("datasets", "COUNT", text))
+    if found:
+        raise invalid(found)
+    for index, name in enumerate(request.datasets):
+        field = f"datasets.{index}"
+        if parse(name, DATASET, field=field)["project"] != project:
+            text = f"'{name}' belongs to another project than the conversation."
+            raise invalid([Violation(field, "OTHER_PROJECT", text)])
+    return project
+
+
+def check_header(header: dataset_pb2.UploadHeader) -> str:
+    """Return the project of an upload whose every field keeps its rule.
+
+    Raises:
+        InvalidArgument: If a name or the title breaks its rule.
+    """
+    project = parse(header.parent, PROJECT, field="parent")["project"]
+    if len(header.display_name) > DISPLAY_NAME_CHARACTERS_MAX:
+        text = f"At most {DISPLAY_NAME_CHARACTERS_MAX} characters are taken. Shorten it."
+        raise invalid([Violation("display_name", "LENGTH", text)])
+    holdout = header.holdout_dataset
+    if holdout and parse(holdout, DATASET, field="holdout_dataset")["project"] != project:
+        text = f"'{holdout}' belongs to another project than the upload."
+        raise invalid([Violation("holdout_dataset", "OTHER_PROJECT", text)])
+    return project
+
+
+def revision(request: planner_pb2.GetSpecRequest) -> int:
+    """Return the revision that is asked for; 0 for the newest.
+
+    Raises:
+        InvalidArgument: If it is negative.
+    """
+    if request.revision < 0:
+        text = f"{request.revision} is no revision. They count from 1; leave it out for the newest."
+        raise invalid([Violation("revision", "RANGE", text)])
+    return request.revision

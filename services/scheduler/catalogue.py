@@ -1,0 +1,39 @@
+"""Reads the catalogue of profiles and model shapes from the YAML files beside this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from attune.spec.v1.compute_pb2 import ModelShape
+
+from services.scheduler.profile import Catalogue, Precision, Profile
+
+PROFILES = Path(__file__).with_name("profiles.yaml")
+BASE_MODELS = Path(__file__).with_name("base_models.yaml")
+GIB = 1024**3
+SHAPE_FIELDS = (
+    "context_length",
+    "parameter_count",
+    "layer_count",
+    "hidden_size",
+    "intermediate_size",
+    "vocabulary_size",
+    "head_count",
+    "kv_head_count",
+)
+
+
+def read_catalogue() -> Catalogue:
+    """Return the catalogue that comes with this version."""
+    profiles = {}
+    for entry in yaml.safe_load(PROFILES.read_text()):
+        entry["memory_bytes"] = int(entry.pop("memory_gib") * GIB)
+        entry["precision"] = Precision(entry["precision"])
+        profiles[entry["id"]] = Profile(**entry)
+    shapes = {}
+    for entry in yaml.safe_load(BASE_MODELS.read_text()):
+        values = {name: entry[name] for name in SHAPE_FIELDS}
+        for model in entry["ids"]:
+            shapes[model] = ModelShape(id=model, **values)
+    return Catalogue(profiles, shapes)

@@ -1,0 +1,55 @@
+"""Nodes as they last reported themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attune.scheduler.v1.worker_pb2 import Node
+from sqlalchemy import exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from services.common.database import Database
+from services.scheduler.job import LEASED
+from services.scheduler.store import JOBS, NODES
+
+
+class NodeStore:
+    """Which nodes there are and when they were last heard of."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep the database."""
+        self._database = database
+
+    async def put(self, node: Node, now: datetime) -> None:
+        """Keep a node as it is now, with its heartbeat."""
+        values = {
+            "instance": node.instance,
+            "node": node.SerializeToString(),
+            "heartbeat_time": now,
+        }
+        change = update(NODES).where(NODES.c.id == node.id).values(values)
+        async with self._database.write() as connection:
+            if (await connection.execute(change)).rowcount:
+                return
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(insert(NODES).values(id=node.id, **values))
+        except IntegrityError:  # Its other poll was first, with the same facts.
+            return
+
+    async def list_live(self, since: datetime, now: datetime) -> list[Node]:
+        """Return the nodes that were heard of since a moment, or that hold a lease now, by id.
+
+        Args:
+            since: Heartbeats before it do not count.
+            now: Leases that ended before it do not count.
+        """
+        renewed = exists().where(
+            JOBS.c.node == NODES.c.id,
+            JOBS.c.state.in_(LEASED),
+            JOBS.c.lease_expire_time > now,
+        )
+        heard = NODES.c.heartbeat_time >= since
+        query = select(NODES.c.node).where(or_(heard, renewed)).order_by(NODES.c.id)
+        async with self._database.read() as connection:
+            return [Node.FromString(row.node) for row in await connection.execute(query)]

@@ -1,0 +1,62 @@
+"""How a run may end, and what becomes of its job; pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from attune.scheduler.v1.worker_pb2 import FinishRunRequest
+
+from services.common.errors import Violation, invalid
+from services.scheduler.job import Job
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+Outcome = FinishRunRequest.Outcome
+WITH_ERROR = (Outcome.OUTCOME_FAILED, Outcome.OUTCOME_LOST)
+KNOWN = (*WITH_ERROR, Outcome.OUTCOME_SUCCEEDED, Outcome.OUTCOME_CANCELLED)
+
+
+def check_outcome(request: FinishRunRequest) -> None:
+    """Refuse an outcome that lacks what it must carry, or carries what it must not.
+
+    Raises:
+        InvalidArgument: With every violation.
+    """
+    found = []
+    if request.outcome not in KNOWN:
+        text = f"{request.outcome} is not an outcome. Send one of the four."
+        raise invalid([Violation("outcome", "ENUM", text)])
+    name = Outcome.Name(request.outcome).removeprefix("OUTCOME_")
+    for field, wanted in (
+        ("result", request.outcome == Outcome.OUTCOME_SUCCEEDED),
+        ("error", request.outcome in WITH_ERROR),
+    ):
+        if request.HasField(field) != wanted:  # type: ignore[arg-type]  # One of two literals.
+            advice = "is required with" if wanted else "does not go with"
+            text = f"This field {advice} {name}. {'Set it' if wanted else 'Leave it out'}."
+            found.append(Violation(field, "OUTCOME", text))
+    if request.HasField("result") and not SHA256.fullmatch(request.result.adapter_sha256):
+        text = f"'{request.result.adapter_sha256[:80]}' is not 64 lower-case hex digits. Send them."
+        found.append(Violation("result.adapter_sha256", "FORMAT", text))
+    if found:
+        raise invalid(found)
+
+
+def apply_outcome(job: Job, request: FinishRunRequest, now: datetime) -> Job:
+    """Return the job after its run ended.
+
+    Args:
+        job: Holds the lease.
+        request: Was checked.
+        now: The present moment.
+
+    Raises:
+        FailedPrecondition: If the run says it was cancelled and nobody asked it to stop.
+    """
+    if request.outcome == Outcome.OUTCOME_SUCCEEDED:
+        return job.succeed(request.result, now)
+    if request.outcome == Outcome.OUTCOME_FAILED:
+        return job.fail(request.error, now)
+    if request.outcome == Outcome.OUTCOME_CANCELLED:
+        return job.stop(now)
+    return job.lose(request.error, now)

@@ -1,0 +1,60 @@
+"""SchedulerService: decodes, calls, encodes."""
+
+from __future__ import annotations  # grpc classes are generic in their stubs only.
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from attune.spec.v1 import compute_pb2
+
+from services.common import names
+from services.scheduler import job as jobs
+from services.scheduler import wire
+from services.scheduler.desk import Desk
+
+
+class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
+    """Answers whoever plans, watches or cancels."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Keep what does the work."""
+        self._desk = desk
+
+    async def EstimateCompute(
+        self, request: scheduler_pb2.EstimateComputeRequest, context: Any
+    ) -> compute_pb2.ComputePlan:
+        return wire.plan_to_proto(await self._desk.estimate(request.spec, request.data_shape))
+
+    async def GetJob(self, request: scheduler_pb2.GetJobRequest, context: Any) -> scheduler_pb2.Job:
+        names.parse(request.name, jobs.JOB_NAME)
+        return await self._desk.get(request.name)
+
+    async def ListJobs(
+        self, request: scheduler_pb2.ListJobsRequest, context: Any
+    ) -> scheduler_pb2.ListJobsResponse:
+        if request.spec:
+            names.parse(request.spec, jobs.SPEC_NAME, field="spec")
+        page, token = await self._desk.list_page(
+            names.parse(request.parent, "projects/{project}", field="parent", wildcard="project")[
+                "project"
+            ],
+            size=wire.page_size(request.page_size),
+            before_id=wire.page_token_to_id(request.page_token),
+            state=wire.state_from_proto(request.state),
+            spec=request.spec,
+        )
+        return scheduler_pb2.ListJobsResponse(jobs=page, next_page_token=token)
+
+    async def WatchJob(
+        self, request: scheduler_pb2.WatchJobRequest, context: Any
+    ) -> AsyncIterator[scheduler_pb2.Job]:
+        names.parse(request.name, jobs.JOB_NAME)
+        async for job in self._desk.watch(request.name):
+            yield job
+
+    async def CancelJob(
+        self, request: scheduler_pb2.CancelJobRequest, context: Any
+    ) -> scheduler_pb2.Job:
+        names.parse(request.name, jobs.JOB_NAME)
+        return await self._desk.cancel(request)

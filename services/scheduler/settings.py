@@ -1,0 +1,35 @@
+"""The scheduler's settings."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from services.common.settings import Settings
+
+
+class SchedulerSettings(Settings):
+    """What `python -m services.scheduler` reads from the environment."""
+
+    port: int = Field(7102, ge=0, le=65535)
+    """Port of the gRPC server, in [0, 65535]; 0 picks a free one."""
+    database_url: str = ""
+    """Database; empty for sqlite+aiosqlite:///$ATTUNE_HOME/scheduler.db."""
+    planner_address: str = "127.0.0.1:7101"
+    """Host and port of the planner, which the reconciler asks for approved specs."""
+    lease_s: float = Field(30.0, gt=0, le=3600)
+    """Seconds until a lease ends unless renewed, in (0, 3600]."""
+    renew_s: float = Field(10.0, gt=0, le=1200)
+    """Seconds between a trainer's renewals, in (0, 1200]; less than the lease."""
+
+    @model_validator(mode="after")
+    def _renew_in_time(self) -> Self:
+        if self.renew_s >= self.lease_s:
+            raise ValueError(f"RENEW_S {self.renew_s} must be less than LEASE_S {self.lease_s}")
+        return self
+
+    @property
+    def store_url(self) -> str:
+        """URL of the database, with the default filled in."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.home / 'scheduler.db'}"

@@ -1,0 +1,210 @@
+"""Maps requests, jobs and placements between their messages and the domain."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime, timedelta
+
+from attune.scheduler.v1 import scheduler_pb2, worker_pb2
+from attune.spec.v1 import compute_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.common import names
+from services.common.errors import Violation, invalid
+from services.scheduler.job import Job, State
+from services.scheduler.lease import Lease
+from services.scheduler.placement import Placement, Plan
+from services.scheduler.profile import Precision
+
+PAGE_DEFAULT = 50
+PAGE_MAX = 1000
+WAIT_MAX_S = 20.0
+STATES = {state: scheduler_pb2.Job.State.Value(f"STATE_{state}") for state in State}
+PRECISIONS = {
+    Precision.FLOAT32: compute_pb2.ParallelPlan.PRECISION_FLOAT32,
+    Precision.BFLOAT16: compute_pb2.ParallelPlan.PRECISION_BFLOAT16,
+}
+
+
+def job_to_proto(job: Job, state_reason: str | None = None) -> scheduler_pb2.Job:
+    """Return the message of a job.
+
+    Args:
+        job: Any job.
+        state_reason: Stands in place of the stored one, for what is known only now.
+    """
+    spec = job.approved_spec
+    return scheduler_pb2.Job(
+        name=job.name,
+        spec=job.spec,
+        spec_revision=job.spec_revision,
+        spec_hash=job.spec_hash,
+        state=STATES[job.state],
+        state_reason=job.state_reason if state_reason is None else state_reason,
+        stage_index=job.stage_index,
+        progress=job.progress,
+        attempt_count=job.attempt_count,
+        run=job.run,
+        result=job.result,
+        error=job.error,
+        base_model=spec.base_model,
+        serving=spec.serving,
+        display_name=spec.display_name,
+        approve_time=spec.approval.approve_time,
+        create_time=_timestamp(job.create_time),
+        start_time=_timestamp(job.start_time),
+        end_time=_timestamp(job.end_time),
+        update_time=_timestamp(job.update_time),
+    )
+
+
+def state_from_proto(state: scheduler_pb2.Job.State.ValueType) -> State | None:
+    """Return the state that a list asks for; None for all.
+
+    Raises:
+        InvalidArgument: If there is no such state.
+    """
+    if state == scheduler_pb2.Job.STATE_UNSPECIFIED:
+        return None
+    for known, value in STATES.items():
+        if value == state:
+            return known
+    text = f"{state} is not a state. Send one of {', '.join(STATES)}."
+    raise invalid([Violation("state", "ENUM", text)])
+
+
+def page_size(size: int) -> int:
+    """Return how many entries a page has.
+
+    Raises:
+        InvalidArgument: If it is negative.
+    """
+    if size < 0:
+        text = f"{size} is less than 0. Send 1 to {PAGE_MAX}, or leave it out for {PAGE_DEFAULT}."
+        raise invalid([Violation("page_size", "RANGE", text)])
+    return min(size, PAGE_MAX) or PAGE_DEFAULT
+
+
+def page_token(job: Job) -> str:
+    """Return the token of the page that follows a job."""
+    return base64.urlsafe_b64encode(names.last_part(job.name).encode()).decode()
+
+
+def page_token_to_id(token: str) -> str:
+    """Return the id of the last job of the page before; empty without a token.
+
+    Raises:
+        InvalidArgument: If no page gave this token.
+    """
+    try:
+        job_id = base64.b64decode(token, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        job_id = "-"
+    if token and not names.SEGMENT.fullmatch(job_id):
+        text = f"'{token[:80]}' is not the next_page_token of a page. Start with the first page."
+        raise invalid([Violation("page_token", "PAGE_TOKEN", text)])
+    return job_id
+
+
+def wait_s(request: worker_pb2.LeaseRunRequest) -> float:
+    """Return how long a LeaseRun may wait, in seconds.
+
+    Raises:
+        InvalidArgument: If it is negative or more than 20 s.
+    """
+    seconds = request.wait.ToNanoseconds() / 1e9
+    if not 0 <= seconds <= WAIT_MAX_S:
+        text = f"{seconds:g} s is not in [0, {WAIT_MAX_S:g}] s. Ask again instead of longer."
+        raise invalid([Violation("wait", "RANGE", text)])
+    return seconds
+
+
+def lease_to_response(lease: Lease | None) -> worker_pb2.LeaseRunResponse:
+    """Return what a trainer hears: its new lease, or that there was nothing to do."""
+    if lease is None:
+        return worker_pb2.LeaseRunResponse()
+    job = lease.job
+    reason = "The oldest job that this node can run."
+    message = worker_pb2.Lease(
+        run=job.run,
+        job=job.name,
+        stage_index=job.stage_index,
+        fence=job.attempt_count,
+        expire_time=_timestamp(job.lease_expire_time),
+        renew_interval=_duration(lease.terms.renew_s),
+        spec=job.approved_spec,
+        placement=_stage(lease.placement, job.stage_index, reason),
+    )
+    return worker_pb2.LeaseRunResponse(lease=message)
+
+
+def renewal_to_proto(job: Job) -> worker_pb2.RenewLeaseResponse:
+    """Return what a trainer hears after a renewal."""
+    return worker_pb2.RenewLeaseResponse(
+        expire_time=_timestamp(job.lease_expire_time), cancel=job.state is State.CANCELLING
+    )
+
+
+def plan_to_proto(plan: Plan) -> compute_pb2.ComputePlan:
+    """Return the message of a plan with its one stage."""
+    stage = _stage(plan.placement, 0, plan.reason)
+    for rejected in plan.rejected:
+        stage.rejected_placements.add(
+            profile=rejected.profile,
+            reason=rejected.reason,
+            cost_micro_usd=rejected.cost_micro_usd,
+        )
+    return compute_pb2.ComputePlan(
+        stages=[stage],
+        cost_micro_usd=plan.placement.cost_micro_usd,
+        expected_duration=_duration(plan.placement.time.expected_s),
+        available=not plan.missing,
+        missing=plan.missing,
+    )
+
+
+def _stage(placement: Placement, stage_index: int, reason: str) -> compute_pb2.StageCompute:
+    memory, time, batching = placement.memory, placement.time, placement.batching
+    return compute_pb2.StageCompute(
+        stage_index=stage_index,
+        profile=placement.profile.id,
+        device_count=1,
+        parallel_plan=compute_pb2.ParallelPlan(
+            micro_batch_size=batching.micro_batch_size,
+            gradient_accumulation_steps=batching.gradient_accumulation_steps,
+            gradient_checkpointing=batching.gradient_checkpointing,
+            sharding=compute_pb2.ParallelPlan.SHARDING_NONE,
+            precision=PRECISIONS[placement.profile.precision],
+        ),
+        memory=compute_pb2.MemoryEstimate(
+            low_bytes=memory.low_bytes,
+            expected_bytes=memory.expected_bytes,
+            high_bytes=memory.high_bytes,
+            capacity_bytes=placement.capacity_bytes,
+            components=[
+                compute_pb2.MemoryComponent(title=part.title, size_bytes=part.size_bytes)
+                for part in memory.components
+            ],
+        ),
+        step_count=time.step_count,
+        step_duration=_duration(time.step_s),
+        expected_duration=_duration(time.expected_s),
+        cost_micro_usd=placement.cost_micro_usd,
+        reason=reason,
+    )
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
+
+
+def _duration(seconds: float) -> Duration:
+    message = Duration()
+    message.FromTimedelta(timedelta(seconds=seconds))
+    return message

@@ -1,0 +1,146 @@
+"""Starts serving: settings, database, engine, gRPC server, HTTP endpoint, background loops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
+from attune.serving.v1.deployment_pb2_grpc import add_DeploymentServiceServicer_to_server
+from attune.serving.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
+from attune.serving.v1.playground_pb2_grpc import add_PlaygroundServiceServicer_to_server
+
+from services.common import peers
+from services.common.artefacts import Artefacts
+from services.common.clock import SystemClock
+from services.common.events import Bus
+from services.common.outbox import Relay
+from services.common.processes import ProcessFolder
+from services.common.rpc import Server, check_port_is_free, until_signal
+from services.common.telemetry import configure_logging
+from services.serving import http, store
+from services.serving.adapters import Adapters
+from services.serving.deployment_servicer import DeploymentServicer
+from services.serving.deployment_store import DeploymentStore
+from services.serving.engine import Engine
+from services.serving.model_servicer import ModelServicer
+from services.serving.peers import Scheduler
+from services.serving.playground import Playground
+from services.serving.playground_servicer import PlaygroundServicer
+from services.serving.proof import Proofs
+from services.serving.reconcile import Reconciler
+from services.serving.registration import Registration
+from services.serving.route import Routes
+from services.serving.settings import ServingSettings
+from services.serving.switch import Switch
+from services.serving.version_store import CONSUMER, VersionStore
+
+log = logging.getLogger(__name__)
+
+
+class Serving:
+    """All parts of the service, wired."""
+
+    def __init__(self, settings: ServingSettings) -> None:
+        """Make every part; nothing runs yet.
+
+        Args:
+            settings: Read and checked.
+        """
+        clock = SystemClock()
+        artefacts = Artefacts(settings.artefact_root)
+        self._settings = settings
+        self._database = store.new_database(settings.store_url)
+        self._bus = Bus(settings.nats_url, "serving")
+        self._channel = peers.channel(settings.scheduler_address)
+        self._engine = Engine(
+            settings.home,
+            artefacts,
+            settings.base_model,
+            settings.engine_port,
+            settings.engine_cpus,
+        )
+        versions = VersionStore(self._database, clock)
+        self._deployments = DeploymentStore(self._database, clock)
+        adapters = Adapters(self._engine, artefacts)
+        routes = Routes(versions, self._deployments, self._engine)
+        self._endpoint = http.Endpoint(routes, adapters)
+        self._models = ModelServicer(versions, self._engine)
+        self._playground = PlaygroundServicer(routes, Playground(adapters))
+        self._deploying = DeploymentServicer(
+            self._deployments, Switch(self._deployments, versions, adapters, self._engine)
+        )
+        self._registration = Registration(versions, Scheduler(self._channel))
+        self._proofs = Proofs(self._database, versions, adapters, self._engine, artefacts, clock)
+        self._reconciler = Reconciler(
+            self._database, self._deployments, versions, adapters, self._engine
+        )
+        self._relay = Relay(self._database, store.outbox, self._bus, clock)
+
+    async def run(self) -> None:
+        """Serve until a signal; then end the engine and everything else in order."""
+        settings = self._settings
+        await self._database.migrate()
+        check_port_is_free(settings.host, settings.http_port)
+        listener = http.listen(settings.host, settings.http_port)
+        http_port = listener.getsockname()[1]
+        self._deployments.endpoint = f"http://{settings.host}:{http_port}/v1"
+        server = self._server()
+        port = await server.start(settings.host, settings.port)
+        log.info("serving on port %d, endpoint %s", port, self._deployments.endpoint)
+        web = http.HttpServer(self._endpoint.app)
+        web_task = asyncio.create_task(web.serve([listener]), name="endpoint")
+        tasks = [
+            asyncio.create_task(self._engine.run(), name="engine"),
+            asyncio.create_task(self._relay.run(), name="relay"),
+            asyncio.create_task(
+                self._bus.consume(CONSUMER, "job.succeeded", self._registration.take_event),
+                name="consumer",
+            ),
+            asyncio.create_task(self._registration.run(), name="registration"),
+            asyncio.create_task(self._proofs.run(), name="proofs"),
+            asyncio.create_task(self._reconciler.run(), name="reconciler"),
+        ]
+        try:
+            await until_signal([*tasks, web_task])
+        finally:
+            web.should_exit = True
+            await asyncio.gather(server.stop(), web_task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._engine.stop()
+            await self._bus.close()
+            await self._channel.close(None)
+            await self._database.close()
+
+    def _server(self) -> Server:
+        server = Server("serving.attune")
+        for register, servicer, file in (
+            (add_ModelServiceServicer_to_server, self._models, model_pb2),
+            (add_PlaygroundServiceServicer_to_server, self._playground, playground_pb2),
+            (add_DeploymentServiceServicer_to_server, self._deploying, deployment_pb2),
+        ):
+            (service,) = file.DESCRIPTOR.services_by_name.values()
+            server.add(register, servicer, service.full_name)
+        return server
+
+
+def main() -> None:
+    """Print the settings with --help; serve otherwise."""
+    if "--help" in sys.argv[1:]:
+        print(ServingSettings.describe("serving"))  # noqa: T201
+        return
+    settings = ServingSettings.read("serving")
+    configure_logging("serving", settings.log_level)
+    ProcessFolder(settings.home).record_self("serving")
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: ServingSettings) -> None:
+    await Serving(settings).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Tables of serving, and the parts that both stores share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from services.common.database import Database, new_metadata
+from services.common.idempotency import requests_table
+from services.common.outbox import inbox_table, outbox_table
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SOURCE = "/attune/serving"
+
+metadata = new_metadata()
+requests = requests_table(metadata)
+outbox = outbox_table(metadata)
+inbox = inbox_table(metadata)
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("state_reason", Text, nullable=False),
+    Column("job", String(200), nullable=False, unique=True),
+    Column("spec", String(200), nullable=False),
+    Column("spec_hash", String(64), nullable=False),
+    Column("base_model", String(200), nullable=False),
+    Column("base_model_revision", String(200), nullable=False),
+    Column("adapter_sha256", String(64), nullable=False),
+    Column("parity_tolerance", Float, nullable=False),
+    Column("report", LargeBinary, nullable=False),
+    Column("parity", LargeBinary, nullable=True),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("update_time", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("project", "model", "number"),
+)
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("model_version", String(200), nullable=False),
+    Column("adapter_sha256", String(64), nullable=False),
+    Column("target", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("etag", String(32), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("update_time", DateTime(timezone=True), nullable=False),
+)
+
+
+def new_database(url: str) -> Database:
+    """Return serving's database; nothing is opened yet."""
+    return Database(url, MIGRATIONS)
+
+
+def aware(moment: datetime) -> datetime:
+    """Return a moment in UTC; SQLite forgets the time zone, in which all are written."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,159 @@
+"""Maps messages to domain objects and back; pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+
+from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.common.errors import Violation, invalid
+from services.serving.deployment import Deployment, DeploymentState
+from services.serving.generation import Message, Piece, Sampling
+from services.serving.parity import ParityReport
+from services.serving.version import Version, VersionState
+
+PAGE_DEFAULT = 50
+PAGE_MAX = 1000
+VERSION_STATES = {
+    VersionState.STAGED: model_pb2.ModelVersion.STATE_STAGED,
+    VersionState.READY: model_pb2.ModelVersion.STATE_READY,
+    VersionState.REJECTED: model_pb2.ModelVersion.STATE_REJECTED,
+}
+DEPLOYMENT_STATES = {
+    DeploymentState.PENDING: deployment_pb2.Deployment.STATE_PENDING,
+    DeploymentState.READY: deployment_pb2.Deployment.STATE_READY,
+}
+
+
+def version_to_proto(version: Version) -> model_pb2.ModelVersion:
+    """Return the message of a version."""
+    return model_pb2.ModelVersion(
+        name=version.name,
+        state=VERSION_STATES[version.state],
+        state_reason=version.state_reason,
+        job=version.job,
+        spec=version.spec,
+        spec_hash=version.spec_hash,
+        base_model=version.base_model,
+        base_model_revision=version.base_model_revision,
+        adapter_sha256=version.adapter_sha256,
+        report=version.report,
+        parity=None if version.parity is None else parity_to_proto(version.parity),
+        create_time=_timestamp(version.create_time),
+        update_time=_timestamp(version.update_time),
+    )
+
+
+def parity_to_proto(parity: ParityReport) -> model_pb2.ParityReport:
+    """Return the message of a parity report."""
+    return model_pb2.ParityReport(
+        prompt_count=parity.prompt_count,
+        token_mismatch_count=parity.token_mismatch_count,
+        text_mismatch_count=parity.text_mismatch_count,
+        max_logprob_difference=parity.max_logprob_difference,
+        tolerance=parity.tolerance,
+    )
+
+
+def parity_from_proto(message: model_pb2.ParityReport) -> ParityReport:
+    """Return the parity report in a message."""
+    return ParityReport(
+        prompt_count=message.prompt_count,
+        token_mismatch_count=message.token_mismatch_count,
+        text_mismatch_count=message.text_mismatch_count,
+        max_logprob_difference=message.max_logprob_difference,
+        tolerance=message.tolerance,
+    )
+
+
+def deployment_to_proto(deployment: Deployment, endpoint: str) -> deployment_pb2.Deployment:
+    """Return the message of a deployment.
+
+    Args:
+        deployment: As it is kept.
+        endpoint: Base URL for OpenAI clients.
+    """
+    return deployment_pb2.Deployment(
+        name=deployment.name,
+        model_version=deployment.model_version,
+        target=deployment.target,
+        state=DEPLOYMENT_STATES[deployment.state],
+        endpoint=endpoint,
+        etag=deployment.etag,
+        create_time=_timestamp(deployment.create_time),
+        update_time=_timestamp(deployment.update_time),
+    )
+
+
+def messages_from_proto(messages: Sequence[playground_pb2.ChatMessage]) -> list[Message]:
+    """Return the messages of a chat."""
+    return [Message(message.role, message.content) for message in messages]
+
+
+def sampling_from_proto(message: playground_pb2.Sampling) -> Sampling:
+    """Return how to draw tokens, with the default where nothing is said."""
+    default = Sampling()
+    return Sampling(
+        temperature=(
+            message.temperature if message.HasField("temperature") else default.temperature
+        ),
+        top_p=message.top_p if message.HasField("top_p") else default.top_p,
+        max_tokens=message.max_tokens if message.HasField("max_tokens") else default.max_tokens,
+        seed=message.seed if message.HasField("seed") else default.seed,
+    )
+
+
+def piece_to_proto(piece: Piece) -> playground_pb2.GenerateResponse:
+    """Return the message of a piece of an answer."""
+    if isinstance(piece, str):
+        return playground_pb2.GenerateResponse(text_delta=piece)
+    return playground_pb2.GenerateResponse(
+        end=playground_pb2.GenerationEnd(
+            model_version=piece.model_version,
+            finish_reason=piece.finish_reason,
+            prompt_token_count=piece.prompt_token_count,
+            answer_token_count=piece.answer_token_count,
+            first_token_s=piece.first_token_s,
+            total_s=piece.total_s,
+        )
+    )
+
+
+def page_size(asked: int) -> int:
+    """Return how many resources a page has: 50 unless said otherwise, never over 1,000.
+
+    Raises:
+        InvalidArgument: If it is negative.
+    """
+    if asked < 0:
+        text = f"{asked}; it must be 0 for the default, or 1 to {PAGE_MAX}."
+        raise invalid([Violation("page_size", "RANGE", text)])
+    return min(asked or PAGE_DEFAULT, PAGE_MAX)
+
+
+def page_token_of(key: str) -> str:
+    """Return the token that continues after a key."""
+    return base64.urlsafe_b64encode(key.encode()).decode()
+
+
+def key_of(page_token: str) -> str:
+    """Return the key after which a page begins; empty for the first page.
+
+    Raises:
+        InvalidArgument: If it is not a token of ours.
+    """
+    try:
+        return base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        text = f"'{page_token[:80]}' is not a token of this list. Send next_page_token as it came."
+        raise invalid([Violation("page_token", "TOKEN", text)]) from None
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

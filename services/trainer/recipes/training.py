@@ -1,0 +1,67 @@
+"""What every recipe is told, and whom it tells; plain data, no library of learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from attune.spec.v1.compute_pb2 import ParallelPlan
+from attune.spec.v1.stage_pb2 import Hyperparameters
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row that is learnt or validated."""
+
+    token_ids: Sequence[int]
+    """[T], at most max_length."""
+    labels: Sequence[int]
+    """[T]; the token itself where it is learnt, -100 elsewhere."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One stage, resolved to what a trainer library needs."""
+
+    model_folder: Path
+    hyperparameters: Hyperparameters
+    plan: ParallelPlan
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    output_folder: Path
+    """Where the trainer library may write; on the file system of the checkpoints."""
+    resume_from: Path | None
+    """Folder of a complete checkpoint."""
+    use_cuda: bool
+    steps_total: int
+    """Optimizer steps in all."""
+    evaluation_steps: int
+    """Optimizer steps between evaluations on the validation rows."""
+    logging_steps: int
+    """Optimizer steps between two points of the metrics."""
+    warmup_steps: int
+    """Optimizer steps in which the learning rate rises."""
+
+
+class Observer(Protocol):
+    """Hears what a training does. Any method may raise to stop it within the step."""
+
+    def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
+        """Take in where it begins, and the evaluations before that by step."""
+
+    def on_step(self, step: int) -> None:
+        """Take in that so many optimizer steps are done."""
+
+    def on_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Take in numbers of a step; evaluations have names that begin with `eval_`."""
+
+    def on_checkpoint(self, step: int, folder: Path) -> None:
+        """Take over a folder that the trainer library has written."""
+
+    def is_enough(self) -> bool:
+        """Return whether to stop early, after an evaluation and its checkpoint."""
+
+
+Train = Callable[[Training, Observer], None]

@@ -1,0 +1,168 @@
+"""The rows of a run: read, checked against the hash that was approved, and split by seed; pure."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attune.spec.v1.spec_pb2 import Data
+
+from services.common.artefacts import Artefacts, file_sha256
+from services.trainer.run import RunFailed
+
+VALIDATION_FRACTION = 0.1
+"""Share of the training rows that chooses the checkpoint when the spec names none."""
+HOLDOUT_FRACTION = 0.2
+"""Share of the rows held out with RANDOM when the spec names none."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One chat row."""
+
+    line: int
+    """Of its file, from 1."""
+    messages: Sequence[Mapping[str, Any]]
+    """Each with `role` and `content`."""
+    tools: Sequence[Mapping[str, Any]] | None = None
+    """Tools that the assistant may call, as chat templates take them."""
+
+    @property
+    def prompt(self) -> list[dict[str, Any]]:
+        """The messages before the last answer of the assistant."""
+        return [dict(message) for message in self.messages[: self._answer_index]]
+
+    @property
+    def reference(self) -> str:
+        """The last answer of the assistant."""
+        return str(self.messages[self._answer_index]["content"])
+
+    @property
+    def question(self) -> str:
+        """The last message of the user before that answer; empty when there is none."""
+        asked = [message for message in self.prompt if message["role"] == "user"]
+        return str(asked[-1]["content"]) if asked else ""
+
+    @property
+    def _answer_index(self) -> int:
+        roles = [message["role"] for message in self.messages]
+        return len(roles) - 1 - roles[::-1].index("assistant")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows by what they are for."""
+
+    train: Sequence[Row]
+    """Taught."""
+    validation: Sequence[Row]
+    """Choose the checkpoint."""
+    holdout: Sequence[Row]
+    """Never seen in training."""
+
+
+def read_split(artefacts: Artefacts, data: Data) -> Split:
+    """Return the rows that a spec names, split as it says.
+
+    Raises:
+        RunFailed: If bytes are missing or are not those that were approved, a row is no chat, or
+            a part would be empty.
+    """
+    rows = _read(artefacts, data.dataset_sha256)
+    seed = data.split_seed
+    if data.split_method == Data.SPLIT_METHOD_RANDOM:
+        fraction = data.holdout_fraction or HOLDOUT_FRACTION
+        count = data.holdout_row_count or max(1, round(len(rows) * fraction))
+        rows, holdout = _hold_out(rows, count, f"holdout-{seed}")
+    else:
+        holdout = _read(artefacts, data.holdout_sha256)
+    fraction = data.validation_fraction or VALIDATION_FRACTION
+    count = max(1, round(len(rows) * fraction))
+    train, validation = _hold_out(rows, count, f"validation-{seed}")
+    if not train or not holdout:
+        raise RunFailed(
+            "TOO_FEW_ROWS",
+            f"{len(rows)} rows to train on and {len(holdout)} held out are too few. "
+            "At least 2 and 1 are needed; add rows.",
+        )
+    return Split(train, validation, holdout)
+
+
+def most_frequent_answer(rows: Sequence[Row]) -> str:
+    """Return the answer that most rows give; the first of equally frequent ones."""
+    return Counter(row.reference for row in rows).most_common(1)[0][0]
+
+
+def few_shot_prompt(row: Row, examples: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the prompt of a row with examples before it, as turns of the same chat.
+
+    A system message stands once, and first: the row's own.
+    """
+    prompt = row.prompt
+    head = [message for message in prompt if message["role"] == "system"]
+    turns = [
+        dict(message)
+        for example in examples
+        for message in example.messages
+        if message["role"] != "system"
+    ]
+    return head + turns + [message for message in prompt if message["role"] != "system"]
+
+
+def choose_examples(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
+    """Return `count` rows, or all when there are fewer; the same for equal seeds."""
+    return random.Random(f"few-shot-{seed}").sample(list(rows), min(count, len(rows)))
+
+
+def spread(rows: Sequence[Row], count: int) -> list[int]:
+    """Return `count` positions, or all when there are fewer, evenly over the rows."""
+    taken = min(count, len(rows))
+    return [index * len(rows) // taken for index in range(taken)]
+
+
+def _hold_out(rows: list[Row], count: int, seed: str) -> tuple[list[Row], list[Row]]:
+    order = list(range(len(rows)))
+    random.Random(seed).shuffle(order)
+    held = set(order[:count])
+    kept = [row for index, row in enumerate(rows) if index not in held]
+    return kept, [rows[index] for index in sorted(held)]
+
+
+def _read(artefacts: Artefacts, expected_sha256: str) -> list[Row]:
+    path = artefacts.dataset(expected_sha256)
+    if not path.is_file():
+        raise RunFailed(
+            "DATASET_MISSING",
+            f"The rows of dataset {expected_sha256[:12]} are not under the artefact root. "
+            "Upload them again.",
+        )
+    found_sha256 = file_sha256(path)
+    if found_sha256 != expected_sha256:
+        raise RunFailed(
+            "DATASET_CHANGED",
+            f"The rows hash to {found_sha256[:12]}, but {expected_sha256[:12]} was approved. "
+            "Upload the approved rows again.",
+        )
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [_row(number, text) for number, text in enumerate(lines, 1) if text.strip()]
+
+
+def _row(number: int, text: str) -> Row:
+    try:
+        values = json.loads(text)
+        messages = values["messages"]
+        roles = [message["role"] for message in messages]
+        answered = "assistant" in roles and all("content" in message for message in messages)
+    except (ValueError, KeyError, TypeError):
+        answered = False
+    if not answered:
+        raise RunFailed(
+            "NOT_A_CHAT",
+            f"Line {number} is not a chat row. It needs `messages` with role and content, one of "
+            "them from the assistant.",
+        )
+    return Row(number, messages, values.get("tools"))

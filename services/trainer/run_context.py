@@ -1,0 +1,180 @@
+"""What the phases of one run share: spec, rows as tokens, and the way to tell and to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from attune.spec.v1.compute_pb2 import StageCompute
+from attune.spec.v1.spec_pb2 import Spec
+from attune.spec.v1.stage_pb2 import Stage
+from google.protobuf.json_format import ParseDict
+
+from services.common.artefacts import Artefacts
+from services.common.errors import ServiceError
+from services.trainer.attempt import Attempt
+from services.trainer.checkpoint import Origin
+from services.trainer.recipes.training import Example
+from services.trainer.render import Renderer, renderer
+from services.trainer.rows import Row, Split, read_split
+from services.trainer.run import Estimate, Manifest, Phase, Progress, RunCancelled, RunFailed
+
+Result = TypeVar("Result")
+
+REPORT_INTERVAL_S = 0.25
+"""Least time between two reports of progress within a phase."""
+IGNORED = -100
+"""Label of a token that is not learnt."""
+
+
+class RunContext:
+    """One attempt at a run, from the inside."""
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        manifest: Manifest,
+        cancelled: threading.Event,
+        wake: Callable[[], None],
+    ) -> None:
+        """Read the spec.
+
+        Args:
+            attempt: Where everything is written.
+            manifest: What is to be done.
+            cancelled: Set when the run is to stop.
+            wake: Tells the supervisor that a phase has begun.
+        """
+        self.attempt = attempt
+        self.manifest = manifest
+        self.spec = ParseDict(dict(manifest.spec), Spec(), ignore_unknown_fields=True)
+        placement = ParseDict(dict(manifest.placement), StageCompute(), ignore_unknown_fields=True)
+        self.plan = placement.parallel_plan
+        self.device_count = max(1, placement.device_count)
+        self.artefacts = Artefacts(Path(manifest.artefacts))
+        train_s = placement.step_count * placement.step_duration.ToTimedelta().total_seconds()
+        self.estimate = Estimate(train_s)
+        self._cancelled = cancelled
+        self._wake = wake
+        self._phase = Phase.VALIDATE
+        self._begin_s = self._report_s = time.monotonic()
+        self._first_done: int | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that this run executes."""
+        return self.spec.stages[self.manifest.stage_index]
+
+    @property
+    def model_folder(self) -> Path:
+        """Folder of the base model's revision."""
+        base = self.spec.base_model
+        return self.artefacts.model(base.id) / base.revision
+
+    @property
+    def origin(self) -> Origin:
+        """What checkpoints of this run belong to."""
+        manifest = self.manifest
+        return Origin(manifest.spec_hash, self.spec.base_model.revision, manifest.stage_index)
+
+    @property
+    def use_cuda(self) -> bool:
+        """Whether to compute on the GPU."""
+        return self.manifest.accelerator == "cuda"
+
+    @cached_property
+    def split(self) -> Split:
+        """The rows, checked and split."""
+        return read_split(self.artefacts, self.spec.data)
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """The base model's tokenizer and template."""
+        return refused(lambda: renderer(self.model_folder))
+
+    @cached_property
+    def train_examples(self) -> list[Example | None]:
+        """The rows that are learnt; None for one that would train nothing."""
+        return self._examples(self.split.train)
+
+    @cached_property
+    def validation_examples(self) -> list[Example | None]:
+        """The rows that choose the checkpoint; None for one that would measure nothing."""
+        return self._examples(self.split.validation)
+
+    def begin(self, phase: Phase) -> None:
+        """Write that a phase begins, and tell the supervisor."""
+        self._phase = phase
+        self._begin_s, self._report_s = time.monotonic(), 0.0
+        self._first_done = None
+        self.attempt.begin_phase(phase)
+        self.report(0, 0)
+        self._wake()
+
+    def report(self, done: int, total: int, loss: float | None = None) -> None:
+        """Write how far the present phase is, at most four times a second.
+
+        Raises:
+            RunCancelled: If the run is to stop.
+        """
+        self.check()
+        now_s = time.monotonic()
+        if now_s - self._report_s < REPORT_INTERVAL_S and done < total:
+            return
+        self._report_s = now_s
+        if self._first_done is None and total > 0:
+            self._first_done = done
+        fresh = done - (self._first_done or 0)
+        remaining_s = self.estimate.remaining_s(
+            self._phase, fresh, total - done, now_s - self._begin_s
+        )
+        self.attempt.report(Progress(self._phase, done, total, loss, remaining_s))
+
+    def check(self) -> None:
+        """Stop here if the run is to stop.
+
+        Raises:
+            RunCancelled: If so.
+        """
+        if self._cancelled.is_set():
+            raise RunCancelled
+
+    def _examples(self, rows: Sequence[Row]) -> list[Example | None]:
+        examples = []
+        for row in rows:
+            self.check()
+            examples.append(self._example(row))
+        return examples
+
+    def _example(self, row: Row) -> Example | None:
+        settings = self.stage.hyperparameters
+        rendered = refused(lambda: self.renderer.row(row.messages, row.tools), f"line {row.line}")
+        token_ids = rendered.token_ids[: settings.max_length]
+        mask = rendered.assistant_mask[: settings.max_length]
+        if not settings.assistant_only_loss:
+            mask = [1] * len(token_ids)
+        # The first token is foretold by nothing, so a label on it alone trains nothing.
+        if not any(mask[1:]):
+            return None
+        labels = [
+            token_id if learnt else IGNORED
+            for token_id, learnt in zip(token_ids, mask, strict=True)
+        ]
+        return Example(token_ids, labels)
+
+
+def refused(act: Callable[[], Result], where: str = "") -> Result:
+    """Return what `act` returns; a refusal of ours ends the run with its reason.
+
+    Raises:
+        RunFailed: If it refuses.
+    """
+    try:
+        return act()
+    except ServiceError as error:
+        prefix = f"{where}: " if where else ""
+        raise RunFailed(error.reason, prefix + error.message) from None

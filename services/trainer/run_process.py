@@ -1,0 +1,150 @@
+"""What a run executes in its own process; it can die at any line and be resumed.
+
+Imports no gRPC, NATS, SQL or MLflow. It speaks through files of its attempt's folder and hears
+through one pipe: `cancel`, or the end of the pipe, which means that its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from services.common.artefacts import read_manifest
+from services.common.processes import ProcessFolder
+from services.common.telemetry import configure_logging
+from services.trainer.attempt import LOG, Attempt, list_attempts
+from services.trainer.recipes.processor import is_out_of_memory, use_threads
+from services.trainer.register import register
+from services.trainer.run import ExitCode, Manifest, Phase, RunCancelled, RunFailed
+from services.trainer.run_context import RunContext
+from services.trainer.score import baseline, evaluate
+from services.trainer.train import train
+from services.trainer.validate import validate
+
+log = logging.getLogger(__name__)
+
+CANCEL = b"cancel"
+PHASE = b"phase"
+"""What the run sends when a phase begins."""
+
+
+def main(folder: Path, connection: Connection) -> None:
+    """Execute the attempt whose manifest lies in the folder, and exit with an ExitCode.
+
+    Args:
+        folder: Of the attempt.
+        connection: To the supervisor.
+    """
+    attempt = Attempt(folder)
+    manifest = attempt.manifest()
+    if manifest is None:
+        os._exit(ExitCode.CRASHED)
+    cancelled = threading.Event()
+    threading.Thread(target=_listen, args=(connection, cancelled), daemon=True).start()
+    ProcessFolder(Path(manifest.home)).record_self(f"run-{manifest.run_id}")
+    _write_output_to(folder / LOG)
+    configure_logging("run", "INFO")
+    os.sched_setaffinity(0, manifest.cpus)
+    use_threads(manifest.threads)
+    code = _execute(attempt, manifest, cancelled, lambda: connection.send_bytes(PHASE))
+    # Not a normal exit: what libraries do at the end of a process must not change the outcome.
+    os._exit(code)
+
+
+def _listen(connection: Connection, cancelled: threading.Event) -> None:
+    while True:
+        try:
+            message = connection.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(ExitCode.ORPHANED)
+        if message == CANCEL:
+            cancelled.set()
+
+
+def _write_output_to(path: Path) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for standard in (1, 2):
+        os.dup2(handle, standard)
+    os.close(handle)
+
+
+def _execute(
+    attempt: Attempt, manifest: Manifest, cancelled: threading.Event, wake: Callable[[], None]
+) -> ExitCode:
+    try:
+        _run_phases(RunContext(attempt, manifest, cancelled, wake))
+    except RunFailed as error:
+        attempt.write_error(error.reason, error.message)
+        return ExitCode.FAILED
+    except RunCancelled:
+        return ExitCode.CANCELLED
+    except BaseException as error:
+        log.exception("the run crashed")
+        attempt.write_error(_crash_reason(error), f"{type(error).__name__}: {error}"[:2000])
+        return ExitCode.CRASHED
+    return ExitCode.SUCCEEDED
+
+
+def _crash_reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "DISK_FULL"
+    if is_out_of_memory(error):
+        return "OUT_OF_MEMORY"
+    return "CRASHED"
+
+
+def _run_phases(context: RunContext) -> None:
+    _phase(context, Phase.VALIDATE, lambda: validate(context))
+    base = _phase(context, Phase.BASELINE, lambda: baseline(context))
+    context.estimate.expect(Phase.EVALUATE, base["pass_s"])
+    training = _phase(context, Phase.TRAIN, lambda: train(context), _best_is_whole)
+    chosen = context.artefacts.run(context.manifest.run_id) / training["best"]
+    tuned = _phase(context, Phase.EVALUATE, lambda: evaluate(context, chosen, base))
+    _phase(context, Phase.REGISTER, lambda: register(context, chosen, tuned["report"]))
+
+
+def _phase(
+    context: RunContext,
+    phase: Phase,
+    act: Callable[[], dict[str, Any]],
+    holds: Callable[[RunContext, dict[str, Any]], bool] = lambda *_: True,
+) -> dict[str, Any]:
+    """Return the result of a phase: of an earlier attempt if that finished it, else a new one.
+
+    Args:
+        context: The run.
+        phase: Which one.
+        act: Executes it.
+        holds: Whether an earlier result is still worth something.
+    """
+    context.check()
+    context.begin(phase)
+    result = _earlier(context, phase)
+    if result is None or not holds(context, result):
+        result = act()
+    context.attempt.write_result(phase, result)
+    context.attempt.end_phase(phase)
+    return result
+
+
+def _earlier(context: RunContext, phase: Phase) -> dict[str, Any] | None:
+    manifest = context.manifest
+    folder = context.artefacts.run(manifest.run_id)
+    for attempt in list_attempts(folder, manifest.fence - 1):
+        before = attempt.manifest()
+        if before is not None and before.spec_hash == manifest.spec_hash:
+            result = attempt.result(phase)
+            if result is not None:
+                return result
+    return None
+
+
+def _best_is_whole(context: RunContext, training: dict[str, Any]) -> bool:
+    folder = context.artefacts.run(context.manifest.run_id)
+    return read_manifest(folder / training["best"]) is not None

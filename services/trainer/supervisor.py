@@ -1,0 +1,172 @@
+"""One leased run: started, kept alive, told to stop, and handed back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from datetime import UTC, datetime
+
+from attune.scheduler.v1.worker_pb2 import FinishRunRequest, Lease
+
+from services.common.artefacts import Artefacts
+from services.common.errors import ServiceError
+from services.common.names import last_part
+from services.common.processes import ProcessFolder
+from services.trainer import wire
+from services.trainer.attempt import Attempt
+from services.trainer.fork_server import ForkServer, RunHandle
+from services.trainer.peers import SchedulerPeer
+from services.trainer.run import ExitCode, Phase
+from services.trainer.settings import TrainerSettings
+from services.trainer.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+AWAY_MAX_S = 15 * 60.0
+"""How long a run goes on, or its outcome is offered, while the scheduler does not answer."""
+RETRY_S = 2.0
+"""Time between two offers of an outcome."""
+STOP_TIMEOUT_S = 5.0
+"""Time to hand a run back when this service stops."""
+RENEW_DEFAULT_S = 10.0
+LEASE_LOST = "LEASE_LOST"
+
+
+class Supervisor:
+    """Executes leases, one at a time."""
+
+    def __init__(
+        self,
+        settings: TrainerSettings,
+        scheduler: SchedulerPeer,
+        forks: ForkServer,
+        tracker: Tracker | None,
+    ) -> None:
+        """Keep what a run needs."""
+        self._settings = settings
+        self._scheduler = scheduler
+        self._forks = forks
+        self._tracker = tracker
+
+    async def execute(self, lease: Lease) -> None:
+        """Run a lease to its end and hand in the outcome; a lost lease ends silently.
+
+        When the task is cancelled, because this service stops, the run is stopped and handed back
+        as LOST.
+        """
+        manifest = wire.manifest_from_lease(lease, self._settings)
+        folder = Artefacts(self._settings.artefact_root).attempt(manifest.run_id, lease.fence)
+        attempt = Attempt.create(folder, manifest)
+        log.info("run %s begins, attempt %d", lease.run, lease.fence)
+        if self._tracker is not None:
+            self._tracker.begin(attempt)
+        run: RunHandle | None = None
+        try:
+            run = await self._forks.start_run(folder)
+            code = await self._watch(lease, attempt, run)
+        except asyncio.CancelledError:
+            if run is not None:
+                await run.stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self._end(
+                        attempt, wire.loss(lease, "TRAINER_STOPPED", "The trainer stops.")
+                    )
+            raise
+        except (OSError, EOFError) as error:
+            text = f"The run's process could not be started: {error!r}."
+            await self._end(attempt, wire.loss(lease, "NOT_STARTED", text))
+            return
+        if run.abandoned:
+            self._close(attempt, "LOST")
+        else:
+            await self._end(attempt, outcome(lease, attempt, code))
+
+    async def _watch(self, lease: Lease, attempt: Attempt, run: RunHandle) -> int:
+        keeping = asyncio.create_task(self._keep(lease, attempt, run))
+        try:
+            return await run.wait()
+        finally:
+            keeping.cancel()
+            ProcessFolder(self._settings.home).forget(f"run-{last_part(lease.run)}")
+
+    async def _keep(self, lease: Lease, attempt: Attempt, run: RunHandle) -> None:
+        """Renew the lease until it is lost or cannot be renewed any more, then stop the run."""
+        changed = asyncio.Event()
+        run.on_message(changed.set)
+        interval_s = lease.renew_interval.ToTimedelta().total_seconds() or RENEW_DEFAULT_S
+        answered_s = time.monotonic()
+        while time.monotonic() - answered_s < AWAY_MAX_S:
+            request = wire.renewal(lease, attempt.progress(datetime.now(UTC)))
+            try:
+                answer = await self._scheduler.renew_lease(request)
+            except ServiceError as error:
+                if error.reason == LEASE_LOST:
+                    log.warning("run %s: the lease is lost; it stops", lease.run)
+                    break
+                log.info("run %s goes on while the scheduler is away: %s", lease.run, error)
+            else:
+                answered_s = time.monotonic()
+                if answer.cancel:
+                    run.cancel()
+            await _first(changed, interval_s)
+            changed.clear()
+        await run.abandon()
+
+    async def _end(self, attempt: Attempt, request: FinishRunRequest) -> None:
+        name = FinishRunRequest.Outcome.Name(request.outcome).removeprefix("OUTCOME_")
+        log.info("run %s ended: %s %s", request.run, name, request.error.message)
+        self._close(attempt, name)
+        await self._hand_in(request)
+
+    def _close(self, attempt: Attempt, name: str) -> None:
+        attempt.write_outcome(name)
+        if self._tracker is not None:
+            self._tracker.end(attempt)
+
+    async def _hand_in(self, request: FinishRunRequest) -> None:
+        begin_s = time.monotonic()
+        while time.monotonic() - begin_s < AWAY_MAX_S:
+            try:
+                return await self._scheduler.finish_run(request)
+            except ServiceError as error:
+                if error.reason == LEASE_LOST:
+                    log.warning("run %s: the outcome came too late", request.run)
+                    return None
+                log.info("the outcome of %s waits for the scheduler: %s", request.run, error)
+            await asyncio.sleep(RETRY_S)
+        log.error("the outcome of %s could not be handed in; the lease will run out", request.run)
+        return None
+
+
+def outcome(lease: Lease, attempt: Attempt, code: int) -> FinishRunRequest:
+    """Return what an ended run means.
+
+    Args:
+        lease: Its lease.
+        attempt: Its folder.
+        code: Exit code of its process; negative for a signal.
+    """
+    error = attempt.error() or {}
+    reason, message = str(error.get("reason", "")), str(error.get("message", ""))
+    if code == ExitCode.SUCCEEDED:
+        registered, tuned = attempt.result(Phase.REGISTER), attempt.result(Phase.EVALUATE)
+        if registered is not None and tuned is not None:
+            return wire.success(lease, registered, tuned["report"])
+        return wire.loss(lease, "RESULT_MISSING", "The run ended without its result.")
+    if code == ExitCode.FAILED:
+        return wire.failure(lease, reason or "FAILED", message or "The run failed.")
+    if code == ExitCode.CANCELLED:
+        return wire.cancellation(lease)
+    if code < 0:
+        return wire.loss(lease, "KILLED", f"The run's process was killed by signal {-code}.")
+    return wire.loss(lease, reason or "CRASHED", message or f"The run ended with code {code}.")
+
+
+async def _first(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        return

@@ -1,0 +1,141 @@
+"""TRAIN: the recipe runs, its checkpoints are kept whole, and the best one is chosen."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from services.trainer import checkpoint
+from services.trainer.checkpoint import Checkpoint, find_checkpoints
+from services.trainer.recipes import RECIPES
+from services.trainer.recipes.training import Train, Training
+from services.trainer.run import RunFailed
+from services.trainer.run_context import RunContext
+
+POINTS_MAX = 400
+"""Points that the metrics of a run have at most, evaluations aside."""
+SCRATCH = "scratch"
+"""Where the trainer library writes before a checkpoint is moved to its place."""
+
+
+def train(context: RunContext) -> dict[str, Any]:
+    """Train from the newest complete checkpoint, or from the start when there is none.
+
+    Returns:
+        Which checkpoint is the best, and how many steps there were.
+
+    Raises:
+        RunFailed: If the loss or the gradient is no number.
+    """
+    run_folder = context.artefacts.run(context.manifest.run_id)
+    found, broken = find_checkpoints(run_folder, context.origin, context.manifest.fence)
+    for folder in broken:
+        context.attempt.say(f"Checkpoint {folder.name} of {folder.parts[-3]} is broken; left out.")
+    scratch = context.attempt.folder / SCRATCH
+    training = plan(context, scratch, found[0].folder if found else None)
+    watch = _Watch(context, training)
+    module = importlib.import_module(RECIPES[context.stage.technique])
+    recipe: Train = module.train
+    recipe(training, watch)
+    shutil.rmtree(scratch, ignore_errors=True)
+    complete, _ = find_checkpoints(run_folder, context.origin, context.manifest.fence)
+    chosen = checkpoint.best(complete)
+    return {
+        "best": str(chosen.folder.relative_to(run_folder)),
+        "best_step": chosen.step,
+        "best_eval_loss": chosen.eval_loss,
+        "resumed_step": found[0].step if found else 0,
+        "step_count": watch.step,
+        "steps_total": training.steps_total,
+    }
+
+
+def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Training:
+    """Return the stage with all counts resolved to optimizer steps."""
+    settings = context.stage.hyperparameters
+    examples = [example for example in context.train_examples if example is not None]
+    validation = [example for example in context.validation_examples if example is not None]
+    steps_per_epoch = math.ceil(len(examples) / settings.effective_batch_size)
+    steps_total = max(1, math.ceil(settings.epoch_count * steps_per_epoch))
+    return Training(
+        model_folder=context.model_folder,
+        hyperparameters=settings,
+        plan=context.plan,
+        train=examples,
+        validation=validation,
+        output_folder=scratch,
+        resume_from=resume_from,
+        use_cuda=context.use_cuda,
+        steps_total=steps_total,
+        evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
+        logging_steps=max(1, steps_total // POINTS_MAX),
+        warmup_steps=round(settings.warmup_ratio * steps_total),
+    )
+
+
+class _Watch:
+    """The observer of a training: writes numbers, keeps checkpoints, stops what must stop."""
+
+    def __init__(self, context: RunContext, training: Training) -> None:
+        self.step = 0
+        self._context = context
+        self._training = training
+        self._losses: dict[int, float] = {}
+        self._loss: float | None = None
+        self._saved: list[Checkpoint] = []
+
+    def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
+        self.step = step
+        self._losses = dict(eval_losses)
+        if step:
+            self._context.attempt.say(f"Goes on from the checkpoint of step {step}.")
+        self._context.report(step, self._training.steps_total)
+
+    def on_step(self, step: int) -> None:
+        self.step = step
+        self._context.report(step, self._training.steps_total, self._loss)
+
+    def on_metrics(self, step: int, values: Mapping[str, float]) -> None:
+        for name in ("loss", "grad_norm", "eval_loss"):
+            value = values.get(name, 0.0)
+            if not math.isfinite(value):
+                raise RunFailed(
+                    "DIVERGED",
+                    f"{name} is {value} at step {step}. Lower the learning rate, now "
+                    f"{self._context.stage.hyperparameters.learning_rate:g}, or look for broken "
+                    "rows.",
+                )
+        if "eval_loss" in values:
+            self._losses[step] = values["eval_loss"]
+        self._loss = values.get("loss", self._loss)
+        self._context.attempt.log_metrics(step, values)
+
+    def on_checkpoint(self, step: int, folder: Path) -> None:
+        self._saved.append(
+            checkpoint.save(
+                folder,
+                self._context.attempt.checkpoints,
+                self._context.origin,
+                step=step,
+                fence=self._context.manifest.fence,
+                eval_loss=self._losses.get(step, math.inf),
+            )
+        )
+        self._saved = checkpoint.prune(self._saved)
+
+    def is_enough(self) -> bool:
+        """Return whether the last evaluations, as many as the patience, brought no better loss."""
+        if not self._losses:
+            return False
+        best_step = min(self._losses, key=lambda step: (self._losses[step], step))
+        since = sum(step > best_step for step in self._losses)
+        patience = self._context.stage.hyperparameters.early_stopping_patience
+        if since >= patience:
+            self._context.attempt.say(
+                f"Stopped at step {self.step}: {since} evaluations without improvement."
+            )
+        return since >= patience

@@ -1,0 +1,208 @@
+"""Between messages and what the trainer works with; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from attune.scheduler.v1 import scheduler_pb2
+from attune.scheduler.v1.worker_pb2 import Device as DeviceMessage
+from attune.scheduler.v1.worker_pb2 import FinishRunRequest, Lease, Node, RenewLeaseRequest
+from attune.spec.v1.compute_pb2 import ModelShape
+from attune.spec.v1.evaluation_pb2 import EvaluationReport
+from attune.trainer.v1 import trainer_pb2
+from attune.trainer.v1.render_pb2 import TokenCount
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.rpc.code_pb2 import ABORTED, FAILED_PRECONDITION
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from services.common.errors import Violation, invalid
+from services.trainer.attempt import Attempt
+from services.trainer.devices import Device
+from services.trainer.recipes import METHODS, RECIPES
+from services.trainer.run import Manifest, Phase, Progress
+from services.trainer.settings import TrainerSettings
+
+DOMAIN = "trainer.attune"
+ENGINES = ("local",)
+RUN_PATTERN = "projects/{project}/runs/{run}"
+ROWS_MAX = 1000
+ROW_BYTES_MAX = 2 * 1024 * 1024
+
+
+def node_to_proto(
+    settings: TrainerSettings,
+    instance: str,
+    devices: Sequence[Device],
+    base_models: Sequence[ModelShape],
+    free_slot_count: int,
+) -> Node:
+    """Return this machine as the scheduler registers it."""
+    return Node(
+        id=settings.node_id,
+        instance=instance,
+        devices=[
+            DeviceMessage(profile=one.profile, memory_bytes=one.memory_bytes) for one in devices
+        ],
+        core_count=len(settings.cpu_numbers),
+        engines=ENGINES,
+        techniques=list(RECIPES),  # type: ignore[arg-type]  # Numbers are enum values on the wire.
+        methods=METHODS,  # type: ignore[arg-type]
+        base_models=base_models,
+        free_slot_count=free_slot_count,
+    )
+
+
+def manifest_from_lease(lease: Lease, settings: TrainerSettings) -> Manifest:
+    """Return what the process of a leased run is told."""
+    return Manifest(
+        run=lease.run,
+        job=lease.job,
+        stage_index=lease.stage_index,
+        fence=lease.fence,
+        node=settings.node_id,
+        spec_hash=lease.spec.hash,
+        spec=_to_json(lease.spec),
+        placement=_to_json(lease.placement),
+        artefacts=str(settings.artefact_root),
+        home=str(settings.home),
+        cpus=settings.cpu_numbers,
+        threads=settings.threads,
+        accelerator=settings.accelerator,
+    )
+
+
+def renewal(lease: Lease, progress: Progress | None) -> RenewLeaseRequest:
+    """Return the request that keeps a lease."""
+    request = RenewLeaseRequest(run=lease.run, fence=lease.fence)
+    if progress is not None:
+        request.progress.CopyFrom(progress_to_proto(progress))
+    return request
+
+
+def success(lease: Lease, registered: dict[str, Any], report: dict[str, Any]) -> FinishRunRequest:
+    """Return the request that hands in a result."""
+    request = _finish(lease, FinishRunRequest.OUTCOME_SUCCEEDED)
+    request.result.adapter_sha256 = registered["adapter_sha256"]
+    request.result.lora_rank = registered["lora_rank"]
+    ParseDict(report, request.result.report)
+    return request
+
+
+def failure(lease: Lease, reason: str, message: str) -> FinishRunRequest:
+    """Return the request that says that the run failed for good."""
+    request = _finish(lease, FinishRunRequest.OUTCOME_FAILED)
+    request.error.CopyFrom(_status(FAILED_PRECONDITION, reason, message))
+    return request
+
+
+def loss(lease: Lease, reason: str, message: str) -> FinishRunRequest:
+    """Return the request that says that this worker could not go on."""
+    request = _finish(lease, FinishRunRequest.OUTCOME_LOST)
+    request.error.CopyFrom(_status(ABORTED, reason, message))
+    return request
+
+
+def cancellation(lease: Lease) -> FinishRunRequest:
+    """Return the request that says that the run stopped as asked."""
+    return _finish(lease, FinishRunRequest.OUTCOME_CANCELLED)
+
+
+def progress_to_proto(progress: Progress) -> scheduler_pb2.JobProgress:
+    """Return how far a run is, as others read it."""
+    message = scheduler_pb2.JobProgress(
+        phase=_phase(progress.phase),
+        done_count=progress.done,
+        total_count=progress.total,
+        loss=progress.loss,
+    )
+    if progress.remaining_s is not None:
+        message.remaining_duration.FromMilliseconds(int(progress.remaining_s * 1000))
+    return message
+
+
+def run_to_proto(attempt: Attempt, manifest: Manifest, now: datetime) -> trainer_pb2.Run:
+    """Return a run from the files of its newest attempt."""
+    tracking = attempt.tracking() or {}
+    run = trainer_pb2.Run(
+        name=manifest.run,
+        job=manifest.job,
+        attempt=manifest.fence,
+        mlflow_run=tracking.get("run", ""),
+        mlflow_uri=tracking.get("uri", ""),
+        ended=attempt.outcome() is not None,
+    )
+    progress = attempt.progress(now)
+    if progress is not None:
+        run.progress.CopyFrom(progress_to_proto(progress))
+    for timing in attempt.phases():
+        message = run.phases.add(phase=_phase(timing.phase))
+        message.start_time.FromDatetime(timing.start_time)
+        if timing.end_time is not None:
+            message.end_time.FromDatetime(timing.end_time)
+    return run
+
+
+def metrics_to_proto(line: dict[str, Any]) -> trainer_pb2.MetricPoint:
+    """Return one line of an attempt's metrics."""
+    point = trainer_pb2.MetricPoint(step=line["step"], values=line["values"])
+    point.time.FromDatetime(datetime.fromisoformat(line["time"]))
+    return point
+
+
+def report_from_json(values: dict[str, Any]) -> EvaluationReport:
+    """Return the report in a phase's result."""
+    return ParseDict(values, EvaluationReport())
+
+
+def rows_from_request(rows: Sequence[str]) -> list[tuple[Any, Any]]:
+    """Return messages and tools of chat rows.
+
+    Raises:
+        InvalidArgument: If there are too many, or some are no chat; all of those are named.
+    """
+    size = sum(len(row) for row in rows)
+    if len(rows) > ROWS_MAX or size > ROW_BYTES_MAX:
+        text = f"{len(rows)} rows of {size} characters; at most {ROWS_MAX} of 2 MiB. Send fewer."
+        raise invalid([Violation("rows", "TOO_MANY", text)])
+    parsed, violations = [], []
+    for index, row in enumerate(rows):
+        try:
+            values = json.loads(row)
+            messages = values["messages"]
+            if not messages or not all("role" in one and "content" in one for one in messages):
+                raise ValueError("a message lacks role or content")
+            parsed.append((messages, values.get("tools")))
+        except (ValueError, KeyError, TypeError) as error:
+            text = f"Not a chat row ({error}). Send a JSON object with `messages`."
+            violations.append(Violation(f"rows.{index}", "NOT_A_CHAT", text))
+    if violations:
+        raise invalid(violations[:100])
+    return parsed
+
+
+def counts_to_proto(counts: Sequence[tuple[int, int]]) -> list[TokenCount]:
+    """Return token counts, all and trainable ones, of rows."""
+    return [TokenCount(token_count=all_, trainable_token_count=own) for all_, own in counts]
+
+
+def _finish(lease: Lease, outcome: FinishRunRequest.Outcome.ValueType) -> FinishRunRequest:
+    return FinishRunRequest(run=lease.run, fence=lease.fence, outcome=outcome)
+
+
+def _status(code: int, reason: str, message: str) -> Status:
+    detail = AnyMessage()
+    detail.Pack(ErrorInfo(reason=reason, domain=DOMAIN))
+    return Status(code=code, message=message, details=[detail])
+
+
+def _phase(phase: Phase) -> scheduler_pb2.Phase.ValueType:
+    return scheduler_pb2.Phase.Value(f"PHASE_{phase.name}")
+
+
+def _to_json(message: Any) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True)

@@ -1,0 +1,125 @@
+"""A plan is shown whole."""
+
+import io
+
+from rich.console import Console
+
+from cli.screen import Screen
+from cli.spec_rows import choices_by_path, rows_of, text_of
+from cli.spec_view import grader_line, show_spec
+from tests.cli.full_spec import decided_leaves, full_spec
+
+
+def shown(spec, live: bool = False) -> str:
+    screen, output = Screen(), io.StringIO()
+    screen.live = live
+    screen.console = Console(file=output, width=400, highlight=False, force_terminal=False)
+    show_spec(screen, spec)
+    return output.getvalue()
+
+
+def test_every_block_is_shown():
+    text = shown(full_spec())
+    for title in (
+        "Advice",
+        "Objective",
+        "Base model",
+        "Data",
+        "Stage 1 of 1",
+        "Hyperparameters",
+        "Evaluation",
+        "Limits",
+        "Compute",
+        "Serving",
+        "Maintenance",
+        "Approved",
+    ):
+        assert f"\n{title}" in text
+
+
+def test_every_leaf_shows_its_value_its_source_and_its_reason():
+    spec = full_spec()
+    lines = shown(spec).splitlines()
+    for index, path in enumerate(sorted(decided_leaves(spec))):
+        name = path.rsplit(".", 1)[1]
+        fitting = [line for line in lines if f"origin-{index} " in line]
+        if name in ("guidelines", "preparation_steps"):
+            assert any(getattr(spec.data, name)[0] in line for line in lines)
+            continue
+        assert len(fitting) == 1, path
+        assert name in fitting[0], path
+        assert value_at(spec, path) in fitting[0], path
+        assert "recipe: " in fitting[0]
+        assert f"Because of reason-{index}." in fitting[0]
+
+
+def test_a_terminal_gets_the_same_facts():
+    spec = full_spec()
+    text = shown(spec, live=True)
+    for choice in spec.choices:
+        if not choice.field_path.endswith(("guidelines", "preparation_steps")):
+            assert choice.reason in text
+
+
+def test_compute_shows_memory_by_component_time_cost_and_what_was_rejected():
+    spec = full_spec()
+    stage = spec.compute.stages[0]
+    stage.memory.components[0].size_bytes = 3 * 1024**3
+    stage.memory.components.add(title="activations", size_bytes=1024**3)
+    stage.cost_micro_usd = 1_230_000
+    text = shown(spec)
+    weights = next(line for line in text.splitlines() if "3.0 GiB" in line)
+    activations = next(line for line in text.splitlines() if "activations" in line)
+    assert weights.count("█") == 3 * activations.count("█") > 0
+    assert "$1.23" in text
+    assert stage.rejected_placements[0].reason in text
+    assert spec.stages[0].rejected_alternatives[0].reason in text
+    assert spec.compute.missing[0] in text
+
+
+def test_a_value_that_differs_from_the_recommended_one_says_so():
+    spec = full_spec()
+    rate = "stages.0.hyperparameters.learning_rate"
+    choice = choices_by_path(spec)[rate]
+    choice.recommended = "0.0002"
+    rows = rows_of(
+        spec.stages[0].hyperparameters, "stages.0.hyperparameters", choices_by_path(spec)
+    )
+    assert next(row for row in rows if row.label == "learning_rate").reason.endswith(
+        "Recommended: 0.0002."
+    )
+    spec.stages[0].hyperparameters.learning_rate = 2e-4
+    rows = rows_of(
+        spec.stages[0].hyperparameters, "stages.0.hyperparameters", choices_by_path(spec)
+    )
+    assert "Recommended" not in next(row for row in rows if row.label == "learning_rate").reason
+
+
+def test_an_empty_plan_is_shown_without_a_fault():
+    from attune.spec.v1 import spec_pb2
+
+    assert "not estimated yet" in shown(spec_pb2.Spec())
+
+
+def test_markup_in_a_plan_is_text():
+    spec = full_spec()
+    spec.objective.problem = "[bold]loud[/bold] [/nothing]"
+    assert "[bold]loud[/bold] [/nothing]" in shown(spec)
+    assert "[bold]loud[/bold] [/nothing]" in shown(spec, live=True)
+
+
+def test_a_grader_is_one_line_with_its_settings():
+    grader = full_spec().evaluation.graders[0]
+    line = grader_line(grader)
+    assert line.startswith(f"{grader.name}: string check")
+    assert grader.string_check.reference in line
+
+
+def value_at(spec, path: str) -> str:
+    """Return the value at a path as a person reads it."""
+    here = spec
+    *parents, last = path.split(".")
+    for part in parents:
+        here = here[int(part)] if part.isdecimal() else getattr(here, part)
+    field = here.DESCRIPTOR.fields_by_name[last]
+    return text_of(field, getattr(here, last))

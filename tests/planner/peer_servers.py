@@ -1,0 +1,125 @@
+"""The scheduler and the trainer as the planner meets them: real gRPC, simple answers."""
+
+import json
+from pathlib import Path
+
+from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from attune.spec.v1 import compute_pb2
+from attune.trainer.v1 import render_pb2, render_pb2_grpc
+
+from services.common.errors import Unavailable
+from services.common.rpc import Server
+
+STARTER = compute_pb2.ModelShape(
+    id="attune/starter",
+    revision="ab" * 32,
+    licence="Apache-2.0",
+    context_length=1024,
+    parameter_count=1_312_000,
+    layer_count=4,
+    hidden_size=128,
+    intermediate_size=352,
+    vocabulary_size=4096,
+    head_count=4,
+    kv_head_count=4,
+)
+
+
+class FakeScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
+    """Estimates the same for every spec, and can be told that nothing is available."""
+
+    def __init__(self) -> None:
+        self.missing: list[str] = []
+        self.is_away = False
+        self.requests: list[scheduler_pb2.EstimateComputeRequest] = []
+
+    async def EstimateCompute(self, request, context):
+        if self.is_away:
+            raise Unavailable("Starting.", reason="STARTING")
+        self.requests.append(request)
+        plan = compute_pb2.ComputePlan(available=not self.missing, missing=self.missing)
+        plan.expected_duration.FromSeconds(100)
+        plan.stages.add(profile="cpu", device_count=1)
+        return plan
+
+
+class FakeTrainer(render_pb2_grpc.RenderServiceServicer):
+    """Counts a token for every four characters; knows the models it is given."""
+
+    def __init__(self) -> None:
+        self.models = [STARTER]
+        self.batches: list[int] = []
+
+    async def ListLocalModels(self, request, context):
+        return render_pb2.ListLocalModelsResponse(models=self.models)
+
+    async def CountTokens(self, request, context):
+        self.batches.append(len(request.rows))
+        answer = render_pb2.CountTokensResponse(
+            context_length=STARTER.context_length, base_model_revision=STARTER.revision
+        )
+        for row in request.rows:
+            messages = json.loads(row)["messages"]
+            answer.counts.add(
+                token_count=sum(4 + len(each["content"]) // 4 for each in messages),
+                trainable_token_count=1 + len(messages[-1]["content"]) // 4,
+            )
+        return answer
+
+
+class Peers:
+    """Both servers on one port."""
+
+    def __init__(self) -> None:
+        self.scheduler = FakeScheduler()
+        self.trainer = FakeTrainer()
+        self._server = Server("peers.test")
+
+    async def start(self) -> str:
+        """Start and return the address."""
+        self._server.add(
+            scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
+            self.scheduler,
+            "attune.scheduler.v1.SchedulerService",
+        )
+        self._server.add(
+            render_pb2_grpc.add_RenderServiceServicer_to_server,
+            self.trainer,
+            "attune.trainer.v1.RenderService",
+        )
+        return f"127.0.0.1:{await self._server.start('127.0.0.1', 0)}"
+
+    async def stop(self) -> None:
+        await self._server.stop()
+
+
+def a_row(question: str = "Where is my parcel?", answer: str = '{"team":"delivery"}') -> dict:
+    """Return one good row."""
+    return {
+        "messages": [
+            {"role": "system", "content": "Route the message."},
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
+    }
+
+
+def jsonl(rows: list) -> bytes:
+    """Return rows as a file."""
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def some_rows(count: int, start: int = 0) -> bytes:
+    """Return a file of different rows."""
+    teams = ("delivery", "billing", "returns")
+    return jsonl(
+        [
+            a_row(f"Question number {index}?", json.dumps({"team": teams[index % 3]}))
+            for index in range(start, start + count)
+        ]
+    )
+
+
+def files_under(folder: Path) -> list[Path]:
+    """Return every file below a folder."""
+    return [path for path in folder.rglob("*") if path.is_file()]

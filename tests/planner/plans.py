@@ -1,0 +1,91 @@
+"""Briefs, datasets and plans for tests of the pure parts."""
+
+from dataclasses import replace
+
+from attune.spec.v1 import spec_pb2
+
+from services.planner.brief import Brief
+from services.planner.catalogue import load_catalogue, narrow
+from services.planner.dataset_report import DatasetFacts, Report
+from services.planner.propose import propose
+from services.planner.recipe import load_recipes
+from services.planner.stage_proposal import Sources
+
+SENTENCE = (
+    "Route our customers' support tickets: read each message and answer with a JSON record of "
+    "team, product, priority and order."
+)
+REPORT = Report(
+    row_count=600,
+    tokenizer_model="attune/starter",
+    total_token_count=60_000,
+    median_token_count=100,
+    max_token_count=140,
+    max_answer_token_count=40,
+    json_answer_share=1.0,
+    distinct_answer_count=500,
+    majority_answer_share=0.01,
+    duplicate_row_count=0,
+    holdout_overlap_count=0,
+)
+
+
+def facts(name: str = "a1", **changes) -> DatasetFacts:
+    """Return a dataset whose report has some other figures."""
+    full = f"projects/default/datasets/{name}"
+    return DatasetFacts(full, f"{name}.jsonl", f"{name:0<64}", "", replace(REPORT, **changes))
+
+
+STARTER = next(replace(m, revision="ab" * 32) for m in load_catalogue() if m.id == "attune/starter")
+
+
+def sources(
+    dataset: DatasetFacts | None = None,
+    holdout: DatasetFacts | None = None,
+    *,
+    local=(STARTER,),
+    allowed=(),
+) -> Sources:
+    """Return sources with the starter at hand."""
+    return Sources(
+        dataset=dataset or facts(),
+        holdout=holdout,
+        models=narrow(load_catalogue(), local, allowed),
+        narrowed=bool(allowed),
+        recipes=load_recipes(),
+    )
+
+
+def a_brief(**changes) -> Brief:
+    """Return a brief that is ready."""
+    said = changes.get("overrides", {})
+    ready = {
+        "problem": SENTENCE,
+        "target": 0.85,
+        "dataset": "projects/default/datasets/a1",
+        "sentences": dict.fromkeys(
+            [
+                "objective.problem",
+                "objective.success_criteria.0.target",
+                "base_model.id",
+                "serving.alias",
+                "limits.deadline",
+                "limits.cost_cap_micro_usd",
+                "objective.users",
+                *said,
+            ],
+            "as I said",
+        ),
+    }
+    return Brief(**{**ready, **changes})
+
+
+def a_spec(**changes) -> spec_pb2.Spec:
+    """Return a proposed spec with a given hold-out."""
+    return propose(a_brief(**changes), sources(holdout=facts("b2", row_count=150)))
+
+
+def choice_of(spec: spec_pb2.Spec, path: str) -> spec_pb2.Choice:
+    """Return the choice of a field."""
+    (found,) = [choice for choice in spec.choices if choice.field_path == path]
+    return found

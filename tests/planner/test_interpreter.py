@@ -1,0 +1,218 @@
+"""What the deterministic reader finds in sentences, and what it must leave alone."""
+
+import pytest
+
+from services.planner.brief import DATASET_PATH, PROBLEM_PATH, TARGET_PATH, Brief
+from services.planner.interpreter import PROBLEM_CHARACTERS_MAX, DeterministicReader
+from tests.planner.plans import SENTENCE
+
+READER = DeterministicReader(["attune/starter", "Qwen/Qwen3-4B", "Qwen/Qwen3-14B"])
+KNOWN = Brief(problem=SENTENCE, dataset="projects/default/datasets/a1")
+ASKED = KNOWN.asked(TARGET_PATH)
+H = "stages.0.hyperparameters."
+
+
+def read(message: str, brief: Brief = KNOWN):
+    return READER.read(message, brief)
+
+
+@pytest.mark.parametrize(
+    ("message", "target"),
+    [
+        ("at least 85 % would do", 0.85),
+        ("target 90%", 0.9),
+        ("accuracy of 0.9 please", 0.9),
+        ("it should be right in nine out of ten cases", 0.9),
+        ("eighty-five percent correct", 0.85),
+        ("92.5 per cent exactly right", 0.925),
+        ("aim for 100 %", 1.0),
+    ],
+)
+def test_a_success_target_is_read(message, target):
+    assert read(message).target == pytest.approx(target)
+
+
+@pytest.mark.parametrize(
+    ("message", "target"),
+    [("85", 0.85), ("0.85", 0.85), ("80 %", 0.8), ("I would say 70%", 0.7), ("1", 1.0)],
+)
+def test_a_bare_number_answers_the_open_question(message, target):
+    assert read(message, ASKED).target == pytest.approx(target)
+
+
+@pytest.mark.parametrize("message", ["150 %", "0 %", "a lot"])
+def test_what_is_no_share_is_no_target(message):
+    assert read(message, ASKED).target is None
+
+
+@pytest.mark.parametrize("message", ["You decide", "I don't know", "not sure, what is usual?"])
+def test_the_target_may_be_left_to_the_planner(message):
+    assert read(message, ASKED).target_delegated
+
+
+def test_leaving_things_open_only_counts_when_the_target_was_asked():
+    assert not read("you decide").target_delegated
+
+
+@pytest.mark.parametrize(
+    ("message", "path", "value"),
+    [
+        ("rank 8", H + "lora.rank", 8),
+        ("set the rank to 32, please", H + "lora.rank", 32),
+        ("r=4", H + "lora.rank", 4),
+        ("alpha 64", H + "lora.alpha", 64),
+        ("dropout 5 %", H + "lora.dropout", 0.05),
+        ("dropout of 0.1", H + "lora.dropout", 0.1),
+        ("use learning rate 1e-3", H + "learning_rate", 1e-3),
+        ("lr = 0.0005", H + "learning_rate", 5e-4),
+        ("3 epochs", H + "epoch_count", 3),
+        ("epochs: 2.5", H + "epoch_count", 2.5),
+        ("batch size 32", H + "effective_batch_size", 32),
+        ("warm-up 10 %", H + "warmup_ratio", 0.1),
+        ("weight decay 0.01", H + "weight_decay", 0.01),
+        ("gradient clipping 0.5", H + "max_gradient_norm", 0.5),
+        ("max length 512", H + "max_length", 512),
+        ("seed 7", H + "seed", 7),
+        ("patience 5", H + "early_stopping_patience", 5),
+        ("2 evaluations per epoch", H + "evaluations_per_epoch", 2),
+        ("a linear schedule", H + "schedule", 2),
+        ("8 few-shot examples", "evaluation.few_shot_example_count", 8),
+        ("validation 20 %", "data.validation_fraction", 0.2),
+    ],
+)
+def test_a_setting_is_read_by_its_field_path(message, path, value):
+    patch = read(message)
+    assert patch.overrides == {path: pytest.approx(value)}
+    assert patch.target is None
+
+
+def test_several_settings_in_one_sentence_are_all_read():
+    patch = read("use rank 8 and learning rate 1e-3 for 5 epochs, target 90 %")
+    assert patch.overrides == {H + "lora.rank": 8, H + "learning_rate": 1e-3, H + "epoch_count": 5}
+    assert patch.target == 0.9
+
+
+def test_a_fraction_where_a_whole_number_is_due_becomes_a_note():
+    patch = read("rank 8.5")
+    assert patch.overrides == {}
+    assert "rank 8.5" in patch.notes[0]
+
+
+@pytest.mark.parametrize("message", ["Rank 10 results by relevance", "tickets of rank A"])
+def test_words_that_only_look_like_settings_are_left_alone(message):
+    assert read(message, Brief()).overrides == {}
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ("it must be ready in two hours", 7200),
+        ("deadline: 90 minutes", 5400),
+        ("two hours", 7200),
+        ("I want it within a day", 86400),
+        ("time limit 1.5 h", 5400),
+    ],
+)
+def test_a_deadline_is_read(message, seconds):
+    assert read(message).deadline_s == seconds
+
+
+def test_a_duration_inside_the_problem_is_no_deadline():
+    patch = read("Sort messages that need an answer within two hours from the others.", Brief())
+    assert patch.deadline_s is None
+    assert "two hours" in patch.problem
+
+
+@pytest.mark.parametrize(
+    ("message", "micro_usd"),
+    [("budget $20", 20_000_000), ("spend at most 5 dollars", 5_000_000), ("$2.50", 2_500_000)],
+)
+def test_a_budget_is_read(message, micro_usd):
+    assert read(message).cost_cap_micro_usd == micro_usd
+
+
+def test_a_price_inside_the_problem_is_no_budget():
+    patch = read("Extract prices such as $20 from offers into a table.", Brief())
+    assert patch.cost_cap_micro_usd is None
+    assert patch.problem.startswith("Extract prices")
+
+
+@pytest.mark.parametrize(
+    ("message", "alias"),
+    [("call it ticket-router", "ticket-router"), ("deploy it as `router2`.", "router2")],
+)
+def test_an_alias_is_read(message, alias):
+    assert read(message).alias == alias
+
+
+@pytest.mark.parametrize(
+    ("message", "title"),
+    [
+        ("use DPO", "DPO"),
+        ("try GRPO", "RLVR"),
+        ("QLoRA please", "QLoRA"),
+        ("full fine-tuning", "full fine-tuning"),
+        ("plain LoRA", "LoRA"),
+        ("supervised fine-tuning", "SFT"),
+    ],
+)
+def test_a_technique_is_read(message, title):
+    assert read(message).technique == title
+
+
+def test_a_base_model_is_read_by_its_id_or_its_short_name():
+    assert read("use Qwen/Qwen3-14B").base_model == "Qwen/Qwen3-14B"
+    assert read("take qwen3-4b instead").base_model == "Qwen/Qwen3-4B"
+    assert read("take Qwen3-400B instead").base_model is None
+
+
+@pytest.mark.parametrize("message", ["put it on an H100", "use 4 GPUs", "run on ml.g5.xlarge"])
+def test_hardware_is_answered_with_a_note_and_decides_nothing(message):
+    patch = read(message)
+    assert "inferred" in patch.notes[0]
+    assert not patch.paths
+
+
+@pytest.mark.parametrize(("message", "agreement"), [("yes", True), ("Looks good!", True), ("no", False)])  # fmt: skip
+def test_a_bare_yes_or_no_is_read(message, agreement):
+    assert read(message).agreement is agreement
+
+
+def test_the_demo_sentence_is_the_problem_and_nothing_else():
+    patch = read(SENTENCE, Brief())
+    assert patch.problem == SENTENCE
+    assert patch.output_kind == "json"
+    assert patch.paths == {PROBLEM_PATH}
+    assert patch.notes == ()
+
+
+def test_settings_around_a_problem_do_not_become_part_of_it():
+    patch = read("Classify reviews by mood. At least 85 % right. Rank 8.", Brief())
+    assert patch.problem == "Classify reviews by mood."
+    assert (patch.target, patch.overrides) == (0.85, {H + "lora.rank": 8})
+
+
+def test_a_problem_that_names_a_model_stays_a_problem():
+    patch = read("Classify bank questions with Qwen3-4B.", Brief())
+    assert patch.problem == "Classify bank questions with Qwen3-4B."
+    assert patch.base_model == "Qwen/Qwen3-4B"
+
+
+def test_a_greeting_is_no_problem():
+    assert read("hello there", Brief()).problem is None
+
+
+def test_a_very_long_problem_is_shortened_and_says_so():
+    patch = read("classify " * 800, Brief())
+    assert len(patch.problem) <= PROBLEM_CHARACTERS_MAX
+    assert "shortened" in patch.notes[0]
+
+
+def test_a_problem_that_is_known_is_not_overwritten_by_a_remark():
+    assert read("I think that looks rather nice overall").problem is None
+
+
+@pytest.mark.parametrize("message", ["%" * 8000, "1" * 8000, "a " * 4000, "$ " * 4000, "e-" * 4000])
+def test_long_nonsense_is_read_in_no_time_and_decides_no_setting(message):
+    patch = read(message, Brief(questions=(DATASET_PATH,)))
+    assert patch.overrides == {}

@@ -1,0 +1,39 @@
+"""What a FinishRun must carry."""
+
+import pytest
+from attune.scheduler.v1.scheduler_pb2 import JobResult
+
+from services.common.errors import InvalidArgument
+from services.scheduler.outcome import check_outcome
+from tests.scheduler.factories import a_finish, a_result, an_error
+
+RUN = "projects/default/runs/a1-s0"
+
+
+@pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "LOST", "CANCELLED"])
+def test_each_outcome_with_what_it_must_carry_is_taken(outcome):
+    check_outcome(a_finish(RUN, 1, outcome))
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (a_finish(RUN, 1, "SUCCEEDED", result=None), ["result"]),
+        (a_finish(RUN, 1, "SUCCEEDED", error=an_error()), ["error"]),
+        (a_finish(RUN, 1, "FAILED", error=None), ["error"]),
+        (a_finish(RUN, 1, "LOST", result=a_result()), ["result"]),
+        (a_finish(RUN, 1, "CANCELLED", result=a_result(), error=an_error()), ["result", "error"]),
+        (a_finish(RUN, 1, result=JobResult(adapter_sha256="no")), ["result.adapter_sha256"]),
+    ],
+)
+def test_anything_else_is_named(request_, fields):
+    with pytest.raises(InvalidArgument) as caught:
+        check_outcome(request_)
+    assert [violation.field for violation in caught.value.violations] == fields
+
+
+def test_unknown_outcome_is_refused():
+    request = a_finish(RUN, 1)
+    request.outcome = 99
+    with pytest.raises(InvalidArgument):
+        check_outcome(request)

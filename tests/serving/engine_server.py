@@ -1,0 +1,198 @@
+"""Speaks vLLM's routes without a model, answers per adapter, and fails on request.
+
+Run as a process of its own: `python engine_server.py PORT BASE_MODEL`. An adapter's folder says in
+its parity.jsonl what to answer, and may hold `fault.json` with `logprob_shift` (nats), `refuse`
+(a text) or `die` (true: the process ends at the first answer). `/test` shows and sets behaviour.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+STATE = web.AppKey("state", dict)
+CONTEXT_CHARACTERS = 2000
+
+
+def error(status, message, kind="BadRequestError", param=None):
+    body = {"error": {"message": message, "type": kind, "param": param, "code": status}}
+    return web.json_response(body, status=status)
+
+
+async def health(request):
+    state = request.app[STATE]
+    if state["mode"] == "hang":
+        await asyncio.sleep(3600)
+    return web.Response(status=503 if state["mode"] == "unhealthy" else 200)
+
+
+async def list_models(request):
+    names = [request.app[STATE]["base"], *request.app[STATE]["loaded"]]
+    return web.json_response({"object": "list", "data": [{"id": name} for name in names]})
+
+
+async def load(request):
+    body, state = await request.json(), request.app[STATE]
+    name, folder = body["lora_name"], Path(body["lora_path"])
+    if name in state["loaded"]:
+        return error(400, f"The lora adapter '{name}' has already been loaded.")
+    fault = json.loads((folder / "fault.json").read_text()) if (folder / "fault.json").exists() else {}
+    if fault.get("refuse"):
+        return error(500, fault["refuse"], "InternalServerError")
+    lines = [json.loads(row) for row in (folder / "parity.jsonl").read_text().splitlines()]
+    state["loaded"][name] = {"fault": fault, "lines": lines}
+    state["loads"].append(name)
+    state["most"] = max(state["most"], len(state["loaded"]))
+    return web.Response(text=f"Success: LoRA adapter '{name}' added successfully.")
+
+
+async def unload(request):
+    name, state = (await request.json())["lora_name"], request.app[STATE]
+    if state["loaded"].pop(name, None) is None:
+        return error(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")
+    if state["active"].get(name):
+        state["evicted_in_use"] += 1
+    return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
+
+
+def answer_of(adapter, model, body):
+    """Return text, prompt ids, answer ids and log-probabilities."""
+    messages = body.get("messages") or [{"role": "user", "content": body.get("prompt", "")}]
+    shift = 0.0
+    if adapter is not None:
+        shift = adapter["fault"].get("logprob_shift", 0.0)
+        for line in adapter["lines"]:
+            if line["messages"] == messages:
+                logprobs = [value + shift for value in line["logprobs"]]
+                return (
+                    line["answer"],
+                    line["prompt_token_ids"],
+                    line["answer_token_ids"],
+                    logprobs,
+                )
+    text = f"{model[:8]} heard {messages[-1]['content']}"
+    words = text.split(" ")
+    return text, [1, 2, 3], list(range(len(words))), [-0.5] * len(words)
+
+
+async def complete(request):
+    body, state = await request.json(), request.app[STATE]
+    model, mode = body["model"], state["mode"]
+    adapter = state["loaded"].get(model)
+    if model != state["base"] and adapter is None:
+        return error(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
+    if mode == "no_tokens":
+        await asyncio.sleep(3600)
+    if adapter is not None and adapter["fault"].get("die"):
+        os._exit(0)  # vLLM, too, ends with 0 when its core dies.
+    if "messages" not in body and "prompt" not in body:
+        return error(400, "1 validation error: messages: Field required", param="messages")
+    text, prompt_ids, answer_ids, logprobs = answer_of(adapter, model, body)
+    if sum(len(item["content"]) for item in body.get("messages", [])) > CONTEXT_CHARACTERS:
+        return error(400, "This model's maximum context length is 512 tokens.", param="input_tokens")
+    state["requests"].append(body)
+    usage = {"prompt_tokens": len(prompt_ids), "completion_tokens": len(answer_ids)}
+    state["active"][model] = state["active"].get(model, 0) + 1
+    try:
+        if body.get("stream"):
+            return await stream(request, body, text, usage)
+        if mode == "endless":
+            await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        state["aborted"] += 1
+        state["abort"].set()
+        raise
+    finally:
+        state["active"][model] -= 1
+    choice = {
+        "index": 0,
+        "text": text,
+        "message": {"role": "assistant", "content": text},
+        "logprobs": {"content": [{"logprob": value} for value in logprobs]},
+        "finish_reason": "stop",
+        "token_ids": answer_ids,
+    }
+    answer = {
+        "id": "cmpl-1",
+        "object": "chat.completion" if "messages" in body else "text_completion",
+        "created": 1,
+        "model": model,
+        "choices": [choice],
+        "usage": usage,
+        "prompt_token_ids": prompt_ids,
+    }
+    return web.json_response(answer)
+
+
+async def stream(request, body, text, usage):
+    state = request.app[STATE]
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+
+    async def send(chunk):
+        head = {"id": "cmpl-1", "object": "chat.completion.chunk", "created": 1}
+        data = json.dumps({**head, "model": body["model"], **chunk})
+        await response.write(f"data: {data}\n\n".encode())
+
+    words = [f" {word}" if index else word for index, word in enumerate(text.split(" "))]
+    while state["mode"] == "endless" or words:
+        word = words.pop(0) if words else " more"
+        choice = {"index": 0, "text": word, "delta": {"content": word}, "finish_reason": None}
+        await send({"choices": [choice]})
+        if state["mode"] == "die_in_stream":
+            await asyncio.sleep(0.05)  # Lets the first piece leave the process.
+            os._exit(0)
+        if state["mode"] == "endless":
+            await asyncio.sleep(0.02)
+    await send({"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": "stop"}]})
+    if (body.get("stream_options") or {}).get("include_usage"):
+        await send({"choices": [], "usage": usage})
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+async def show(request):
+    state = request.app[STATE]
+    if "aborted" in request.query:
+        await asyncio.wait_for(state["abort"].wait(), 10)
+    shown = ("loads", "most", "aborted", "requests", "evicted_in_use", "mode")
+    return web.json_response(
+        {key: state[key] for key in shown} | {"loaded": list(state["loaded"]), "pid": os.getpid()}
+    )
+
+
+async def behave(request):
+    request.app[STATE].update(await request.json())
+    return web.Response()
+
+
+def main(port, base):
+    app = web.Application()
+    app[STATE] = {
+        "base": base,
+        "mode": "",
+        "loaded": {},
+        "loads": [],
+        "most": 0,
+        "active": {},
+        "requests": [],
+        "aborted": 0,
+        "evicted_in_use": 0,
+        "abort": asyncio.Event(),
+    }
+    app.router.add_get("/health", health)
+    app.router.add_get("/v1/models", list_models)
+    app.router.add_post("/v1/load_lora_adapter", load)
+    app.router.add_post("/v1/unload_lora_adapter", unload)
+    app.router.add_post("/v1/chat/completions", complete)
+    app.router.add_post("/v1/completions", complete)
+    app.router.add_get("/test", show)
+    app.router.add_post("/test", behave)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, handler_cancellation=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,228 @@
+"""What the tests of serving are made of: jobs, adapters, a base model, and the parts wired."""
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import aiohttp
+from attune.scheduler.v1 import scheduler_pb2
+from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
+from attune.serving.v1.deployment_pb2_grpc import (
+    DeploymentServiceStub,
+    add_DeploymentServiceServicer_to_server,
+)
+from attune.serving.v1.model_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
+from attune.serving.v1.playground_pb2_grpc import (
+    PlaygroundServiceStub,
+    add_PlaygroundServiceServicer_to_server,
+)
+from grpc import aio
+
+from services.common.artefacts import Artefacts, write_manifest
+from services.common.clock import SystemClock
+from services.common.processes import ProcessFolder
+from services.common.rpc import Server
+from services.serving import http, store
+from services.serving.adapters import Adapters
+from services.serving.deployment_servicer import DeploymentServicer
+from services.serving.deployment_store import DeploymentStore
+from services.serving.engine import Engine
+from services.serving.model_servicer import ModelServicer
+from services.serving.playground import Playground
+from services.serving.playground_servicer import PlaygroundServicer
+from services.serving.proof import Proofs
+from services.serving.reconcile import Reconciler
+from services.serving.route import Routes
+from services.serving.switch import Switch
+from services.serving.version import lineage_of
+from services.serving.version_store import VersionStore
+
+ENGINE_SERVER = Path(__file__).with_name("engine_server.py")
+BASE = "attune/starter"
+REVISION = "r1"
+TOLERANCE = 0.01
+
+
+def a_line(question="hello", answer="good day", shift=0.0):
+    """Return one line of a parity file."""
+    return {
+        "messages": [{"role": "user", "content": question}],
+        "prompt_token_ids": [3, 9, 1, 4],
+        "answer_token_ids": [7, 8, 1],
+        "answer": answer,
+        "logprobs": [-0.1 + shift, -0.2, -0.3],
+    }
+
+
+def a_base_model(artefacts: Artefacts, revision=REVISION, model_id=BASE):
+    folder = artefacts.model(model_id) / revision
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    write_manifest(folder, {"id": model_id})
+    return folder
+
+
+def an_adapter(artefacts: Artefacts, *, lines=None, fault=None, **config) -> str:
+    """Write an adapter folder and return its hash."""
+    staged = artefacts.root / "adapters" / uuid4().hex
+    staged.mkdir(parents=True)
+    settings = {"peft_type": "LORA", "r": 8, "modules_to_save": None, "use_dora": False, **config}
+    (staged / "adapter_config.json").write_text(json.dumps(settings))
+    (staged / "adapter_model.safetensors").write_bytes(b"weights")
+    rows = [a_line()] if lines is None else lines
+    (staged / "parity.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if fault:
+        (staged / "fault.json").write_text(json.dumps(fault))
+    adapter_sha256 = write_manifest(staged, {"run": staged.name})
+    staged.rename(artefacts.adapter(adapter_sha256))
+    return adapter_sha256
+
+
+def a_job(adapter_sha256="a" * 64, *, name="", alias="tickets", revision=REVISION, **fields):
+    job = scheduler_pb2.Job(
+        name=f"projects/default/jobs/{name or 'j' + uuid4().hex[:20]}",
+        spec="projects/default/specs/s1",
+        spec_hash="b" * 64,
+        state=scheduler_pb2.Job.STATE_SUCCEEDED,
+        **fields,
+    )
+    job.base_model.id, job.base_model.revision = BASE, revision
+    job.serving.alias, job.serving.target = alias, "shared"
+    job.serving.parity_tolerance = TOLERANCE
+    job.result.adapter_sha256, job.result.lora_rank = adapter_sha256, 8
+    job.result.report.tuned_score = 0.75
+    return job
+
+
+class Parts:
+    """Serving's parts on a test engine, without NATS and scheduler."""
+
+    def __init__(self, tmp_path: Path, database_url: str = "", port: int = 0) -> None:
+        self.home = tmp_path
+        self.artefacts = Artefacts(tmp_path / "artefacts")
+        self.database = store.new_database(
+            database_url or f"sqlite+aiosqlite:///{tmp_path / 'serving.db'}"
+        )
+        clock = SystemClock()
+        self.engine = Engine(tmp_path, self.artefacts, BASE, port, command=engine_command)
+        self.versions = VersionStore(self.database, clock)
+        self.deployments = DeploymentStore(self.database, clock)
+        self.adapters = Adapters(self.engine, self.artefacts)
+        self.routes = Routes(self.versions, self.deployments, self.engine)
+        self.proofs = Proofs(
+            self.database, self.versions, self.adapters, self.engine, self.artefacts, clock
+        )
+        self.reconciler = Reconciler(
+            self.database, self.deployments, self.versions, self.adapters, self.engine
+        )
+        self.processes = ProcessFolder(tmp_path)
+
+    async def stage(self, **fields):
+        """Make a STAGED version with an adapter of its own."""
+        keys = {"alias", "revision"}
+        job = a_job(
+            an_adapter(
+                self.artefacts, **{key: fields[key] for key in fields if key not in keys}
+            ),
+            **{key: fields[key] for key in fields if key in keys},
+        )
+        return await self.versions.stage(lineage_of(job), None)
+
+    async def ready(self, **fields):
+        """Make a version and wait until it is READY."""
+        staged = await self.stage(**fields)
+        return await self.settled(staged.name)
+
+    async def settled(self, name):
+        """Return a version once it is not STAGED any more."""
+        return await self.until(lambda: self.versions.get(name), lambda v: v.state != "STAGED")
+
+    async def until(self, read, holds):
+        """Return what `read` gives once it holds; commits cause the looks."""
+        changed = asyncio.Event()
+        self.database.on_commit(changed.set)
+        async with asyncio.timeout(20):
+            while True:
+                changed.clear()
+                if holds(found := await read()):
+                    return found
+                await changed.wait()
+
+    async def test(self, **behaviour):
+        """Set the test engine's behaviour, if any is given, and return its state."""
+        port = json.loads((self.home / "run" / "engine-facts.json").read_text())["port"]
+        async with aiohttp.ClientSession() as session:
+            if behaviour:
+                await session.post(f"http://127.0.0.1:{port}/test", json=behaviour)
+            async with session.get(f"http://127.0.0.1:{port}/test") as response:
+                return await response.json()
+
+
+def engine_command(base, port):
+    return [sys.executable, str(ENGINE_SERVER), str(port), base.id]
+
+
+@asynccontextmanager
+async def running(parts: Parts, *, loops=True):
+    """Run the engine and the loops; end every process afterwards."""
+    await parts.database.migrate()
+    runs = [parts.engine.run()]
+    if loops:
+        runs += [parts.proofs.run(), parts.reconciler.run()]
+    tasks = [asyncio.create_task(run) for run in runs]
+    try:
+        yield parts
+    finally:
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks)
+        await parts.engine.stop()
+        await parts.database.close()
+
+
+@asynccontextmanager
+async def grpc_services(parts: Parts):
+    """Serve the three services and yield their stubs."""
+    server = Server("serving.attune")
+    switch = Switch(parts.deployments, parts.versions, parts.adapters, parts.engine)
+    for register, servicer, name in (
+        (
+            add_ModelServiceServicer_to_server,
+            ModelServicer(parts.versions, parts.engine),
+            model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+        ),
+        (
+            add_PlaygroundServiceServicer_to_server,
+            PlaygroundServicer(parts.routes, Playground(parts.adapters)),
+            playground_pb2.DESCRIPTOR.services_by_name["PlaygroundService"].full_name,
+        ),
+        (
+            add_DeploymentServiceServicer_to_server,
+            DeploymentServicer(parts.deployments, switch),
+            deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
+        ),
+    ):
+        server.add(register, servicer, name)
+    port = await server.start("127.0.0.1", 0)
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield ModelServiceStub(channel), PlaygroundServiceStub(channel), DeploymentServiceStub(
+            channel
+        )
+    await server.stop()
+
+
+@asynccontextmanager
+async def endpoint(parts: Parts):
+    """Serve the OpenAI-compatible endpoint and yield its base URL."""
+    listener = http.listen("127.0.0.1", 0)
+    web = http.HttpServer(http.Endpoint(parts.routes, parts.adapters).app)
+    task = asyncio.create_task(web.serve([listener]))
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        web.should_exit = True
+        await task

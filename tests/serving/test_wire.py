@@ -1,0 +1,62 @@
+from datetime import UTC, datetime
+
+import pytest
+from attune.serving.v1 import deployment_pb2, playground_pb2
+
+from services.common.errors import InvalidArgument
+from services.serving import wire
+from services.serving.deployment import create
+from services.serving.generation import End, Sampling
+from services.serving.parity import ParityReport
+from services.serving.version import judge, lineage_of, stage
+from tests.serving.parts import a_job
+
+NOW = datetime(2026, 11, 21, 1, 2, 3, tzinfo=UTC)
+PARITY = ParityReport(5, 1, 2, 0.25, 0.01)
+VERSION = judge(stage(lineage_of(a_job(name="j1")), 1, "v1", NOW), PARITY, NOW)
+
+
+def unset(message):
+    """Return the names of fields that were not filled in."""
+    filled = {field.name for field, _ in message.ListFields()}
+    return {field.name for field in message.DESCRIPTOR.fields} - filled
+
+
+def test_every_field_of_a_version_is_filled_in():
+    message = wire.version_to_proto(VERSION)
+    assert unset(message) == set()
+    assert unset(message.parity) == set()
+    assert message.create_time.ToDatetime(UTC) == NOW
+    assert wire.parity_from_proto(message.parity) == PARITY
+
+
+def test_every_field_of_a_deployment_is_filled_in():
+    message = wire.deployment_to_proto(create("default", "tickets", VERSION, "e", NOW), "http://x")
+    assert unset(message) == set()
+    assert message.state == deployment_pb2.Deployment.STATE_PENDING
+
+
+def test_every_field_of_an_end_is_filled_in():
+    message = wire.piece_to_proto(End("v", "stop", 3, 4, 0.1, 0.2))
+    assert unset(message.end) == set()
+    assert wire.piece_to_proto("text").text_delta == "text"
+
+
+def test_sampling_has_defaults_where_nothing_is_said():
+    assert wire.sampling_from_proto(playground_pb2.Sampling()) == Sampling(0, 1, 256, 0)
+    said = playground_pb2.Sampling(temperature=0.5, top_p=0.9, max_tokens=8, seed=3)
+    assert wire.sampling_from_proto(said) == Sampling(0.5, 0.9, 8, 3)
+
+
+@pytest.mark.parametrize(("asked", "size"), [(0, 50), (7, 7), (5000, 1000)])
+def test_pages_have_a_size(asked, size):
+    assert wire.page_size(asked) == size
+
+
+def test_bad_pages_are_refused():
+    with pytest.raises(InvalidArgument):
+        wire.page_size(-1)
+    with pytest.raises(InvalidArgument):
+        wire.key_of("no token!")
+    assert wire.key_of(wire.page_token_of("a1")) == "a1"
+    assert wire.key_of("") == ""
