@@ -31,7 +31,8 @@ WITHIN = re.compile(rf"\b(?:within|in under|no longer than|at most)\s+(?P<span>{
 BARE_DEADLINE = re.compile(
     rf"(?:(?:with)?in|at most|under|no longer than)?\s*(?P<span>{DURATION})", re.I
 )
-MONEY = r"(?:\$\s*(?P<a>\d+(?:\.\d+)?)|(?P<b>\d+(?:\.\d+)?)\s*(?:usd|us dollars|dollars|us\$))"
+AMOUNT = r"(?<!\d)\d{1,9}(?:\.\d{1,6})?"
+MONEY = rf"(?:\$\s*(?P<a>{AMOUNT})|(?P<b>{AMOUNT})\s*(?:usd|us dollars|dollars|us\$))"
 BUDGET = re.compile(
     r"\b(?:budget|spend|cost(?:s)?(?: cap)?|pay|at most|no more than|less than|up to)\b"
     rf"[^.;\n]{{0,25}}?{MONEY}",
@@ -128,8 +129,10 @@ class _Rest:
     """A message, and which of its characters were understood so far."""
 
     def __init__(self, message: str) -> None:
-        self.message = message
-        self._open = message
+        # Runs of spaces would make the patterns slow, and tell nothing.
+        lines = [" ".join(line.split()) for line in message.splitlines()]
+        self.message = "\n".join(line for line in lines if line)
+        self._open = self.message
 
     def take(self, pattern: re.Pattern[str], group: int | str) -> str | None:
         """Return a group of the first match in what is still open, and close the match."""

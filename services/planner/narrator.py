@@ -88,7 +88,7 @@ def pieces(reply: str) -> list[str]:
 def duration_words(seconds: float) -> str:
     """Return a duration as people say it: `40 seconds`, `3 minutes`, `2.5 hours`."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return "a second" if seconds < 1.5 else f"{round(seconds)} seconds"
     if seconds < 5400:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"

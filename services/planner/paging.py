@@ -5,12 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from hashlib import sha256
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from services.common.errors import Violation, invalid
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1000
+PAGE_BYTES_MAX = 3 * 1024 * 1024
+"""A page stays below the 4 MiB that gRPC clients take by default."""
+
+Entry = TypeVar("Entry", bound=Message)
 
 
 def page_size(asked: int) -> int:
@@ -23,6 +31,23 @@ def page_size(asked: int) -> int:
         text = f"{asked} is negative. Ask for 1 to {PAGE_SIZE_MAX:,}, or leave it out."
         raise invalid([Violation("page_size", "RANGE", text)])
     return min(asked or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+
+
+def cut_page(entries: Sequence[Entry], size: int) -> list[Entry]:
+    """Return the first entries that make a page: at most `size`, at most 3 MiB, at least one.
+
+    Args:
+        entries: One more than a page may hold, when there are so many.
+        size: Most entries.
+    """
+    kept: list[Entry] = []
+    total_bytes = 0
+    for entry in entries[:size]:
+        total_bytes += entry.ByteSize()
+        if kept and total_bytes > PAGE_BYTES_MAX:
+            break
+        kept.append(entry)
+    return kept
 
 
 def page_token(after: str, query: str) -> str:

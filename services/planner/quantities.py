@@ -23,10 +23,12 @@ TENS = dict(
     )
 )
 WORD = rf"(?:(?:{'|'.join(TENS)})(?:[ -](?:{'|'.join(list(UNITS)[:9])}))?|{'|'.join(UNITS)}|an?)"
-NUMBER = r"(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|\.\d+)"
+NUMBER = r"(?:(?<!\d)\d{1,9}(?:\.\d{1,9})?(?:e[-+]?\d{1,2})?|(?<!\d)\.\d{1,9})"
+"""Digits are bounded, so that a message of digits alone is read in linear time."""
 SHARE = (
-    rf"(?:(?:{NUMBER}|{WORD})\s*(?:%|per ?cent\b)|(?:0?\.\d+|1\.0+)(?!\d)"
-    rf"|(?:\d+|{WORD})\s+(?:out )?of\s+(?:every\s+)?(?:100|10|ten|a hundred|one hundred)\b)"
+    rf"(?:(?:{NUMBER}|{WORD})\s*(?:%|per ?cent\b)|(?<!\d)(?:0?\.\d{{1,9}}|1\.0{{1,9}})(?!\d)"
+    rf"|(?:(?<!\d)\d{{1,3}}|{WORD})\s+(?:out )?of\s+(?:every\s+)?"
+    r"(?:100|10|ten|a hundred|one hundred)\b)"
 )
 DURATION = rf"(?:{NUMBER}|{WORD})\s*(?:minutes?|mins?|hours?|hrs?|h|days?)\b"
 SECONDS = {"m": 60, "h": 3600, "d": 86400}

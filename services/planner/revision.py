@@ -26,7 +26,8 @@ from services.planner.stage_proposal import Sources
 from services.planner.store import Store
 from services.planner.verdict import decide_verdict
 
-CHANGES_SHOWN_MAX = 20
+CHANGES_CHARACTERS_MAX = 1000
+"""A status travels in headers, which clients cut off at 8 KiB."""
 
 
 class Revisions:
@@ -113,8 +114,9 @@ class Revisions:
         if read is None:
             what = "No revision of it has that hash."
         else:
-            changes = [str(change) for change in diff(read, spec)]
-            shown = "; ".join(changes[:CHANGES_SHOWN_MAX])
+            shown = "; ".join(str(change) for change in diff(read, spec))
+            if len(shown) > CHANGES_CHARACTERS_MAX:
+                shown = shown[:CHANGES_CHARACTERS_MAX] + " ..."
             what = f"Since revision {read.revision} this changed: {shown}."
         return Conflict(
             f"{given[:64]} is not the hash of {spec.name} as it is now (revision "

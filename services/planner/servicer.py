@@ -14,7 +14,7 @@ from services.planner import narrator, wire
 from services.planner.brief import Brief
 from services.planner.conversation_store import ConversationStore
 from services.planner.dialogue import Dialogue
-from services.planner.paging import page_size, page_token, read_page_token
+from services.planner.paging import cut_page, page_size, page_token, read_page_token
 from services.planner.revision import Revisions
 from services.planner.spec_store import SpecStore
 from services.planner.store import Store
@@ -71,10 +71,11 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         project = parse(request.parent, wire.PROJECT, field="parent", wildcard="project")["project"]
         size, query = page_size(request.page_size), f"specs {project} {request.state}"
         after = read_page_token(request.page_token, query)
-        specs = await self._specs.list_newest(project, request.state, after, size + 1)
-        more = len(specs) > size
-        token = page_token(last_part(specs[size - 1].name), query) if more else ""
-        return planner_pb2.ListSpecsResponse(specs=specs[:size], next_page_token=token)
+        found = await self._specs.list_newest(project, request.state, after, size + 1)
+        specs = cut_page(found, size)
+        more = len(found) > len(specs)
+        token = page_token(last_part(specs[-1].name), query) if more else ""
+        return planner_pb2.ListSpecsResponse(specs=specs, next_page_token=token)
 
     async def UpdateSpec(
         self, request: planner_pb2.UpdateSpecRequest, context: Any

@@ -10,7 +10,7 @@ from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc
 from services.common.names import last_part, parse
 from services.planner import wire
 from services.planner.dataset_store import DatasetStore
-from services.planner.paging import page_size, page_token, read_page_token
+from services.planner.paging import cut_page, page_size, page_token, read_page_token
 from services.planner.upload import Uploads
 
 
@@ -39,7 +39,8 @@ class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
         project = parse(request.parent, wire.PROJECT, field="parent")["project"]
         size, query = page_size(request.page_size), f"datasets {project}"
         after = read_page_token(request.page_token, query)
-        datasets = await self._datasets.list_newest(project, after, size + 1)
-        more = len(datasets) > size
-        token = page_token(last_part(datasets[size - 1].name), query) if more else ""
-        return dataset_pb2.ListDatasetsResponse(datasets=datasets[:size], next_page_token=token)
+        found = await self._datasets.list_newest(project, after, size + 1)
+        datasets = cut_page(found, size)
+        more = len(found) > len(datasets)
+        token = page_token(last_part(datasets[-1].name), query) if more else ""
+        return dataset_pb2.ListDatasetsResponse(datasets=datasets, next_page_token=token)

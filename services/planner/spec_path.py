@@ -15,6 +15,7 @@ from services.common.errors import Violation, invalid
 
 PARTS_MAX = 16
 TEXT_CHARACTERS_MAX = 200
+PATH_CHARACTERS_MAX = 80
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,19 @@ def write(message: Message, path: str, value: Any) -> None:
 
 
 def text_at(message: Message, path: str) -> str:
-    """Return what stands at a path as short text; empty when nothing does or it leads nowhere."""
-    leaves = flatten(message)
-    if path in leaves:
-        return as_text(leaves[path])
-    inside = [as_text(value) for key, value in leaves.items() if key.startswith(path + ".")]
-    return ", ".join(inside)[:TEXT_CHARACTERS_MAX]
+    """Return what stands at a path as short text; empty when nothing does.
+
+    Raises:
+        InvalidArgument: If the path does not resolve.
+    """
+    place = resolve(message, path)
+    if not place.is_set:
+        return ""
+    holder = MessageToDict(place.parent, preserving_proto_field_name=True)
+    value = holder[place.field.name]
+    found: dict[str, Any] = {}
+    _flatten(value if place.index is None else value[place.index], "", found)
+    return ", ".join(as_text(leaf) for leaf in found.values())[:TEXT_CHARACTERS_MAX]
 
 
 def flatten(message: Message) -> dict[str, Any]:
@@ -163,8 +171,6 @@ def _step_into(place: Place, path: str, part: str) -> Message:
     """Return the message at a place that another part follows."""
     if place.field.message_type is None:
         raise _unknown(path, part)
-    if place.index is None and place.field.is_repeated:
-        raise _unknown(path, part)
     message: Message = place.value
     return message
 
@@ -177,5 +183,5 @@ def _index(held: Any, path: str, part: str) -> int:
 
 
 def _unknown(path: str, part: str) -> Exception:
-    text = f"There is no field '{part[:80]}' there. Take a path from `choices` of the spec."
-    return invalid([Violation(path[:TEXT_CHARACTERS_MAX], "UNKNOWN_PATH", text)])
+    text = f"There is no field '{part[:40]}' there. Take a path from `choices` of the spec."
+    return invalid([Violation(path[:PATH_CHARACTERS_MAX], "UNKNOWN_PATH", text)])

@@ -55,7 +55,7 @@ AMOUNT = rf"({NUMBER}(?:\s*%)?)"
 OVERRIDES = (
     _override(
         HYPERPARAMETERS + "lora.rank",
-        rf"\b(?:lora )?rank{IS}({NUMBER}){ENDS}|\br\s*=\s*(\d+)",
+        rf"\b(?:lora )?rank{IS}({NUMBER}){ENDS}|\br\s*=\s*(\d{{1,9}})",
         _whole,
         WHOLE,
     ),

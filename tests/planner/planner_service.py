@@ -33,6 +33,7 @@ class Planner:
     peers: Peers
     database: Database
     artefacts: Path
+    address: str
     planner: planner_pb2_grpc.PlannerServiceStub
     datasets: dataset_pb2_grpc.DatasetServiceStub
 
@@ -116,11 +117,12 @@ async def running_planner(home: Path, database_url: str, **settings: str) -> Asy
     configured = Settings(home=home, **settings)
     scheduler, trainer = Scheduler(address), Trainer(address)
     server = build_server(configured, database, scheduler, trainer, SystemClock())
-    channel = clients.channel(f"127.0.0.1:{await server.start('127.0.0.1', 0)}")
+    here = f"127.0.0.1:{await server.start('127.0.0.1', 0)}"
+    channel = clients.channel(here)
     planner = planner_pb2_grpc.PlannerServiceStub(channel)
     datasets = dataset_pb2_grpc.DatasetServiceStub(channel)
     try:
-        yield Planner(others, database, configured.artefact_root, planner, datasets)
+        yield Planner(others, database, configured.artefact_root, here, planner, datasets)
     finally:
         await channel.close()
         await server.stop()

@@ -39,6 +39,10 @@ def facts(name: str = "a1", **changes) -> DatasetFacts:
 STARTER = next(replace(m, revision="ab" * 32) for m in load_catalogue() if m.id == "attune/starter")
 
 
+CATALOGUE = load_catalogue()
+RECIPES = load_recipes()
+
+
 def sources(
     dataset: DatasetFacts | None = None,
     holdout: DatasetFacts | None = None,
@@ -50,9 +54,9 @@ def sources(
     return Sources(
         dataset=dataset or facts(),
         holdout=holdout,
-        models=narrow(load_catalogue(), local, allowed),
+        models=narrow(CATALOGUE, local, allowed),
         narrowed=bool(allowed),
-        recipes=load_recipes(),
+        recipes=RECIPES,
     )
 
 

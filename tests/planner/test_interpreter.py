@@ -173,7 +173,9 @@ def test_hardware_is_answered_with_a_note_and_decides_nothing(message):
     assert not patch.paths
 
 
-@pytest.mark.parametrize(("message", "agreement"), [("yes", True), ("Looks good!", True), ("no", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("message", "agreement"), [("yes", True), ("Looks good!", True), ("no", False)]
+)
 def test_a_bare_yes_or_no_is_read(message, agreement):
     assert read(message).agreement is agreement
 

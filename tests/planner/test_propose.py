@@ -1,7 +1,5 @@
 """Complete plans, each value with its reason."""
 
-from dataclasses import replace
-
 import pytest
 from attune.spec.v1 import spec_pb2, stage_pb2
 
@@ -116,7 +114,7 @@ def test_lengths_come_from_the_longest_row_of_both_datasets():
     spec = propose(a_brief(), sources(holdout=held))
     assert spec.stages[0].hyperparameters.max_length == 320
     assert spec.evaluation.max_answer_tokens == 121
-    assert spec.evaluation.few_shot_example_count == 1  # Two more rows of 300 would not fit.
+    assert spec.evaluation.few_shot_example_count == 2  # A third row of 300 would not fit.
 
 
 def test_a_hold_out_that_was_named_is_used_as_it_is():
@@ -218,4 +216,4 @@ def test_notes_name_wishes_that_were_not_followed_and_flaws_of_the_data():
 
 def test_the_same_brief_and_data_give_the_same_spec():
     assert a_spec() == a_spec()
-    assert a_spec() != propose(a_brief(), sources(replace(facts(), name="x")))
+    assert a_spec() != propose(a_brief(), sources(facts("c3")))
