@@ -150,10 +150,7 @@ def _lacks(spec: Spec, demand: Demand, node: Node, profiles: Mapping[str, Profil
 def _on_devices(demand: Demand, node: Node, profiles: Mapping[str, Profile]) -> list[Placement]:
     """Return a placement on each device of a node, the largest device first."""
     devices = sorted(node.devices, key=lambda device: -device.memory_bytes)
-    return [
-        place(demand, profiles[device.profile], device.memory_bytes)
-        for device in devices
-    ]
+    return [place(demand, profiles[device.profile], device.memory_bytes) for device in devices]
 
 
 def place(demand: Demand, profile: Profile, capacity_bytes: int) -> Placement:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from services.common.settings import Settings
 
@@ -20,14 +18,16 @@ class SchedulerSettings(Settings):
     """Host and port of the planner, which the reconciler asks for approved specs."""
     lease_s: float = Field(30.0, gt=0, le=3600)
     """Seconds until a lease ends unless renewed, in (0, 3600]."""
-    renew_s: float = Field(10.0, gt=0, le=1200)
+    renew_s: float = Field(10.0, gt=0, le=1200, validate_default=True)
     """Seconds between a trainer's renewals, in (0, 1200]; less than the lease."""
 
-    @model_validator(mode="after")
-    def _renew_in_time(self) -> Self:
-        if self.renew_s >= self.lease_s:
-            raise ValueError(f"RENEW_S {self.renew_s} must be less than LEASE_S {self.lease_s}")
-        return self
+    @field_validator("renew_s")
+    @classmethod
+    def _renew_in_time(cls, renew_s: float, info: ValidationInfo) -> float:
+        lease_s = info.data.get("lease_s")
+        if lease_s is not None and renew_s >= lease_s:
+            raise ValueError(f"it must be less than LEASE_S, {lease_s:g}")
+        return renew_s
 
     @property
     def store_url(self) -> str:

@@ -37,10 +37,8 @@ class LeaseSweep:
 
     async def sweep(self) -> int:
         """Take back every lease that is over and return how many."""
-        count, now = 0, self._clock.now()
-        if now < self._grace_end_time:
-            return 0
-        for job in await self._jobs.list_leased(expired_at=now):
+        count = 0
+        for job in await self._jobs.list_leased(expired_at=self._clock.now()):
             count += (await self._jobs.change(job.name, self._expire)).state is not job.state
         return count
 

@@ -141,6 +141,18 @@ async def test_queued_job_is_leased_once_by_many(scheduler):
     assert await events(scheduler) == ["job.queued", "job.started"]
 
 
+async def test_job_that_was_cancelled_after_it_was_read_is_not_leased(scheduler):
+    job = await scheduler.add_job()
+    node = a_node()
+    await scheduler.nodes.put(node, NOW)
+    await scheduler.jobs.change(job.name, lambda job: job.cancel(NOW))
+    given = await scheduler.jobs.lease(
+        job, node.instance, lambda job: job.lease(node.id, node.instance, NOW, NOW)
+    )
+    assert given is None
+    assert (await scheduler.jobs.get(job.name)).attempt_count == 0
+
+
 async def test_worker_that_was_replaced_gets_nothing(scheduler):
     job = await scheduler.add_job()
     old, new = a_node(), a_node()

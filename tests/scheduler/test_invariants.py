@@ -1,0 +1,162 @@
+"""Leases, outcomes, cancellations, expiries and restarts in any order keep the invariants.
+
+A final state never changes; of all leases of a job at most one is live; every change of state that
+others must know has exactly one row in the outbox.
+"""
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from attune.scheduler.v1.scheduler_pb2 import PHASE_TRAIN, PHASE_VALIDATE, JobProgress
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import select
+
+from services.common.errors import FailedPrecondition
+from services.scheduler.job import FINAL, HAPPENED, LEASED, State
+from services.scheduler.store import OUTBOX
+from tests.scheduler.factories import (
+    TERMS,
+    a_cancel,
+    a_finish,
+    a_node,
+    a_scheduler,
+    sqlite_url,
+)
+
+NODES = st.sampled_from(["node-a", "node-b"])
+OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST"])
+PHASES = st.sampled_from([PHASE_VALIDATE, PHASE_TRAIN])
+JOBS_MAX = 3
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Drives a scheduler on a real database; each rule changes the state of a job at most once."""
+
+    @initialize()
+    def begin(self):
+        self.folder = TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        url = sqlite_url(Path(self.folder.name))
+        self.scheduler = self.runner.run(a_scheduler(url))
+        self.nodes = {name: a_node(name) for name in ("node-a", "node-b")}
+        self.leases = []
+        self.states = {}
+        self.changes = []
+
+    def teardown(self):
+        self.runner.run(self.scheduler.database.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def try_to(self, work):
+        """Do something that the scheduler may refuse, and return whether it did not."""
+        try:
+            self.runner.run(work)
+        except FailedPrecondition:
+            return False
+        return True
+
+    @rule()
+    def add(self):
+        if len(self.states) < JOBS_MAX:
+            job = self.runner.run(self.scheduler.add_job(len(self.states) + 1))
+            self.states[job.name] = State.QUEUED
+            self.changes.append((job.name, HAPPENED[State.QUEUED]))
+
+    @rule(name=NODES)
+    def lease(self, name):
+        lease = self.runner.run(self.scheduler.dispatcher.lease(self.nodes[name], 0))
+        if lease is not None:
+            assert self.states[lease.job.name] is State.QUEUED
+            self.leases.append((lease.job.run, lease.job.attempt_count, lease.job.name))
+
+    @rule(name=NODES)
+    def restart_worker(self, name):
+        self.nodes[name] = a_node(name, free=0)
+        self.runner.run(self.scheduler.dispatcher.lease(self.nodes[name], 0))
+        self.nodes[name].free_slot_count = 1
+
+    @rule(phase=PHASES, pick=st.randoms())
+    def renew(self, phase, pick):
+        if self.leases:
+            run, fence, name = pick.choice(self.leases)
+            before = self.runner.run(self.scheduler.jobs.get(name))
+            taken = self.try_to(
+                self.scheduler.dispatcher.renew(run, fence, JobProgress(phase=phase))
+            )
+            assert taken == (before.state in LEASED and before.attempt_count == fence)
+            if taken and (before.progress is None or before.progress.phase != phase):
+                self.changes.append((name, "job.phase_changed"))
+
+    @rule(outcome=OUTCOMES, pick=st.randoms())
+    def finish(self, outcome, pick):
+        if self.leases:
+            run, fence, name = pick.choice(self.leases)
+            before = self.runner.run(self.scheduler.jobs.get(name))
+            taken = self.try_to(self.scheduler.dispatcher.finish(a_finish(run, fence, outcome)))
+            after = self.runner.run(self.scheduler.jobs.get(name))
+            if not taken or before.attempt_count != fence:
+                assert after == before
+
+    @rule(pick=st.randoms())
+    def cancel(self, pick):
+        if self.states:
+            name = pick.choice(sorted(self.states))
+            self.try_to(self.scheduler.desk.cancel(a_cancel(name)))
+
+    @rule(seconds=st.sampled_from([1, 15, 31]))
+    def let_time_pass(self, seconds):
+        self.scheduler.clock.advance(seconds)
+        self.runner.run(self.scheduler.sweep.sweep())
+
+    @rule()
+    def restart_scheduler(self):
+        self.scheduler = self.scheduler.restarted()
+        self.scheduler.clock.advance(TERMS.lease_s - 1)
+        assert self.runner.run(self.scheduler.sweep.sweep()) == 0
+
+    @invariant()
+    def nothing_is_broken(self):
+        self.check_states()
+        self.check_outbox()
+
+    def check_states(self):
+        """Final states never change, and only the newest lease of a job is live."""
+        for name, before in self.states.items():
+            job = self.runner.run(self.scheduler.jobs.get(name))
+            if before in FINAL:
+                assert job.state is before
+            if job.state in LEASED:
+                newest = max(fence for _, fence, leased in self.leases if leased == name)
+                assert job.attempt_count == newest
+                assert job.node
+            else:
+                assert not job.node
+            if job.state is not before and job.state in HAPPENED:
+                self.changes.append((name, HAPPENED[job.state]))
+            self.states[name] = job.state
+
+    def check_outbox(self):
+        """Every change that others must know has exactly one row, in order."""
+        told = [subject.split(".") for subject in self.runner.run(self._outbox())]
+        for name in self.states:
+            job_id = name.rsplit("/", 1)[1]
+            seen = [event for job, event in self.changes if job == name]
+            assert [f"job.{parts[5]}" for parts in told if parts[4] == job_id] == seen
+
+    async def _outbox(self):
+        async with self.scheduler.database.read() as connection:
+            rows = await connection.execute(select(OUTBOX.c.subject).order_by(OUTBOX.c.sequence))
+            return [subject for (subject,) in rows]
+
+
+SchedulerMachine.TestCase.settings = settings(
+    max_examples=15,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestScheduler = SchedulerMachine.TestCase
