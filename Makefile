@@ -3,7 +3,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.attune-set-up
-CPU_TORCH := pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+# pip takes any build of 2.13.0 for what is asked, unless it is made to install again.
+CPU_TORCH := pip install --force-reinstall --no-deps torch==2.13.0 \
+	--index-url https://download.pytorch.org/whl/cpu
 PROTOS := $(shell find protos -name '*.proto') protos/generate.py
 IS_311 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 

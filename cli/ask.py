@@ -23,7 +23,10 @@ TURN_TIMEOUT_S = 120.0
 @click.option("--dataset", "datasets", multiple=True, help="Examples that go with it; up to 4.")
 @json_option
 def ask(message: str, conversation: str | None, datasets: tuple[str, ...], as_json: bool) -> None:
-    """Say one thing to the planner, which asks back or proposes a plan."""
+    """Say one thing to the planner.
+
+    It asks back or proposes a plan.
+    """
     screen = Screen(as_json)
     name = whole_name("conversations", conversation) if conversation else ""
     wanted = [whole_name("datasets", one) for one in datasets]

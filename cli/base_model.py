@@ -60,8 +60,9 @@ async def ensure_base_model(home: Home, launch: Launch, progress: Progress) -> N
         await _follow(process, progress)
         code = await process.wait()
     finally:
-        if (record := folder.find(NAME)) is not None and record.pid == process.pid:
-            await asyncio.to_thread(folder.end, record, GRACE_S)
+        if process.returncode is None:
+            await _end(process, folder)
+        folder.forget(NAME)
     if code != 0:
         reason, _ = last_words(read_tail(home.log(NAME), offset))
         raise Unavailable(
@@ -70,6 +71,15 @@ async def ensure_base_model(home: Home, launch: Launch, progress: Progress) -> N
             reason="BASE_MODEL",
             model=launch.base_model,
         )
+
+
+async def _end(process: asyncio.subprocess.Process, folder: ProcessFolder) -> None:
+    record = folder.find(NAME)
+    if record is not None and record.pid == process.pid:
+        await asyncio.to_thread(folder.end, record, GRACE_S)
+    else:
+        process.kill()  # It has not come to writing its record.
+    await process.communicate()  # Its pipe must not outlive the event loop.
 
 
 async def _follow(process: asyncio.subprocess.Process, progress: Progress) -> None:

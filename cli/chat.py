@@ -29,7 +29,10 @@ TURNS_MAX = 100
 @system_option
 @json_option
 def chat(model: str, message: str | None, system: str, as_json: bool) -> None:
-    """Talk to MODEL, an alias; without MESSAGE, line by line until an empty one."""
+    """Talk to a deployed model.
+
+    MODEL is an alias. Without MESSAGE, line by line until an empty one.
+    """
     endpoints = Endpoints.read(Home.read())
     client = openai_client(endpoints.openai)
     name = short(model).removeprefix("deployments/")

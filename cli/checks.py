@@ -16,7 +16,11 @@ from cli.ports import LOOPBACK, VARIABLES, Ports
 
 FREE_BYTES_MIN = 3 * 1000**3
 PYTHON = (3, 11)
-CPU_TORCH = "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu"
+# pip takes any build of 2.13.0 for what is asked, unless it is made to install again.
+CPU_TORCH = (
+    "pip install --force-reinstall --no-deps torch==2.13.0 "
+    "--index-url https://download.pytorch.org/whl/cpu"
+)
 
 
 def broken_preconditions(

@@ -35,7 +35,7 @@ def _show_stage(screen: Screen, stage: compute_pb2.StageCompute) -> None:
     screen.table(
         ("", ""),
         [
-            (f"  stage {stage.stage_index}", f"{stage.device_count} x {stage.profile}"),
+            (f"  stage {stage.stage_index + 1}", f"{stage.device_count} x {stage.profile}"),
             ("  why", stage.reason),
             ("  batch", batch),
             ("  precision", precision),

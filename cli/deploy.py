@@ -27,7 +27,10 @@ POLL_S = 0.2
 @click.option("--alias", default="", help="Name that applications call; the model's by default.")
 @json_option
 def deploy(version: str, alias: str, as_json: bool) -> None:
-    """Put VERSION behind an alias, new or existing, at the OpenAI-compatible endpoint."""
+    """Put a model version behind an alias.
+
+    The alias is new or existing; it answers at the OpenAI-compatible endpoint.
+    """
 
     async def work(client: Client) -> deployment_pb2.Deployment:
         found = await find_version(client, version)

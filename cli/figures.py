@@ -6,6 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 BAR_CELLS = 24
+CENT_MICRO_USD = 10_000
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -52,7 +53,9 @@ def moment(timestamp: Timestamp) -> str:
 
 def money(micro_usd: int) -> str:
     """Return a cost; own hardware without a price costs nothing."""
-    return f"${micro_usd / 1e6:,.2f}" if micro_usd else "nothing (own hardware)"
+    if micro_usd == 0:
+        return "nothing (own hardware)"
+    return f"${micro_usd / 1e6:,.2f}" if micro_usd >= CENT_MICRO_USD else "less than $0.01"
 
 
 def share(value: float) -> str:

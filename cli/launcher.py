@@ -25,7 +25,7 @@ from cli.screen import Screen
 from cli.supervision import State, Supervised, read_supervision
 from cli.teardown import SUPERVISOR, end_all, living
 from services.common.errors import FailedPrecondition, Unavailable
-from services.common.processes import ProcessFolder
+from services.common.processes import ProcessFolder, ProcessRecord
 
 HEALTH_TIMEOUT_S = 180.0
 """Longest time that a process may take to answer once it was started."""
@@ -71,12 +71,12 @@ def bring_up(home: Home, base_model: str, port_base: int | None, screen: Screen)
         launch.write(home)
         endpoints = Endpoints.of(launch.host, launch.ports)
         endpoints.write(home)
-        supervisor = ProcessFolder(home.root).find(SUPERVISOR)
-        if supervisor is None or not supervisor.is_alive():
-            home.supervision.unlink(missing_ok=True)
+        wait = _Wait(home, launch, endpoints, screen)
+        home.supervision.unlink(missing_ok=True)  # What it says may be out of date.
+        if not _look_again(home):
             _start_supervisor(home)
         with screen.busy("starting"):
-            launch = asyncio.run(_Wait(home, launch, endpoints, screen).until_all_answer())
+            launch = asyncio.run(wait.until_all_answer())
     return Running(endpoints, launch, anew)
 
 
@@ -137,6 +137,20 @@ def _new_launch(home: Home, base_model: str, port_base: int | None) -> Launch:
     return Launch(host, ports, model, source)
 
 
+def _look_again(home: Home) -> bool:
+    """Have the supervisor look at the plan again; return whether there is one."""
+    supervisor = _live_supervisor(home)
+    if supervisor is None:
+        return False
+    os.kill(supervisor.pid, signal.SIGHUP)
+    return True
+
+
+def _live_supervisor(home: Home) -> ProcessRecord | None:
+    record = ProcessFolder(home.root).find(SUPERVISOR)
+    return record if record is not None and record.is_alive() else None
+
+
 def _start_supervisor(home: Home) -> None:
     with open_log(home.log(SUPERVISOR)) as output:
         subprocess.Popen(
@@ -159,7 +173,11 @@ class _Wait:
         self._addresses = asdict(endpoints)
         self._screen = screen
         self._began = time.monotonic()
-        self._log_offset = home.log(SUPERVISOR).stat().st_size
+        log = home.log(SUPERVISOR)
+        self._log_offset = log.stat().st_size if log.exists() else 0
+        # A supervisor that goes on has counted before; a new one begins at none.
+        known = read_supervision(home) if _live_supervisor(home) else {}
+        self._deaths = {name: one.restart_count for name, one in known.items()}
         self._first_seen: dict[str, float] = {}
         self._missing = list(NAMES)
         self._told = 0.0
@@ -180,9 +198,7 @@ class _Wait:
         launch = replace(self._launch, at_hand=True)
         launch.write(self._home)
         self._say("base model", launch.base_model, "at hand")
-        supervisor = ProcessFolder(self._home.root).find(SUPERVISOR)
-        if supervisor is not None and supervisor.is_alive():
-            os.kill(supervisor.pid, signal.SIGHUP)  # The plan has grown.
+        _look_again(self._home)  # The plan has grown.
         return launch
 
     async def _look(self) -> None:
@@ -198,9 +214,9 @@ class _Wait:
                 self._say(name, self._addresses[name], "ready")
 
     def _check_supervisor(self) -> None:
-        record = ProcessFolder(self._home.root).find(SUPERVISOR)
-        if record is not None and record.is_alive():
+        if _live_supervisor(self._home):
             return
+        record = ProcessFolder(self._home.root).find(SUPERVISOR)
         waited_s = time.monotonic() - self._began
         reason, _ = last_words(read_tail(self._home.log(SUPERVISOR), self._log_offset))
         if waited_s > SUPERVISOR_TIMEOUT_S or (reason and record is not None):
@@ -210,8 +226,8 @@ class _Wait:
     def _check(self, name: str, process: Supervised | None) -> None:
         if process is None:
             return
-        died = process.restart_count > 0 and process.on_purpose
-        if died or process.state is State.GIVEN_UP:
+        died = process.restart_count > self._deaths.get(name, 0)
+        if (died and process.on_purpose) or process.state is State.GIVEN_UP:
             text = f"{name}: {process.reason or 'it ended without a word'}"
             if not process.on_purpose:
                 text += f" (log: {self._home.log(name)})"

@@ -33,7 +33,7 @@ def up(model: str, port_base: int | None, as_json: bool) -> None:
     screen.heading("Where everything is")
     screen.table(("", ""), list(asdict(running.endpoints).items()))
     screen.say()
-    screen.say("vLLM warms in the background; `attune status` shows it.")
+    screen.say("vLLM warms in the background where it is not ready yet: `attune status`.")
     screen.next_steps("attune demo", 'attune ask "What I want"', "attune down")
 
 

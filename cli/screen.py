@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH = 100
+COLUMN_MAX = 44
+"""Widest column that plain lines keep free for one long cell."""
 
 
 class Screen:
@@ -83,9 +85,12 @@ def json_of(message: Message, indent: int | None = 2) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows as lines with the columns under each other; the last one is as long as it is."""
+    """Return rows as lines with the columns under each other; a long cell pushes its own line."""
     if not rows:
         return []
     count = max(len(row) for row in rows)
     widths = [max(len(row[i]) if i < len(row) else 0 for row in rows) for i in range(count)]
-    return ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(min(widths[i], COLUMN_MAX)) for i, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]

@@ -6,7 +6,7 @@ The rows follow the proto's descriptors, so that a field added to the plan shows
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attune.spec.v1 import spec_pb2
@@ -68,16 +68,16 @@ def _walk(
             continue
         field_path, field_label = f"{path}.{field.name}".lstrip("."), f"{label}{field.name}"
         if not _is_block(field):
-            yield _row(field_label, text_of(field, value), choices.get(field_path))
+            yield _decided(field_label, field, value, choices.get(field_path))
         elif field.is_repeated:
             for index, item in enumerate(value):
                 if (choice := choices.get(f"{field_path}.{index}")) is not None:
-                    yield _row(f"{field_label}.{index}", "", choice)
+                    yield _explained(f"{field_label}.{index}", "", choice)
                 inner = f"{field_label}.{index}."
                 yield from _walk(item, f"{field_path}.{index}", inner, choices, frozenset())
         else:
             if (choice := choices.get(field_path)) is not None:
-                yield _row(field_label, "", choice)
+                yield _explained(field_label, "", choice)
             yield from _walk(value, field_path, f"{field_label}.", choices, frozenset())
 
 
@@ -102,22 +102,34 @@ def _is_block(field: FieldDescriptor) -> bool:
     )
 
 
-def _row(label: str, value: str, choice: spec_pb2.Choice | None) -> Row:
+def _decided(label: str, field: Any, value: Any, choice: spec_pb2.Choice | None) -> Row:
+    """Return the row of a leaf, which also says when the value is not the recommended one."""
+    row = _explained(label, text_of(field, value), choice)
+    if choice is None or not choice.recommended or _means(field, value, choice.recommended):
+        return row
+    return replace(row, reason=f"{row.reason} Recommended: {choice.recommended}.".strip())
+
+
+def _explained(label: str, value: str, choice: spec_pb2.Choice | None) -> Row:
     if choice is None:
         return Row(label, value)
-    reason = choice.reason
-    if choice.recommended and value and not _alike(choice.recommended, value):
-        reason = f"{reason} Recommended: {choice.recommended}.".strip()
-    return Row(label, value, source_of(choice), reason)
+    return Row(label, value, source_of(choice), choice.reason)
 
 
-def _alike(recommended: str, value: str) -> bool:
-    """Return whether two texts say the same, whatever their way of writing numbers or words."""
-    try:
-        return abs(float(recommended) - float(value.replace(",", ""))) < 1e-12
-    except ValueError:
-        written = recommended.lower().replace("_", " ")
-        return written == value.lower() or written.endswith(" " + value.lower())
+def _means(field: Any, value: Any, recommended: str) -> bool:
+    """Return whether a recommendation, whatever its way of writing, is this very value."""
+    if isinstance(value, Duration):
+        return recommended in (f"{value.seconds}s", str(value.seconds), value.ToJsonString())
+    if isinstance(value, bool):
+        return recommended.lower() in (("true", "yes") if value else ("false", "no"))
+    if not field.is_repeated and field.enum_type is None and isinstance(value, int | float):
+        try:
+            return float(recommended.replace(",", "")) == float(value)
+        except ValueError:
+            return False
+    if field.enum_type is not None:
+        return recommended.lower().replace("_", " ").endswith(text_of(field, value))
+    return recommended == text_of(field, value)
 
 
 def _text(field: FieldDescriptor, value: Any) -> str:

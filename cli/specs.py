@@ -29,11 +29,11 @@ def spec() -> None:
 
 @spec.command(epilog="Example:  attune spec show specs/a01h8c --revision 1")
 @click.argument("name")
-@click.option("--revision", type=click.IntRange(1), default=0, help="An earlier revision.")
+@click.option("--revision", type=click.IntRange(1), help="An earlier revision.")
 @json_option
-def show(name: str, revision: int, as_json: bool) -> None:
+def show(name: str, revision: int | None, as_json: bool) -> None:
     """Show every block of a plan: each value, who chose it, and why."""
-    found = with_client(lambda client: read_spec(client, whole_name("specs", name), revision))
+    found = with_client(lambda client: read_spec(client, whole_name("specs", name), revision or 0))
     if as_json:
         print_json(found)
         return

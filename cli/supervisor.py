@@ -36,6 +36,9 @@ from services.common.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
 
+REFUSED = 1
+"""Exit code of a service that says in one line why it cannot start."""
+
 
 class Supervisor:
     """Runs one task per planned process until it is told to stop."""
@@ -72,8 +75,10 @@ class Supervisor:
         for process in self._plan():
             task = self._tasks.get(process.name)
             if task is None or task.done():
+                self._known.pop(process.name, None)  # What was given up gets another chance.
                 keep = self._keep(process)
                 self._tasks[process.name] = asyncio.create_task(keep, name=process.name)
+        write_supervision(self._home, self._known)
 
     async def _keep(self, process: PlannedProcess) -> None:
         restarts = Restarts()
@@ -82,15 +87,14 @@ class Supervisor:
             record, child, log_offset = await self._adopt_or_start(process)
             self._note(process.name, State.RUNNING, restarts)
             await process_ended(record.pid)
-            if child is not None:
-                child.wait()
-            reason, on_purpose = last_words(read_tail(self._home.log(process.name), log_offset))
+            code = child.wait() if child is not None else None
+            reason, plain = last_words(read_tail(self._home.log(process.name), log_offset))
             log.warning("%s ended: %s", process.name, reason)
             # What it leaves behind holds its port or its files.
             await asyncio.to_thread(self._folder.end, record, GRACE_S)
             restarts = restarts.after_death(time.monotonic() - began)
             state = State.GIVEN_UP if restarts.given_up else State.RESTARTING
-            self._note(process.name, state, restarts, reason, on_purpose)
+            self._note(process.name, state, restarts, reason, plain and code == REFUSED)
             if not restarts.given_up:
                 await asyncio.sleep(restarts.delay_s)
 

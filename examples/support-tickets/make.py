@@ -13,13 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from phrases import (
-    CLOSINGS,
     CUES,
     DISTRACTORS,
-    GREETINGS,
     HELD_OUT_PAIRS,
-    NEUTRAL_REMARKS,
-    NO_ORDER_REMARKS,
     ORDER_MENTIONS,
     PROBLEMS,
     PRODUCTS,
@@ -29,16 +25,18 @@ from phrases import (
 SEED = 7
 TRAIN_COUNT, HOLDOUT_COUNT = 600, 150
 ORDER_LETTERS = "ABCDEFGHJKLMNPRSTVWXYZ"
-MAX_RESEMBLANCE_TO_TRAIN = 0.5
+MAX_RESEMBLANCE_TO_TRAIN = 0.6
 """Shared word triples (Jaccard) from which a hold-out message counts as a near duplicate."""
 MAX_RESEMBLANCE_WITHIN = 0.7
 """The same within one file."""
 MAX_DRAWS = 100_000
 """A bound on rejected messages, so that a bad change of the phrases ends."""
 
-SEPARATORS = ("\n", "\n\n")
-"""Between a greeting and the message."""
-INSTRUCTION = "Route the customer's message. Reply with one JSON routing record."
+DISTRACTOR_SHARE = 0.1
+"""Messages that also name a product which is not the matter."""
+TYPED_IN_A_HURRY_SHARE = 0.3
+"""Messages without capitals, with letters swapped, or with marks left out."""
+INSTRUCTION = "Route this message."
 
 
 class Ticket(NamedTuple):
@@ -83,25 +81,24 @@ class Author:
         team, product = self._pair()
         priority = rng.choices(("high", "normal", "low"), (0.36, 0.34, 0.30))[0]
         order = self._order() if rng.random() < 0.75 else None
-        problem = self._pick(PROBLEMS[team], 0.6).format(p=rng.choice(PRODUCTS[product]))
-        body = [problem, self._pick(CUES[priority], 0.5), self._order_remark(order)]
-        if rng.random() < 0.35:
+        problem = self._pick(PROBLEMS[team], 0.25).format(p=rng.choice(PRODUCTS[product]))
+        remark = self._pick(ORDER_MENTIONS, 0.4).format(order=order) if order else ""
+        body = [problem, self._pick(CUES[priority], 0.2), remark]
+        if rng.random() < DISTRACTOR_SHARE:
             other = rng.choice([name for name in PRODUCTS if name != product])
             remark = self._pick(DISTRACTORS, 0.5).format(p=rng.choice(PRODUCTS[other]))
             body.insert(rng.randint(0, 1), remark)
-        if rng.random() < 0.25:
-            body.append(rng.choice(NEUTRAL_REMARKS))
         if rng.random() < 0.5:
             head, *tail = body
             rng.shuffle(tail)
             body = [head, *tail]
-        text = " ".join(part for part in (*body, rng.choice(CLOSINGS)) if part)
-        if greeting := rng.choice(GREETINGS):
-            text = f"{greeting}{rng.choice(SEPARATORS)}{text}"
-        return Ticket(self._voice(text), team, product, priority, order)
+        text = " ".join(part for part in body if part)
+        if rng.random() < TYPED_IN_A_HURRY_SHARE:
+            text = self._voice(text)
+        return Ticket(text, team, product, priority, order)
 
     def _pair(self) -> tuple[str, str]:
-        if self._is_holdout and self._rng.random() < 0.35:
+        if self._is_holdout and self._rng.random() < 0.25:
             return self._rng.choice(HELD_OUT_PAIRS)
         pairs = [(team, product) for team in PROBLEMS for product in PRODUCTS]
         return self._rng.choice([pair for pair in pairs if pair not in HELD_OUT_PAIRS])
@@ -116,12 +113,6 @@ class Author:
             if order not in self._used_orders:
                 self._used_orders.add(order)
                 return order
-
-    def _order_remark(self, order: str | None) -> str:
-        if order is None:
-            remark = self._rng.choice(NO_ORDER_REMARKS)
-            return remark.format(number=self._rng.randrange(10_000, 100_000))
-        return self._pick(ORDER_MENTIONS, 0.4).format(order=order)
 
     def _voice(self, text: str) -> str:
         """Make the message look typed by somebody: in a hurry, or on a phone."""

@@ -16,6 +16,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Executable, MetaData, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services.common.errors import Conflict
@@ -54,7 +55,11 @@ class Database:
         self._writer = asyncio.Lock() if self._sqlite else nullcontext()
 
     async def migrate(self) -> None:
-        """Bring the schema to the newest revision."""
+        """Bring the schema to the newest revision.
+
+        Raises:
+            SystemExit: If the database cannot be opened, in one line that says what to do.
+        """
 
         def upgrade(connection: Connection) -> None:
             config = Config()
@@ -64,8 +69,16 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
-        async with self._begin(write=True) as connection:
-            await connection.run_sync(upgrade)
+        try:
+            async with self._begin(write=True) as connection:
+                await connection.run_sync(upgrade)
+        except (OperationalError, OSError) as error:
+            place = self._engine.url.render_as_string(hide_password=True)
+            reason = getattr(error, "orig", error)
+            raise SystemExit(
+                f"The database {place} cannot be opened ({reason}). "
+                "Check that it runs, that its folder can be written, and that the disk has room."
+            ) from None
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -63,10 +63,20 @@ class ProcessFolder:
         return record
 
     def record_self(self, name: str) -> None:
-        """Write down the present process; make it lead a session first if it does not."""
+        """Write down the present process; make it lead a session first if it does not.
+
+        Raises:
+            SystemExit: If the folder cannot be written, in one line that says what to do.
+        """
         if os.getsid(0) != os.getpid():
             os.setsid()
-        self.record(name, os.getpid())
+        try:
+            self.record(name, os.getpid())
+        except OSError as error:
+            raise SystemExit(
+                f"{self._folder} cannot be written ({error.strerror}). "
+                "Set ATTUNE_HOME to a folder that can, or free some space."
+            ) from None
 
     def find(self, name: str) -> ProcessRecord | None:
         """Return the record of that name, whether or not the process still runs."""

@@ -31,32 +31,49 @@ UNARY_DEADLINE_S = 60.0
 STOP_GRACE_S = 5.0
 """Time that running calls have to end when the service stops."""
 CONCURRENT_CALLS_MAX = 500
+DETAIL_BYTES_MAX = 4500
+"""A status travels in a header, base64-coded; gRPC cuts headers off at 8 KiB."""
+TEXT_CHARACTERS_MAX = 1000
+"""Longest message of a status or violation."""
 
 
 def to_status(error: errors.ServiceError, domain: str) -> grpc.Status:
     """Return the rich status of an error: ErrorInfo always, BadRequest and RetryInfo if known."""
-    details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=domain)]
-    details[0].metadata.update(error.metadata)
-    packed: list[Message] = [*details]
-    if isinstance(error, errors.InvalidArgument) and error.violations:
-        bad = error_details_pb2.BadRequest()
-        for violation in error.violations:
-            bad.field_violations.add(
-                field=violation.field, description=violation.message, reason=violation.rule
-            )
-        packed.append(bad)
+    message = error.message[:TEXT_CHARACTERS_MAX]
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=domain)
+    info.metadata.update({key: text[:TEXT_CHARACTERS_MAX] for key, text in error.metadata.items()})
+    details: list[Message] = [info]
     if isinstance(error, errors.Unavailable):
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after_s * 1000))
-        packed.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if isinstance(error, errors.InvalidArgument) and error.violations:
+        room = DETAIL_BYTES_MAX - len(message) - sum(detail.ByteSize() for detail in details)
+        details.append(_bad_request(error.violations, room))
     code: int = grpc.StatusCode[error.code].value[0]
-    message = status_pb2.Status(code=code, message=error.message)
-    for detail in packed:
+    packed = status_pb2.Status(code=code, message=message)
+    for detail in details:
         holder = any_pb2.Any()
         holder.Pack(detail)
-        message.details.append(holder)
-    status: grpc.Status = rpc_status.to_status(message)
+        packed.details.append(holder)
+    status: grpc.Status = rpc_status.to_status(packed)
     return status
+
+
+def _bad_request(
+    violations: Sequence[errors.Violation], room_bytes: int
+) -> error_details_pb2.BadRequest:
+    """Return as many violations as there is room for; a last one counts what was left out."""
+    bad = error_details_pb2.BadRequest()
+    for index, violation in enumerate(violations):
+        text = violation.message[:TEXT_CHARACTERS_MAX]
+        bad.field_violations.add(field=violation.field, description=text, reason=violation.rule)
+        if index > 0 and bad.ByteSize() > room_bytes:
+            del bad.field_violations[-1]
+            more = f"{len(violations) - index} more; mend these and send it again to see them."
+            bad.field_violations.add(field="...", description=more, reason="MORE")
+            break
+    return bad
 
 
 class Guard(aio.ServerInterceptor):  # type: ignore[type-arg]  # Not generic at run time.

@@ -152,8 +152,8 @@ def _check_message(message: Any, place: str, broken: _Broken) -> None:
         text = "Holds half a surrogate pair, which is no character. Write the character itself."
         broken.add("LONE_SURROGATE", text, f"{place}.content")
     weight = message.get("weight", 1)
-    if isinstance(weight, bool) or weight not in (0, 1):
-        text = f"{_quote(weight)} is not a weight. Use 0 (not learnt) or 1 (learnt)."
+    if isinstance(weight, bool) or weight != 1:
+        text = f"{_quote(weight)} is not taken: every answer is learnt. Leave the weight out."
         broken.add("BAD_WEIGHT", text, f"{place}.weight")
 
 
@@ -176,10 +176,6 @@ def _check_order(messages: list[dict[str, Any]], broken: _Broken) -> None:
     if roles[-1] != "assistant":
         text = f"Ends with '{roles[-1]}'. The last message must be the assistant's answer."
         broken.add("LAST_NOT_ASSISTANT", text, "messages")
-    answers = [message for message in messages if message["role"] == "assistant"]
-    if all(message.get("weight", 1) == 0 for message in answers):
-        text = "Every answer has weight 0, so the row trains nothing. Give one weight 1."
-        broken.add("TRAINS_NOTHING", text, "messages")
 
 
 def _is_json_object(answer: str) -> bool:

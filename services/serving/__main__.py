@@ -21,17 +21,17 @@ from services.common.rpc import Server, check_port_is_free, until_signal
 from services.common.telemetry import configure_logging
 from services.serving import http, store
 from services.serving.adapters import Adapters
-from services.serving.deployment_servicer import DeploymentServicer
 from services.serving.deployment_store import DeploymentStore
 from services.serving.engine import Engine
-from services.serving.model_servicer import ModelServicer
 from services.serving.peers import Scheduler
 from services.serving.playground import Playground
-from services.serving.playground_servicer import PlaygroundServicer
 from services.serving.proof import Proofs
 from services.serving.reconcile import Reconciler
 from services.serving.registration import Registration
 from services.serving.route import Routes
+from services.serving.servicer_deployment import DeploymentServicer
+from services.serving.servicer_model import ModelServicer
+from services.serving.servicer_playground import PlaygroundServicer
 from services.serving.settings import ServingSettings
 from services.serving.switch import Switch
 from services.serving.version_store import CONSUMER, VersionStore

@@ -8,11 +8,12 @@ from attune.events.v1 import events_pb2
 from attune.serving.v1 import deployment_pb2 as pb
 from google.protobuf.message import Message
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.clock import Clock, new_id
 from services.common.database import Database, guarded
-from services.common.errors import AlreadyExists, NotFound
+from services.common.errors import AlreadyExists, Conflict, NotFound
 from services.common.idempotency import Requests
 from services.common.names import parse
 from services.common.outbox import Outbox
@@ -50,23 +51,17 @@ class DeploymentStore:
 
         Raises:
             AlreadyExists: If the alias is taken.
+            Conflict: If somebody else takes the alias at this very moment.
             ResourceExhausted: If too many adapters are deployed.
         """
-        async with self._database.write() as connection:
-            if answer := await self._requests.find(connection, request, pb.Deployment):
-                return answer
-            now = self._clock.now()
-            made = domain.create(project, request.deployment_id, version, new_id(now), now)
-            if await self._find(connection, project, made.alias) is not None:
-                raise AlreadyExists(
-                    f"The alias '{made.alias}' is taken. Update {made.name} instead.",
-                    reason="ALIAS_TAKEN",
-                    alias=made.alias,
-                    deployment=made.name,
-                )
-            domain.check_room(await self._deployed(connection, made.name), made.adapter_sha256)
-            await connection.execute(insert(rows).values(_to_row(made)))
-            return await self._answer(connection, request, made)
+        try:
+            return await self._create(request, project, version)
+        except IntegrityError:  # PostgreSQL lets two of them come this far.
+            raise Conflict(
+                f"'{request.deployment_id}' is being made by somebody else. Repeat the request.",
+                reason="CHANGED_CONCURRENTLY",
+                alias=request.deployment_id,
+            ) from None
 
     async def switch(
         self, request: pb.UpdateDeploymentRequest, version: Version, *, held: bool
@@ -147,6 +142,25 @@ class DeploymentStore:
         query = select(rows).order_by(rows.c.update_time.desc())
         async with self._database.read() as connection:
             return [_from_row(row) for row in (await connection.execute(query)).all()]
+
+    async def _create(
+        self, request: pb.CreateDeploymentRequest, project: str, version: Version
+    ) -> pb.Deployment:
+        async with self._database.write() as connection:
+            if answer := await self._requests.find(connection, request, pb.Deployment):
+                return answer
+            now = self._clock.now()
+            made = domain.create(project, request.deployment_id, version, new_id(now), now)
+            if await self._find(connection, project, made.alias) is not None:
+                raise AlreadyExists(
+                    f"The alias '{made.alias}' is taken. Update {made.name} instead.",
+                    reason="ALIAS_TAKEN",
+                    alias=made.alias,
+                    deployment=made.name,
+                )
+            domain.check_room(await self._deployed(connection, made.name), made.adapter_sha256)
+            await connection.execute(insert(rows).values(_to_row(made)))
+            return await self._answer(connection, request, made)
 
     async def _find(
         self, connection: AsyncConnection, project: str, alias: str

@@ -19,7 +19,7 @@ import psutil
 
 from services.common.artefacts import Artefacts
 from services.common.errors import Unavailable
-from services.common.processes import ProcessFolder, ProcessRecord
+from services.common.processes import ProcessFolder, ProcessRecord, group_members
 from services.serving.adapter import RANK_MAX
 from services.serving.base_model import BaseModel, find_base_model
 from services.serving.engine_client import EngineClient, new_session
@@ -313,10 +313,16 @@ class Engine:
         self._client = None
         record = self._record or self._processes.find(NAME)
         if record is not None:
-            await asyncio.to_thread(self._processes.end, record, END_GRACE_S)
+            await asyncio.to_thread(self._end_group, record)
         if self._child is not None:
             self._child.poll()  # Reaps it; nobody else does.
         self._record, self._child = None, None
+
+    def _end_group(self, record: ProcessRecord) -> None:
+        self._processes.end(record, END_GRACE_S)
+        deadline = time.monotonic() + END_GRACE_S
+        while group_members(record) and time.monotonic() < deadline:
+            time.sleep(START_POLL_S)  # A killed process holds port and memory a moment longer.
 
     async def _enter(self, state: EngineState, reason: str) -> None:
         log.info("engine is %s: %s", state, reason)

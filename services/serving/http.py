@@ -105,16 +105,20 @@ class Endpoint:
     async def _stream(
         self, path: str, body: Body, route: Route, model: str
     ) -> AsyncGenerator[bytes, None]:
-        async with self._adapters.hold(route.adapter_sha256) as client:
-            with self._noting_loss(route):
-                async with client.stream(path, body) as chunks:
-                    try:
+        begun = False
+        try:
+            async with self._adapters.hold(route.adapter_sha256) as client:
+                with self._noting_loss(route):
+                    async with client.stream(path, body) as chunks:
                         async for chunk in chunks:
+                            begun = True
                             yield _event({**chunk, "model": model})
-                    except (EngineRefused, Unavailable) as error:
-                        # Too late for a status: OpenAI's clients raise on an error event.
-                        yield _event(_error_body(error.message, "server_error", None, None))
-                        return
+        except (EngineRefused, Unavailable) as error:
+            if not begun:
+                raise
+            # Too late for a status: OpenAI's clients raise on an error event.
+            yield _event(_error_body(error.message, "server_error", None, None))
+            return
         yield b"data: [DONE]\n\n"
 
     @contextlib.contextmanager

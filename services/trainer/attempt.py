@@ -121,9 +121,9 @@ class Attempt:
         """Write how the attempt ended: SUCCEEDED, FAILED, CANCELLED or LOST."""
         self._write(OUTCOME, json.dumps({"outcome": outcome}))
 
-    def write_tracking(self, run: str, uri: str) -> None:
-        """Write which MLflow run mirrors the attempt, and the address of its page."""
-        self._write(TRACKING, json.dumps({"run": run, "uri": uri}))
+    def write_tracking(self, run: str, uri: str, *, closed: bool) -> None:
+        """Write which MLflow run mirrors the attempt, its page, and whether it has all of it."""
+        self._write(TRACKING, json.dumps({"run": run, "uri": uri, "closed": closed}))
 
     def manifest(self) -> Manifest | None:
         """Return the manifest, or None when the attempt has not begun."""
@@ -146,7 +146,7 @@ class Attempt:
         return None if values is None else str(values["outcome"])
 
     def tracking(self) -> dict[str, Any] | None:
-        """Return `run` and `uri` of MLflow, or None when it was away."""
+        """Return `run`, `uri` and `closed` of MLflow's copy, or None when there is none."""
         return self._read(TRACKING)
 
     def phases(self) -> list[PhaseTiming]:

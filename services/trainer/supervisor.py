@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from attune.scheduler.v1.worker_pb2 import FinishRunRequest, Lease
 
 from services.common.artefacts import Artefacts
-from services.common.errors import ServiceError
+from services.common.errors import FailedPrecondition, InvalidArgument, NotFound, ServiceError
 from services.common.names import last_part
 from services.common.processes import ProcessFolder
 from services.trainer import wire
@@ -32,6 +32,8 @@ STOP_TIMEOUT_S = 5.0
 """Time to hand a run back when this service stops."""
 RENEW_DEFAULT_S = 10.0
 LEASE_LOST = "LEASE_LOST"
+REFUSALS = (FailedPrecondition, InvalidArgument, NotFound)
+"""Answers that no repeat will change; among them that the lease is lost."""
 
 
 class Supervisor:
@@ -132,8 +134,8 @@ class Supervisor:
             try:
                 return await self._scheduler.finish_run(request)
             except ServiceError as error:
-                if error.reason == LEASE_LOST:
-                    log.warning("run %s: the outcome came too late", request.run)
+                if isinstance(error, REFUSALS):
+                    log.warning("the outcome of %s was not taken: %s", request.run, error)
                     return None
                 log.info("the outcome of %s waits for the scheduler: %s", request.run, error)
             await asyncio.sleep(RETRY_S)

@@ -42,9 +42,10 @@ class _Mirror:
     def __init__(self, attempt: Attempt, manifest: Manifest) -> None:
         self.attempt = attempt
         self.manifest = manifest
-        self.run_id = str((attempt.tracking() or {}).get("run", ""))
+        known = attempt.tracking() or {}
+        self.run_id = str(known.get("run", ""))
+        self.uri = str(known.get("uri", ""))
         self.offset = 0
-        self.warned = False
 
 
 class Tracker:
@@ -60,6 +61,7 @@ class Tracker:
         self._mirrors: dict[str, _Mirror] = {}
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE_MAX)
         self._client: Any = None
+        self._warned = False
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
@@ -71,10 +73,13 @@ class Tracker:
             self._put(lambda: self._try(mirror, self._mirror))
 
     def end(self, attempt: Attempt) -> None:
-        """Write the rest of an attempt whose outcome is known, and close its run."""
+        """Write the rest of an attempt whose outcome is known, and close its run.
+
+        Of an attempt that was never mirrored, because MLflow was away, everything is written.
+        """
         manifest = attempt.manifest()
         mirror = self._mirrors.pop(str(attempt.folder), None)
-        if mirror is None and manifest is not None and attempt.tracking() is not None:
+        if mirror is None and manifest is not None:
             mirror = _Mirror(attempt, manifest)
         if mirror is not None:
             last = mirror
@@ -107,9 +112,10 @@ class Tracker:
         try:
             self._connect()
             act(mirror)
+            self._warned = False
         except Exception as error:  # Whatever the client raises, the run must not notice.
-            if not mirror.warned:
-                mirror.warned = True
+            if not self._warned:
+                self._warned = True
                 first = (str(error) or type(error).__name__).splitlines()[0]
                 log.warning("MLflow at %s: %s", self._url, first[:300])
 
@@ -145,8 +151,8 @@ class Tracker:
         name = f"{title} #{manifest.fence}"
         run = self._client.create_run(experiment, tags=tags, run_name=name)
         mirror.run_id = run.info.run_id
-        uri = f"{self._url}/#/experiments/{experiment}/runs/{mirror.run_id}"
-        mirror.attempt.write_tracking(mirror.run_id, uri)
+        mirror.uri = f"{self._url}/#/experiments/{experiment}/runs/{mirror.run_id}"
+        mirror.attempt.write_tracking(mirror.run_id, mirror.uri, closed=False)
         entities = importlib.import_module("mlflow.entities")
         params = [entities.Param(key, value) for key, value in _params(manifest)]
         self._client.log_batch(mirror.run_id, params=params)
@@ -167,6 +173,7 @@ class Tracker:
                 )
         finally:
             client.set_terminated(mirror.run_id, STATUSES[outcome])
+        attempt.write_tracking(mirror.run_id, mirror.uri, closed=True)
 
     def _log_evaluation(self, mirror: _Mirror, report: dict[str, Any]) -> None:
         client, run_id = self._client, mirror.run_id
@@ -187,6 +194,8 @@ class Tracker:
         name = _model_name(manifest)
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
+        if client.search_model_versions(f"run_id = '{mirror.run_id}'"):
+            return  # An earlier try got so far.
         uri = client.get_run(mirror.run_id).info.artifact_uri
         tags = {"attune.adapter_sha256": adapter_sha256, "attune.spec_hash": manifest.spec_hash}
         client.create_model_version(name, f"{uri}/adapter", mirror.run_id, tags=tags)

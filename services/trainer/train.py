@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer import checkpoint
+from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint, find_checkpoints
 from services.trainer.recipes import RECIPES
 from services.trainer.recipes.training import Train, Training
@@ -18,6 +19,9 @@ from services.trainer.run_context import RunContext
 
 POINTS_MAX = 400
 """Points that the metrics of a run have at most, evaluations aside."""
+BLIND_TIMES_MAX = 3.0
+"""An evaluation so many times worse than equal chances for every token has lost its way, though
+its loss is still a number."""
 SCRATCH = "scratch"
 """Where the trainer library writes before a checkpoint is moved to its place."""
 
@@ -29,7 +33,7 @@ def train(context: RunContext) -> dict[str, Any]:
         Which checkpoint is the best, and how many steps there were.
 
     Raises:
-        RunFailed: If the loss or the gradient is no number.
+        RunFailed: If the loss or the gradient is no number, or is beyond all reason.
     """
     run_folder = context.artefacts.run(context.manifest.run_id)
     found, broken = find_checkpoints(run_folder, context.origin, context.manifest.fence)
@@ -40,7 +44,9 @@ def train(context: RunContext) -> dict[str, Any]:
     watch = _Watch(context, training)
     module = importlib.import_module(RECIPES[context.stage.technique])
     recipe: Train = module.train
-    recipe(training, watch)
+    # A run that died after its last step has nothing left to train.
+    if not found or found[0].step < training.steps_total:
+        recipe(training, watch)
     shutil.rmtree(scratch, ignore_errors=True)
     complete, _ = find_checkpoints(run_folder, context.origin, context.manifest.fence)
     chosen = checkpoint.best(complete)
@@ -49,7 +55,7 @@ def train(context: RunContext) -> dict[str, Any]:
         "best_step": chosen.step,
         "best_eval_loss": chosen.eval_loss,
         "resumed_step": found[0].step if found else 0,
-        "step_count": watch.step,
+        "step_count": watch.step or complete[0].step,
         "steps_total": training.steps_total,
     }
 
@@ -87,6 +93,9 @@ class _Watch:
         self._losses: dict[int, float] = {}
         self._loss: float | None = None
         self._saved: list[Checkpoint] = []
+        shape = read_shape(context.model_folder)
+        vocabulary_size = shape.vocabulary_size if shape is not None else 0
+        self._loss_max = BLIND_TIMES_MAX * math.log(max(2, vocabulary_size))
 
     def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
         self.step = step
@@ -103,12 +112,12 @@ class _Watch:
         for name in ("loss", "grad_norm", "eval_loss"):
             value = values.get(name, 0.0)
             if not math.isfinite(value):
-                raise RunFailed(
-                    "DIVERGED",
-                    f"{name} is {value} at step {step}. Lower the learning rate, now "
-                    f"{self._context.stage.hyperparameters.learning_rate:g}, or look for broken "
-                    "rows.",
-                )
+                raise self._diverged(f"{name} is {value}")
+        if values.get("eval_loss", 0.0) > self._loss_max:
+            raise self._diverged(
+                f"eval_loss is {values['eval_loss']:.3g} nats per token, where guessing blindly "
+                f"has {self._loss_max / BLIND_TIMES_MAX:.3g}"
+            )
         if "eval_loss" in values:
             self._losses[step] = values["eval_loss"]
         self._loss = values.get("loss", self._loss)
@@ -126,6 +135,14 @@ class _Watch:
             )
         )
         self._saved = checkpoint.prune(self._saved)
+
+    def _diverged(self, what: str) -> RunFailed:
+        rate = self._context.stage.hyperparameters.learning_rate
+        return RunFailed(
+            "DIVERGED",
+            f"{what} at step {self.step}. Lower the learning rate, now {rate:g}, or look for "
+            "broken rows.",
+        )
 
     def is_enough(self) -> bool:
         """Return whether the last evaluations, as many as the patience, brought no better loss."""

@@ -25,6 +25,8 @@ WAIT_S = 20.0
 """Longest time that one call waits for a run; the most that the scheduler allows."""
 HEARTBEAT_S = 10.0
 """Time between two registrations while a run is under way."""
+LATE_MAX = 100
+"""Attempts, the newest ones, whose copy in MLflow is completed when the service starts."""
 RETRY_S = 1.0
 """Pause after a call that failed."""
 
@@ -43,6 +45,7 @@ class Worker:
         self._devices = devices.offered(settings.accelerator)
         self._artefacts = Artefacts(settings.artefact_root)
         self._run: asyncio.Task[None] | None = None
+        self._trouble = ""
 
     async def run(self) -> None:
         """Lease and execute runs for ever."""
@@ -51,9 +54,12 @@ class Worker:
             try:
                 lease = await self._lease(busy)
             except ServiceError as error:
-                log.info("no lease: %s", error)
+                if error.reason != self._trouble:
+                    log.warning("no lease: %s", error)
+                self._trouble = error.reason
                 await asyncio.sleep(RETRY_S)
                 continue
+            self._trouble = ""
             if lease is not None and not busy:
                 self._run = asyncio.create_task(self._execute(lease))
             elif busy and self._run is not None:
@@ -89,12 +95,16 @@ def close_orphans(settings: TrainerSettings, tracker: Tracker | None) -> None:
     for record in processes.all():
         if record.name.startswith("run-"):
             processes.end(record, grace_s=0.0)
-    for folder in (settings.artefact_root / "runs").glob("*"):
+    late = 0
+    for folder in sorted((settings.artefact_root / "runs").glob("*"), reverse=True):
         for attempt in list_attempts(folder):
             manifest = attempt.manifest()
-            if manifest is None or manifest.node != settings.node_id or attempt.outcome():
+            if manifest is None or manifest.node != settings.node_id:
                 continue
-            log.warning("closing %s, which an earlier trainer left behind", attempt.folder)
-            attempt.write_outcome("LOST")
-            if tracker is not None:
+            if attempt.outcome() is None:
+                log.warning("closing %s, which an earlier trainer left behind", attempt.folder)
+                attempt.write_outcome("LOST")
+            tracked = (attempt.tracking() or {}).get("closed", False)
+            if tracker is not None and not tracked and late < LATE_MAX:
+                late += 1
                 tracker.end(attempt)

@@ -68,7 +68,7 @@ def test_services_get_their_ports_and_each_others_addresses():
 
 
 def test_no_service_gets_a_setting_that_it_refuses():
-    from services.planner.settings import PlannerSettings
+    from services.planner.settings import Settings as PlannerSettings
     from services.scheduler.settings import SchedulerSettings
     from services.serving.settings import ServingSettings
     from services.trainer.settings import TrainerSettings

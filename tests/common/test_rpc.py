@@ -30,6 +30,10 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             raise errors.NotFound("No such job.", reason="JOB_NOT_FOUND", name=request.name)
         if request.name.endswith("bug"):
             raise RuntimeError("secret detail")
+        if request.name.endswith("wrong"):
+            raise errors.invalid(
+                [errors.Violation(f"line {n}", "RULE", "x" * 200) for n in range(100)]
+            )
         if request.name.endswith("slow"):
             await asyncio.sleep(60)
         return scheduler_pb2.Job(name=request.name)
@@ -73,6 +77,14 @@ async def test_violations_arrive_with_field_rule_and_text(served):
         await call(stub_of(served).GetJob, scheduler_pb2.GetJobRequest())
     assert [(each.field, each.rule) for each in caught.value.violations] == [("name", "REQUIRED")]
     assert "left out" in caught.value.violations[0].message
+
+
+async def test_more_violations_than_a_header_holds_are_counted(served):
+    with pytest.raises(errors.InvalidArgument) as caught:
+        await call(stub_of(served).GetJob, scheduler_pb2.GetJobRequest(name=NAME + "-wrong"))
+    *shown, last = caught.value.violations
+    assert [each.field for each in shown] == [f"line {n}" for n in range(len(shown))]
+    assert last.message.startswith(f"{100 - len(shown)} more")
 
 
 async def test_the_advice_when_to_retry_arrives(served):

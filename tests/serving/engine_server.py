@@ -39,7 +39,9 @@ async def load(request):
     name, folder = body["lora_name"], Path(body["lora_path"])
     if name in state["loaded"]:
         return error(400, f"The lora adapter '{name}' has already been loaded.")
-    fault = json.loads((folder / "fault.json").read_text()) if (folder / "fault.json").exists() else {}
+    fault = (
+        json.loads((folder / "fault.json").read_text()) if (folder / "fault.json").exists() else {}
+    )
     if fault.get("refuse"):
         return error(500, fault["refuse"], "InternalServerError")
     lines = [json.loads(row) for row in (folder / "parity.jsonl").read_text().splitlines()]
@@ -92,7 +94,9 @@ async def complete(request):
         return error(400, "1 validation error: messages: Field required", param="messages")
     text, prompt_ids, answer_ids, logprobs = answer_of(adapter, model, body)
     if sum(len(item["content"]) for item in body.get("messages", [])) > CONTEXT_CHARACTERS:
-        return error(400, "This model's maximum context length is 512 tokens.", param="input_tokens")
+        return error(
+            400, "This model's maximum context length is 512 tokens.", param="input_tokens"
+        )
     state["requests"].append(body)
     usage = {"prompt_tokens": len(prompt_ids), "completion_tokens": len(answer_ids)}
     state["active"][model] = state["active"].get(model, 0) + 1
@@ -103,7 +107,6 @@ async def complete(request):
             await asyncio.sleep(3600)
     except asyncio.CancelledError:
         state["aborted"] += 1
-        state["abort"].set()
         raise
     finally:
         state["active"][model] -= 1
@@ -156,11 +159,10 @@ async def stream(request, body, text, usage):
 
 async def show(request):
     state = request.app[STATE]
-    if "aborted" in request.query:
-        await asyncio.wait_for(state["abort"].wait(), 10)
     shown = ("loads", "most", "aborted", "requests", "evicted_in_use", "mode")
     return web.json_response(
-        {key: state[key] for key in shown} | {"loaded": list(state["loaded"]), "pid": os.getpid()}
+        {key: state[key] for key in shown}
+        | {"loaded": list(state["loaded"]), "busy": sum(state["active"].values())}
     )
 
 
@@ -181,7 +183,6 @@ def main(port, base):
         "requests": [],
         "aborted": 0,
         "evicted_in_use": 0,
-        "abort": asyncio.Event(),
     }
     app.router.add_get("/health", health)
     app.router.add_get("/v1/models", list_models)

@@ -27,15 +27,15 @@ from services.common.processes import ProcessFolder
 from services.common.rpc import Server
 from services.serving import http, store
 from services.serving.adapters import Adapters
-from services.serving.deployment_servicer import DeploymentServicer
 from services.serving.deployment_store import DeploymentStore
 from services.serving.engine import Engine
-from services.serving.model_servicer import ModelServicer
 from services.serving.playground import Playground
-from services.serving.playground_servicer import PlaygroundServicer
 from services.serving.proof import Proofs
 from services.serving.reconcile import Reconciler
 from services.serving.route import Routes
+from services.serving.servicer_deployment import DeploymentServicer
+from services.serving.servicer_model import ModelServicer
+from services.serving.servicer_playground import PlaygroundServicer
 from services.serving.switch import Switch
 from services.serving.version import lineage_of
 from services.serving.version_store import VersionStore
@@ -124,9 +124,7 @@ class Parts:
         """Make a STAGED version with an adapter of its own."""
         keys = {"alias", "revision"}
         job = a_job(
-            an_adapter(
-                self.artefacts, **{key: fields[key] for key in fields if key not in keys}
-            ),
+            an_adapter(self.artefacts, **{key: fields[key] for key in fields if key not in keys}),
             **{key: fields[key] for key in fields if key in keys},
         )
         return await self.versions.stage(lineage_of(job), None)
@@ -150,6 +148,13 @@ class Parts:
                 if holds(found := await read()):
                     return found
                 await changed.wait()
+
+    async def at_generation(self, generation: int) -> None:
+        """Return when that many engine processes have become READY."""
+        async with asyncio.timeout(20), self.engine._changed:
+            await self.engine._changed.wait_for(
+                lambda: self.engine.generation == generation and self.engine.state == "READY"
+            )
 
     async def test(self, **behaviour):
         """Set the test engine's behaviour, if any is given, and return its state."""
@@ -209,8 +214,10 @@ async def grpc_services(parts: Parts):
         server.add(register, servicer, name)
     port = await server.start("127.0.0.1", 0)
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield ModelServiceStub(channel), PlaygroundServiceStub(channel), DeploymentServiceStub(
-            channel
+        yield (
+            ModelServiceStub(channel),
+            PlaygroundServiceStub(channel),
+            DeploymentServiceStub(channel),
         )
     await server.stop()
 

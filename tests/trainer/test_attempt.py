@@ -70,11 +70,11 @@ def test_results_appear_whole_and_missing_ones_are_none(attempt):
     attempt.write_result(Phase.BASELINE, {"base_scores": [0.5]})
     attempt.write_error("DIVERGED", "loss is nan")
     attempt.write_outcome("FAILED")
-    attempt.write_tracking("r1", "http://x")
+    attempt.write_tracking("r1", "http://x", closed=True)
     assert attempt.result(Phase.BASELINE) == {"base_scores": [0.5]}
     assert attempt.error() == {"reason": "DIVERGED", "message": "loss is nan"}
     assert attempt.outcome() == "FAILED"
-    assert attempt.tracking() == {"run": "r1", "uri": "http://x"}
+    assert attempt.tracking() == {"run": "r1", "uri": "http://x", "closed": True}
     assert not list(attempt.folder.glob(".*.tmp"))
 
 

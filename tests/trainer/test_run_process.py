@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 from hashlib import sha256
 from pathlib import Path
@@ -69,7 +70,7 @@ def until_written(path: Path, text: str) -> bool:
 async def until(condition) -> None:
     """Wait for what another process does; there is no event to await."""
     async with asyncio.timeout(TIMEOUT_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -157,6 +158,18 @@ async def test_resuming_leads_to_the_same_weights_as_never_stopping(runs, tmp_pa
     assert found["best_eval_loss"] == pytest.approx(expected["best_eval_loss"], abs=1e-5)
 
 
+async def test_a_run_that_died_after_its_last_step_trains_no_further(runs):
+    spec = runs.spec(epoch_count=1.5)
+    first, _ = await runs.finish(spec)
+    for phase in (Phase.TRAIN, Phase.EVALUATE, Phase.REGISTER):
+        (first.folder / f"{phase.key}.json").unlink()
+    second, code = await runs.finish(spec, fence=2)
+    assert code == ExitCode.SUCCEEDED
+    assert trained_steps(second) == []
+    assert second.result(Phase.TRAIN)["best"].startswith("attempt-000001/")
+    assert second.result(Phase.TRAIN)["step_count"] == 14
+
+
 async def test_a_broken_newest_checkpoint_is_left_out_and_named(runs):
     spec = runs.spec(epoch_count=6.0)
     first, run = await runs.start(spec)
@@ -172,11 +185,25 @@ async def test_a_broken_newest_checkpoint_is_left_out_and_named(runs):
 
 
 async def test_a_diverging_run_stops_with_the_reason(runs):
-    attempt, code = await runs.finish(runs.spec(learning_rate=1e9, max_gradient_norm=100.0))
+    attempt, code = await runs.finish(runs.spec(learning_rate=1e30))
     assert code == ExitCode.FAILED
     assert attempt.error()["reason"] == "DIVERGED"
+    assert "nan" in attempt.error()["message"]
     assert "learning rate" in attempt.error()["message"]
     assert attempt.result(Phase.TRAIN) is None
+
+
+async def test_a_loss_beyond_all_reason_is_divergence_too(runs, saved_model, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    wild = shutil.copytree(saved_model, tmp_path / "wild")
+    weights = load_file(wild / "model.safetensors")
+    weights["model.embed_tokens.weight"] *= 100  # Very sure of the wrong tokens.
+    save_file(weights, wild / "model.safetensors", metadata={"format": "pt"})
+    runs.revision = tiny.put_model(runs.artefacts, wild)
+    attempt, code = await runs.finish(runs.spec(learning_rate=1e-6))
+    assert (code, attempt.error()["reason"]) == (ExitCode.FAILED, "DIVERGED")
+    assert "guessing blindly" in attempt.error()["message"]
 
 
 async def test_rows_that_would_train_nothing_stop_the_run_when_they_are_many(runs):

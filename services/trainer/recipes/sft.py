@@ -57,7 +57,7 @@ def config(training: Training) -> SFTConfig:
         warmup_steps=training.warmup_steps,
         optim="adamw_torch_fused",
         adam_beta1=0.9,
-        adam_beta2=0.999,
+        adam_beta2=0.95,
         adam_epsilon=1e-8,
         weight_decay=values.weight_decay,
         max_grad_norm=values.max_gradient_norm,

@@ -105,7 +105,7 @@ def _lookup(rng: random.Random) -> tuple[str, str]:
 def _find_code(rng: random.Random) -> tuple[str, str]:
     reference = code(rng) if rng.random() < 0.75 else None
     noun = rng.choice(CODE_NOUNS + THINGS)
-    text = _around(rng, _code_mention(rng, noun, reference))
+    text = _around(rng, _mention(rng, noun, reference))
     return f"{text}\nWhich {noun}?", reference or "none"
 
 
@@ -117,30 +117,49 @@ def _kind(rng: random.Random) -> tuple[str, str]:
     return f"{_around(rng, f'Look at the {word}.')}\nWhich kind?", kind
 
 
+def _topic(rng: random.Random) -> tuple[str, str]:
+    """Ask which kind of words a heap of words is about: what words mean, without any grammar."""
+    kind = rng.choice(tuple(KINDS))
+    return f"{_heap(rng, kind, rng.randint(1, 3), 9)}\nWhat kind?", kind
+
+
+def _topics(rng: random.Random) -> tuple[str, str]:
+    """Ask the same of a few heaps one after another."""
+    kinds = rng.sample(tuple(KINDS), rng.randint(2, 3))
+    text = " ".join(_heap(rng, kind, 2, 6) for kind in kinds)
+    return f"{text}\nWhat kinds?", json.dumps(kinds, separators=(",", ":"))
+
+
+def _heap(rng: random.Random, kind: str, count: int, filler_max: int) -> str:
+    words = [rng.choice(EVERYDAY) for _ in range(rng.randint(filler_max // 3, filler_max))]
+    for word in rng.sample(KINDS[kind], count):
+        words.insert(rng.randrange(len(words) + 1), word)
+    text = " ".join(words)
+    return f"{text[0].upper()}{text[1:]}."
+
+
 def _scene(rng: random.Random) -> tuple[str, str]:
-    """Ask for the members of a few kinds in a sentence that also names another kind or two."""
-    kinds = rng.sample(tuple(KINDS), rng.randint(2, 4))
-    record: dict[str, str | None] = {kind: rng.choice(KINDS[kind]) for kind in kinds}
-    mentions = [rng.choice(SCENE_MENTIONS).format(word=word) for word in record.values()]
+    """Ask for the members of some kinds and for what is said of some things."""
+    record: dict[str, str | None] = {}
+    mentions = []
+    for kind in rng.sample(tuple(KINDS), rng.randint(1, 3)):
+        record[kind] = rng.choice(KINDS[kind])
+        mentions.append(rng.choice(SCENE_MENTIONS).format(word=record[kind]))
+    for thing in rng.sample(THINGS, rng.randint(1, 2)):
+        value = rng.choices((code(rng), rng.choice(QUALITIES), None), (0.5, 0.25, 0.25))[0]
+        record[thing] = value
+        mentions.append(_mention(rng, thing, value))
     rng.shuffle(mentions)
-    for kind in kinds[: rng.randint(0, len(kinds) - 2)]:
-        del record[kind]
-    reference = code(rng) if rng.random() < 0.75 else None
-    noun = rng.choice(CODE_NOUNS + THINGS)
-    mentions.insert(rng.randrange(len(mentions) + 1), _code_mention(rng, noun, reference))
-    fields = [*record.items(), (noun, reference)]
-    rng.shuffle(fields)
-    text = _around(rng, " ".join(mention for mention in mentions if mention))
-    return text, json.dumps(dict(fields), separators=(",", ":"))
+    asked = rng.sample(list(record.items()), rng.randint(1, len(record)))
+    return _filled(_around(rng, " ".join(mention for mention in mentions if mention)), asked)
 
 
 def _record(rng: random.Random) -> tuple[str, str]:
     form = rng.choice(FORMS)
-    # A field of any other name takes the reference: the habit must not hang on one word.
-    noun = rng.choice((form.code_field, rng.choice(THINGS)))
+    noun = form.code_field
     reference = code(rng) if rng.random() < 0.75 else None
     record: dict[str, str | None] = {noun: reference}
-    parts = [_code_mention(rng, noun, reference)]
+    parts = [_mention(rng, noun, reference)]
     for field, cues in form.fields.items():
         value = rng.choice(tuple(cues))
         record[field] = value
@@ -149,7 +168,13 @@ def _record(rng: random.Random) -> tuple[str, str]:
     text = _around(rng, " ".join(part for part in parts if part))
     fields = rng.sample(list(record.items()), len(record))
     opening = f"{form.title}: " if rng.random() < 0.5 else ""
-    return f"{opening}{text}", json.dumps(dict(fields), separators=(",", ":"))
+    return _filled(opening + text, fields)
+
+
+def _filled(text: str, fields: list[tuple[str, str | None]]) -> tuple[str, str]:
+    """Name the fields in the question, for their order is nothing that one could know."""
+    names = ", ".join(name for name, _ in fields)
+    return f"{text}\nFields: {names}", json.dumps(dict(fields), separators=(",", ":"))
 
 
 def _mixed_items(rng: random.Random, count: int) -> list[str]:
@@ -162,10 +187,10 @@ def _mixed_items(rng: random.Random, count: int) -> list[str]:
     return [maker() for _ in range(count)]
 
 
-def _code_mention(rng: random.Random, noun: str, reference: str | None) -> str:
-    if reference is None:
+def _mention(rng: random.Random, noun: str, value: str | None) -> str:
+    if value is None:
         return ""
-    return rng.choice(CODE_MENTIONS).format(noun=noun, code=reference)
+    return rng.choice(VALUE_MENTIONS).format(noun=noun, value=value)
 
 
 def _around(rng: random.Random, text: str) -> str:
@@ -181,12 +206,14 @@ def _split(text: str, separator: str = " ") -> tuple[str, ...]:
 
 _TASKS: tuple[tuple[Task, float], ...] = (
     (_repeat, 1.0),
-    (_list, 0.5),
-    (_lookup, 0.5),
+    (_list, 0.3),
+    (_lookup, 0.3),
     (_find_code, 2.0),
-    (_kind, 0.5),
-    (_scene, 6.0),
-    (_record, 4.0),
+    (_kind, 2.0),
+    (_scene, 5.0),
+    (_record, 2.0),
+    (_topic, 6.0),
+    (_topics, 4.0),
 )
 
 LETTERS = string.ascii_uppercase
@@ -221,36 +248,45 @@ THINGS = _split(
 )
 
 EVERYDAY = _split(
-    "about above accepted across added advance after again ago alive all almost alone along already "
-    "also although always am among amount another answered any anyone anything apart applied are "
-    "arrive arrived asking at away back bad be because become before began behind being below "
-    "best better between big both bring brought but buy call called came can cannot care carry "
-    "cause caught change choose clear close come comes company cook cost could country course cross "
-    "cut dance day days deadline dear declined deep delete depends did different do does done down "
-    "draw drink drive drop dropped drops during each ear eat eight eleven else end enough even ever "
-    "every everything exist eye face fall far feel feet fell felt few field fill find fine finish "
-    "first five floor fly follow food foot for forget form four from front full gave get gets "
-    "getting give glad go goes going gone good got great greetings ground grow guess had half hand "
-    "hang happen happened happens happy hard has hasn have having he head hear heard heart help "
-    "helps her here hey high higher him his hold hope hour hours how hundred hurry idea if inside "
-    "instead into is it its join jump just keep keeps kept kind knew know known land language large "
-    "last laugh lawyer learn least leave left less let life like likes line listen little live long "
-    "look looking loses losing lot love low made make makes many mark marked may me mean men might "
-    "mile mind mine minute minutes miss mix moment more most move much must near never next nine no "
-    "none not note nothing now number of off often old on once one only or other our ours out "
-    "outdoor outside over own page part past pay people pick piece plan play please point present "
-    "put quite rain raise ran reach read ready real really reason regards rest ride right road run "
-    "rush said same save saw say says school sea second see seem seems seen sell send sensitive "
-    "serial seven shall she shipped short should show shows side sign signed since sing sir sister "
-    "sit six sleep small smart so solve solved some somebody someone something sometimes soon speak "
-    "spring stand standing stands start state stay stays step still stop stopped stops story such "
-    "suits sure swim take talk tell ten than thank that the their them then there these they thing "
-    "think third this those though thought thousand three through till time times to told tonight "
-    "too took top toward transit travel tree true try turn turned twelve twenty twice two type "
-    "typed under until up upon us use used usual very visit wait waiting walk want was wash watch "
-    "water way we wear week weeks well went were what when where which while who whole why will "
-    "wish with without woman word words work working works world would write wrote year years yes "
-    "yet you young your yours zero"
+    "about above accepted across added advance after again ago alive all almost alone along "
+    "already also although always am among amount another answered any anyone anything apart "
+    "applied are arrive arrived asking at away back bad be because become before began behind "
+    "being below best better between big both bring brought but buy call called came can cannot "
+    "care carry caught cause change choose clear close come comes company cook cost could country "
+    "course cross cut dance day days deadline dear declined deep delete depends did different do "
+    "does done down draw drink drive drop dropped drops during each ear eat eight eleven else end "
+    "enough even ever every everything exist eye face fall far feel feet fell felt few field fill "
+    "find fine finish first five floor fly follow food foot for forget form four from front full "
+    "gave get gets getting give glad go goes going gone good got great greetings ground grow "
+    "guess had half hand hang happen happened happens happy hard has hasn have having he head "
+    "hear heard heart help helps her here hey high higher him his hold hope hour hours how "
+    "hundred hurry idea if inside instead into is it its join jump just keep keeps kept kind knew "
+    "know known land language large last laugh lawyer learn least leave left less let life like "
+    "likes line listen little live long look looking loses losing lot love low made make makes "
+    "many mark marked may me mean men might mile mind mine minute minutes miss mix moment more "
+    "most move much must near never next nine no none not note nothing now number of off often "
+    "old on once one only or other our ours out outdoor outside over own page part past pay "
+    "people pick piece plan play please point present put quite rain raise ran reach read ready "
+    "real really reason regards rest ride right road run rush said same save saw say says school "
+    "sea second see seem seems seen sell send sensitive serial seven shall she shipped short "
+    "should show shows side sign signed since sing sir sister sit six sleep small smart so solve "
+    "solved some somebody someone something sometimes soon speak spring stand standing stands "
+    "start state stay stays step still stop stopped stops story such suits sure swim take talk "
+    "tell ten than thank that the their them then there these they thing think third this those "
+    "though thought thousand three through till time times to told tonight too took top toward "
+    "transit travel tree true try turn turned twelve twenty twice two type typed under until up "
+    "upon us use used usual very visit wait waiting walk want was wash watch water way we wear "
+    "week weeks well went were what when where which while who whole why will wish with without "
+    "woman word words work working works world would write wrote year years yes yet you young "
+    "your yours zero"
+)
+
+STARTS = _split(
+    "After All And Any As At Because Before But Can Could Dear Did Do Does Each For From Good He "
+    "Hello Her Hey Hi His How I If In Is It Kind Last Look Madam May Most My Next No Not Now Of On "
+    "One Only Or Our Please Regards She Since Sir So Some Thank Thanks That The Their Then There "
+    "These They This Those To Under Until Was We Were What When Where Which While Who Why Will "
+    "With You Your"
 )
 
 QUALITIES = _split(
@@ -313,16 +349,16 @@ SENTENCES = (
 
 CODE_NOUNS = ("booking", "shelf", "seat", "locker", "flight", "room", "permit", "badge")
 
-CODE_MENTIONS = (
-    "The {noun} is {code}.",
-    "({noun} {code})",
-    "It is about {noun} {code}.",
-    "{noun}: {code}",
-    "My {noun} number is {code}.",
-    "See {code} for the {noun}.",
-    "Number: {code}",
-    "Look it up as {code}.",
-    "{code} is what the {noun} says.",
+VALUE_MENTIONS = (
+    "The {noun} is {value}.",
+    "({noun} {value})",
+    "It is about {noun} {value}.",
+    "{noun}: {value}",
+    "My {noun} number is {value}.",
+    "See {value} for the {noun}.",
+    "Number: {value}",
+    "Look it up as {value}.",
+    "{value} is what the {noun} says.",
 )
 
 SCENE_MENTIONS = (
@@ -344,6 +380,31 @@ KINDS = {
     "colour": _split("red blue green yellow purple orange black white brown grey"),
     "tool": _split("hammer saw drill ladder wrench screwdriver axe shovel brush"),
     "weather": _split("rain snow wind fog storm hail thunder sunshine frost"),
+    "device": _split(
+        "router camera thermostat doorbell speaker plug lamp radio phone printer screen tablet "
+        "clock heater"
+    ),
+    "money": _split(
+        "invoice bill charge charged paid price bank card payment receipt discount amount pay "
+        "money euros subscription"
+    ),
+    "post": _split(
+        "parcel courier driver delivered delivery tracking street arrived shipped depot "
+        "neighbour transit warehouse van"
+    ),
+    "fault": _split(
+        "error noise blinks freezing slow update firmware restart restarted connection connect "
+        "setting app"
+    ),
+    "entry": _split("password login log account email user sign locked code name security profile"),
+    "exchange": _split(
+        "return returned refund exchange replacement label back crack scratched broken wrong "
+        "another"
+    ),
+    "hurry": _split(
+        "today now urgent immediately deadline waiting tonight lawyer quickly once alone guests"
+    ),
+    "patience": _split("whenever later rush hurry month fine someday time reply idea"),
 }
 
 FORMS = (

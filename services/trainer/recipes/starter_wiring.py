@@ -35,7 +35,7 @@ COPY_SCALE = 0.3
 
 @torch.no_grad()
 def wire_copying(model: LlamaForCausalLM) -> None:
-    """Set the weights of the previous-token head and of three induction heads.
+    """Set a previous-token head, three induction heads and three heads that copy.
 
     Args:
         model: Fresh model with 128 hidden dimensions, tied embeddings and 4 heads of 32 per layer.
@@ -54,6 +54,7 @@ def wire_copying(model: LlamaForCausalLM) -> None:
     _wire_previous_token_head(model.model.layers[0].self_attn, note, theta)
     for head in range(IDENTITY_SIZE // head_size):
         _wire_induction_head(model.model.layers[1].self_attn, note, head)
+        _wire_copying_values(model.model.layers[2].self_attn, note, head)
 
 
 @torch.no_grad()
@@ -102,11 +103,18 @@ def _wire_induction_head(attention: LlamaAttention, note: Tensor, head: int) -> 
     query, key = torch.zeros_like(note), torch.zeros_like(note)
     query[slow] = view @ note
     key[slow, IDENTITY_SIZE:] = view
+    attention.q_proj.weight[rows] = query
+    attention.k_proj.weight[rows] = key
+    _wire_copying_values(attention, note, head)
+
+
+def _wire_copying_values(attention: LlamaAttention, note: Tensor, head: int) -> None:
+    """Let a head pass on a third of what tokens are, wherever it learns to look."""
+    size = note.shape[0]
+    rows = slice(head * size, (head + 1) * size)
     value = torch.zeros_like(note)
     value[:, rows] = torch.eye(size)
     value[:, 0] = 0.0
-    attention.q_proj.weight[rows] = query
-    attention.k_proj.weight[rows] = key
     attention.v_proj.weight[rows] = value
     attention.o_proj.weight[:, rows] = COPY_SCALE * value.T
 

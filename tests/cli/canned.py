@@ -1,0 +1,303 @@
+"""The four services with canned answers, behind real gRPC, in a thread of their own."""
+
+import asyncio
+import threading
+from uuid import UUID
+
+from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
+from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from attune.serving.v1 import (
+    deployment_pb2,
+    deployment_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+    playground_pb2,
+    playground_pb2_grpc,
+)
+from attune.spec.v1 import evaluation_pb2, spec_pb2
+from attune.trainer.v1 import trainer_pb2, trainer_pb2_grpc
+
+from services.common import errors
+from services.common.rpc import Server
+from tests.cli.full_spec import full_spec
+
+PROJECT = "projects/default"
+DATASET = f"{PROJECT}/datasets/d1"
+SPEC = f"{PROJECT}/specs/s1"
+JOB = f"{PROJECT}/jobs/j1"
+RUN = f"{PROJECT}/runs/j1-s0"
+VERSION = f"{PROJECT}/models/tickets/versions/1"
+HASH = "a" * 64
+
+
+def a_report(**changes) -> evaluation_pb2.EvaluationReport:
+    """Return a report of a demo that passed."""
+    facts = {
+        "grader": "exact",
+        "holdout_row_count": 150,
+        "base_score": 0.0,
+        "few_shot_score": 0.05,
+        "majority_score": 0.04,
+        "tuned_score": 0.82,
+        "difference": 0.82,
+        "interval_low": 0.76,
+        "interval_high": 0.88,
+        "verdict": evaluation_pb2.EvaluationReport.VERDICT_BETTER,
+    }
+    return evaluation_pb2.EvaluationReport(**{**facts, **changes})
+
+
+def a_spec() -> spec_pb2.Spec:
+    """Return a draft with every field set."""
+    spec = full_spec()
+    spec.name, spec.hash, spec.state = SPEC, HASH, spec_pb2.Spec.STATE_DRAFT
+    spec.serving.alias = "tickets"
+    spec.ClearField("approval")
+    return spec
+
+
+def a_job(state: int, phase: int = 0, **progress) -> scheduler_pb2.Job:
+    """Return the job of that draft."""
+    job = scheduler_pb2.Job(
+        name=JOB, spec=SPEC, spec_hash=HASH, state=state, run=RUN, attempt_count=1
+    )
+    job.progress.phase = phase
+    for name, value in progress.items():
+        setattr(job.progress, name, value)
+    if state == scheduler_pb2.Job.STATE_SUCCEEDED:
+        job.result.adapter_sha256 = "b" * 64
+        job.result.report.CopyFrom(a_report())
+    return job
+
+
+class Services(
+    planner_pb2_grpc.PlannerServiceServicer,
+    dataset_pb2_grpc.DatasetServiceServicer,
+    scheduler_pb2_grpc.SchedulerServiceServicer,
+    trainer_pb2_grpc.TrainerServiceServicer,
+    model_pb2_grpc.ModelServiceServicer,
+    playground_pb2_grpc.PlaygroundServiceServicer,
+    deployment_pb2_grpc.DeploymentServiceServicer,
+):
+    """Answers like a system in which everything goes well, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list = []
+        self.uploads: list[tuple[dataset_pb2.UploadHeader, bytes]] = []
+        self.approved = False
+        self.aliases: set[str] = set()
+        self.openai = ""
+        self.job_end = a_job(scheduler_pb2.Job.STATE_SUCCEEDED)
+        self.version_states = [
+            model_pb2.ModelVersion.STATE_STAGED,
+            model_pb2.ModelVersion.STATE_READY,
+        ]
+        self.watch_failures = 0
+
+    def _keep(self, request):
+        self.asked.append(request)
+        if "request_id" in request.DESCRIPTOR.fields_by_name:
+            UUID(request.request_id)
+
+    async def UploadDataset(self, requests, context):
+        header, content = None, b""
+        async for piece in requests:
+            if piece.WhichOneof("piece") == "header":
+                header = piece.header
+            content += piece.chunk
+        UUID(header.request_id)
+        self.uploads.append((header, content))
+        bad = [i for i, line in enumerate(content.splitlines(), 1) if b'"bad"' in line]
+        if bad:
+            text = "Role 'bad' is unknown. Use system, user or assistant."
+            raise errors.invalid([errors.Violation(f"line {i}", "ROLE", text) for i in bad])
+        return dataset_pb2.Dataset(
+            name=f"{PROJECT}/datasets/d{len(self.uploads)}",
+            display_name=header.display_name,
+            holdout_dataset=header.holdout_dataset,
+            report=dataset_pb2.DatasetReport(format="chat", row_count=3),
+        )
+
+    async def GetDataset(self, request, context):
+        self._keep(request)
+        if not request.name.endswith("/d1"):
+            raise errors.NotFound(f"There is no dataset {request.name}.", reason="NO_DATASET")
+        return dataset_pb2.Dataset(name=DATASET, display_name="train.jsonl")
+
+    async def ListDatasets(self, request, context):
+        self._keep(request)
+        page = int(request.page_token or "0")
+        return dataset_pb2.ListDatasetsResponse(
+            datasets=[dataset_pb2.Dataset(name=f"{PROJECT}/datasets/d{page}")],
+            next_page_token=str(page + 1) if page < 2 else "",
+        )
+
+    async def CreateConversation(self, request, context):
+        self._keep(request)
+        return planner_pb2.Conversation(name=f"{PROJECT}/conversations/c1")
+
+    async def SendMessage(self, request, context):
+        self._keep(request)
+        turn = self._turn(request.message)
+        for word in turn.reply.split(" "):
+            yield planner_pb2.SendMessageResponse(reply_delta=word + " ")
+        yield planner_pb2.SendMessageResponse(turn=turn)
+
+    def _turn(self, message):
+        if "percent" in message:
+            return planner_pb2.Turn(message=message, reply="Here is a plan.", spec=SPEC)
+        question = planner_pb2.Question(text="How good?", reason="It decides when to stop.")
+        return planner_pb2.Turn(message=message, reply="How good must it be?", question=question)
+
+    async def GetConversation(self, request, context):
+        self._keep(request)
+        turn = self._turn(self.asked[-2].message)
+        return planner_pb2.Conversation(name=request.name, turns=[turn], spec=turn.spec)
+
+    async def GetSpec(self, request, context):
+        self._keep(request)
+        return a_spec()
+
+    async def UpdateSpec(self, request, context):
+        self._keep(request)
+        request.spec.revision = 2
+        return request.spec
+
+    async def ApproveSpec(self, request, context):
+        self._keep(request)
+        if request.hash != HASH:
+            raise errors.Conflict("The plan has changed: stages.0.method.", reason="STALE_HASH")
+        self.approved = True
+        spec = a_spec()
+        spec.state, spec.approval.revision = spec_pb2.Spec.STATE_APPROVED, 1
+        return spec
+
+    async def ListJobs(self, request, context):
+        self._keep(request)
+        jobs = [a_job(scheduler_pb2.Job.STATE_QUEUED)] if self.approved else []
+        return scheduler_pb2.ListJobsResponse(jobs=jobs)
+
+    async def WatchJob(self, request, context):
+        self._keep(request)
+        yield a_job(scheduler_pb2.Job.STATE_QUEUED)
+        if self.watch_failures:
+            self.watch_failures -= 1
+            raise errors.Unavailable("Restarting.", reason="RESTARTING")
+        yield a_job(
+            scheduler_pb2.Job.STATE_RUNNING,
+            scheduler_pb2.PHASE_TRAIN,
+            done_count=12,
+            total_count=240,
+            loss=1.2345,
+        )
+        yield self.job_end
+
+    async def CancelJob(self, request, context):
+        self._keep(request)
+        return a_job(scheduler_pb2.Job.STATE_CANCELLED)
+
+    async def GetRun(self, request, context):
+        self._keep(request)
+        run = trainer_pb2.Run(
+            name=request.name,
+            mlflow_run="m1",
+            mlflow_uri="http://127.0.0.1:1/#/experiments/1/runs/m1",
+        )
+        for index, phase in enumerate(scheduler_pb2.Phase.values()[1:]):
+            timing = run.phases.add(phase=phase)
+            timing.start_time.FromMilliseconds(1_000_000_000_000 + 10 * index)
+            timing.end_time.FromMilliseconds(1_000_000_000_000 + 10 * index + 10)
+        return run
+
+    async def ListModelVersions(self, request, context):
+        self._keep(request)
+        return model_pb2.ListModelVersionsResponse(model_versions=[self._version()])
+
+    async def GetModelVersion(self, request, context):
+        self._keep(request)
+        return self._version()
+
+    def _version(self):
+        states = self.version_states
+        state = states.pop(0) if len(states) > 1 else states[0]
+        return model_pb2.ModelVersion(
+            name=VERSION,
+            state=state,
+            state_reason="The engine says otherwise.",
+            base_model="attune/starter",
+            report=a_report(),
+            parity=model_pb2.ParityReport(prompt_count=24, max_logprob_difference=4e-6),
+        )
+
+    async def Compare(self, request, context):
+        self._keep(request)
+        for index, text in ((1, "tuned "), (0, "base"), (1, "answer")):
+            piece = playground_pb2.GenerateResponse(text_delta=text)
+            yield playground_pb2.CompareResponse(model_index=index, response=piece)
+        for index in (0, 1):
+            end = playground_pb2.GenerateResponse(end=playground_pb2.GenerationEnd())
+            yield playground_pb2.CompareResponse(model_index=index, response=end)
+
+    async def CreateDeployment(self, request, context):
+        self._keep(request)
+        if request.deployment_id in self.aliases:
+            raise errors.AlreadyExists("The alias is taken.", reason="ALIAS_TAKEN")
+        self.aliases.add(request.deployment_id)
+        return self._deployment(
+            f"{PROJECT}/deployments/{request.deployment_id}",
+            request.deployment.model_version,
+            deployment_pb2.Deployment.STATE_PENDING,
+        )
+
+    async def UpdateDeployment(self, request, context):
+        self._keep(request)
+        return self._deployment(request.deployment.name, request.deployment.model_version)
+
+    async def GetDeployment(self, request, context):
+        self._keep(request)
+        return self._deployment(request.name, VERSION)
+
+    def _deployment(self, name, version, state=deployment_pb2.Deployment.STATE_READY):
+        return deployment_pb2.Deployment(
+            name=name, model_version=version, target="shared", state=state, endpoint=self.openai
+        )
+
+
+class Running:
+    """Serves `Services` until it is stopped; commands run an event loop of their own."""
+
+    def __init__(self) -> None:
+        self.services = Services()
+        self.port = 0
+        self._started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()))
+
+    def start(self) -> None:
+        """Return when everything answers."""
+        self._thread.start()
+        assert self._started.wait(20)
+
+    def stop(self) -> None:
+        """Return when the port is free again."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    async def _serve(self) -> None:
+        server = Server("canned.attune")
+        for module, name in (
+            (planner_pb2_grpc, "PlannerService"),
+            (dataset_pb2_grpc, "DatasetService"),
+            (scheduler_pb2_grpc, "SchedulerService"),
+            (trainer_pb2_grpc, "TrainerService"),
+            (model_pb2_grpc, "ModelService"),
+            (playground_pb2_grpc, "PlaygroundService"),
+            (deployment_pb2_grpc, "DeploymentService"),
+        ):
+            register = getattr(module, f"add_{name}Servicer_to_server")
+            server.add(register, self.services, name)
+        self.port = await server.start("127.0.0.1", 0)
+        self._started.set()
+        await self._stop.wait()
+        await server.stop()

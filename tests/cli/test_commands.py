@@ -1,0 +1,224 @@
+"""Each command against canned services, over real gRPC."""
+
+import json
+
+import pytest
+from attune.scheduler.v1 import scheduler_pb2
+
+from tests.cli.canned import DATASET, HASH, JOB, SPEC, VERSION, a_job
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"messages": []}\n' * 3)
+    return path
+
+
+def test_a_dataset_is_uploaded_after_the_one_that_is_held_out(attune, services, rows, tmp_path):
+    (tmp_path / "holdout.jsonl").write_text("{}\n")
+    result = attune("dataset", "upload", rows, "--holdout", tmp_path / "holdout.jsonl")
+    assert result.code == 0
+    assert "3 in the format chat" in result.out
+    assert "Next:  attune ask" in result.out
+    (held_out, _), (header, content) = services.uploads
+    assert held_out.display_name == "holdout.jsonl"
+    assert header.holdout_dataset == DATASET
+    assert content == rows.read_bytes()
+
+
+def test_a_large_file_arrives_whole_in_chunks(attune, services, tmp_path):
+    path = tmp_path / "large.jsonl"
+    path.write_bytes(b"x" * (2 * 1024 * 1024 + 17))
+    assert attune("dataset", "upload", path).code == 0
+    assert services.uploads[0][1] == path.read_bytes()
+
+
+def test_every_bad_row_is_told_with_file_line_and_remedy(attune, services, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"role": "bad"}\n' * 25)
+    result = attune("dataset", "upload", path)
+    assert (result.code, result.out) == (1, "")
+    lines = result.err.splitlines()
+    assert lines[0].startswith("rows.jsonl line 1: Role 'bad' is unknown. Use system")
+    assert lines[20:] == ["... and 5 more"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("none.jsonl", "does not exist"), (".", "is a folder")]
+)
+def test_a_file_that_cannot_be_read_is_refused_before_anything_is_sent(
+    attune, services, tmp_path, name, words, rows
+):
+    result = attune("dataset", "upload", rows, "--holdout", tmp_path / name)
+    assert result.code == 1
+    assert words in result.err
+    assert services.uploads == []
+
+
+def test_a_dataset_is_shown_by_its_short_name(attune, services):
+    assert "train.jsonl" in attune("dataset", "show", "d1").out
+    refused = attune("dataset", "show", "d9")
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "There is no dataset" in refused.err
+
+
+def test_a_list_has_every_page(attune, services):
+    found = json.loads(attune("dataset", "list", "--json").out)
+    assert [one["name"][-2:] for one in found["datasets"]] == ["d0", "d1", "d2"]
+    assert "datasets/d2" in attune("dataset", "list").out
+
+
+def test_ask_shows_the_reply_the_question_and_how_to_answer(attune, services):
+    result = attune("ask", "Route tickets", "--dataset", "d1")
+    assert "How good must it be?" in result.out
+    assert "It decides when to stop." in result.out
+    assert "--conversation conversations/c1" in result.out
+    sent = services.asked[1]
+    assert (sent.message, list(sent.datasets)) == ("Route tickets", [DATASET])
+
+
+def test_ask_goes_on_with_a_conversation_up_to_a_plan(attune, services):
+    result = attune("ask", "80 percent", "--conversation", "conversations/c1")
+    assert "attune spec approve specs/s1" in result.out
+    assert type(services.asked[0]).__name__ == "SendMessageRequest"
+
+
+def test_ask_as_json_is_the_conversation_alone(attune, services):
+    talked = json.loads(attune("ask", "80 percent", "--json").out)
+    assert talked["spec"] == SPEC
+    assert talked["turns"][0]["reply"] == "Here is a plan."
+
+
+def test_a_plan_is_shown_with_the_hash_to_approve(attune, services):
+    result = attune("spec", "show", "s1", "--revision", "3")
+    assert f"attune spec approve specs/s1 --hash {HASH}" in result.out
+    assert services.asked[0].revision == 3
+    assert json.loads(attune("spec", "show", SPEC, "--json").out)["hash"] == HASH
+
+
+def test_approving_by_hash_names_the_job(attune, services):
+    result = attune("spec", "approve", "specs/s1", "--hash", HASH)
+    assert "attune job watch jobs/j1" in result.out
+    assert services.approved
+
+
+def test_a_stale_hash_is_refused_with_what_changed(attune, services):
+    result = attune("spec", "approve", "s1", "--hash", "c" * 64)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.strip() == "The plan has changed: stages.0.method."
+
+
+def test_without_a_terminal_nobody_approves_unless_told_to(attune, services, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
+    refused = attune("spec", "approve", "s1")
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+    assert "--yes" in refused.err
+    assert not services.approved
+    approved = attune("spec", "approve", "s1", "--yes", "--json")
+    assert json.loads(approved.out)["state"] == "STATE_APPROVED"
+
+
+def test_a_field_of_a_plan_is_set_by_its_path(attune, services):
+    path = "stages.0.hyperparameters.seed"
+    result = attune("spec", "set", "s1", path, "7")
+    assert "Revision 2" in result.out
+    sent = services.asked[-1]
+    assert list(sent.update_mask.paths) == [path]
+    assert sent.spec.stages[0].hyperparameters.seed == 7
+    assert sent.spec.etag
+
+
+def test_a_job_is_followed_to_its_report(attune, services):
+    result = attune("job", "watch", "j1")
+    assert result.code == 0
+    assert "running · TRAIN · step 12 of 240 · loss 1.2345" in result.out
+    assert "+0.820, 95 % interval +0.760 to +0.880: better" in result.out
+
+
+def test_a_watch_goes_on_when_the_scheduler_comes_back(attune, services):
+    services.watch_failures = 1
+    lines = attune("job", "watch", "j1", "--json").out.splitlines()
+    states = [json.loads(line)["state"].removeprefix("STATE_") for line in lines]
+    assert states == ["QUEUED", "QUEUED", "RUNNING", "SUCCEEDED"]
+
+
+def test_a_failed_job_says_why_and_exits_with_one(attune, services):
+    services.job_end = a_job(scheduler_pb2.Job.STATE_FAILED)
+    services.job_end.error.message = "The loss is NaN at step 3."
+    result = attune("job", "watch", "j1")
+    assert result.code == 1
+    assert result.err.strip() == "jobs/j1 is failed: The loss is NaN at step 3."
+
+
+def test_jobs_are_listed_and_cancelled(attune, services):
+    services.approved = True
+    assert "jobs/j1" in attune("job", "list").out
+    assert "jobs/j1 is cancelled" in attune("job", "cancel", "j1").out
+    assert json.loads(attune("job", "list", "--json").out)["jobs"][0]["name"] == JOB
+
+
+def test_versions_are_listed_with_their_scores(attune, services):
+    result = attune("model", "list")
+    assert "tickets/1" in result.out
+    assert "0.820" in result.out
+    assert json.loads(attune("model", "list", "--json").out)["model_versions"][0]["name"] == VERSION
+
+
+def test_base_and_tuned_are_compared_prompt_by_prompt(attune, services):
+    result = attune("model", "compare", "tickets/1", "One", "Two", "--system", "Route.", "--json")
+    assert json.loads(result.out) == [
+        {"prompt": prompt, "base": "base", "tuned": "tuned answer"} for prompt in ("One", "Two")
+    ]
+    sent = services.asked[-1]
+    assert list(sent.models) == ["projects/default/baseModels/attune~starter", VERSION]
+    assert [message.role for message in sent.messages] == ["system", "user"]
+    assert "tuned answer" in attune("model", "compare", "tickets/1", "One").out
+
+
+def test_a_model_without_a_number_is_its_newest_ready_version(attune, services):
+    services.version_states = services.version_states[1:]
+    assert attune("deploy", "tickets").code == 0
+
+
+def test_a_model_without_a_ready_version_cannot_be_deployed(attune, services):
+    services.version_states = services.version_states[:1]
+    result = attune("deploy", "tickets")
+    assert result.code == 1
+    assert "no version that is ready" in result.err
+
+
+def test_a_deployment_is_made_and_then_pointed_at_another_version(attune, services):
+    first = attune("deploy", "tickets/1", "--alias", "front")
+    assert "tickets/1 is ready" in first.out
+    assert "attune chat front" in first.out
+    second = attune("deploy", "tickets/1", "--alias", "front", "--json")
+    assert json.loads(second.out)["name"] == "projects/default/deployments/front"
+    assert list(services.asked[-1].update_mask.paths) == ["model_version"]
+
+
+def test_chat_streams_one_answer(attune, services):
+    result = attune("chat", "front", "Hello")
+    assert result.out.startswith("Good day\n")
+    answer = json.loads(attune("chat", "deployments/front", "Hello", "--json").out)
+    assert answer["choices"][0]["message"]["content"] == "Good day"
+
+
+def test_chat_without_a_message_talks_until_an_empty_line(attune, services, monkeypatch):
+    lines = iter(["Hello", "More", ""])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    assert attune("chat", "front").out.startswith("Good day\nGood day\n")
+
+
+def test_chat_with_an_unknown_model_says_what_the_endpoint_says(attune, services):
+    result = attune("chat", "missing", "Hello")
+    assert (result.code, result.err.strip()) == (1, "There is no model 'missing'.")
+
+
+def test_chat_with_nobody_there_says_what_to_do(attune, services, home):
+    text = home.endpoints.read_text().replace(services.openai, "http://127.0.0.1:1/v1")
+    home.endpoints.write_text(text)
+    result = attune("chat", "front", "Hello")
+    assert result.code == 1
+    assert "attune up" in result.err

@@ -1,0 +1,333 @@
+import asyncio
+from uuid import uuid4
+
+import grpc
+import pytest
+from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from services.serving.residency import DEPLOYED_MAX
+from tests.serving.parts import Parts, grpc_services, running
+
+STARTER = "projects/default/baseModels/attune~starter"
+CHAT = [{"role": "user", "content": "how are you"}]
+
+
+def details(error):
+    """Return reason, violated fields and retry delay of an RPC error."""
+    info, bad, retry = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
+    for detail in rpc_status.from_call(error.value).details:
+        for message in (info, bad, retry):
+            detail.Unpack(message)
+    return info.reason, [item.field for item in bad.field_violations], retry.retry_delay
+
+
+def code(error):
+    return error.value.code().name
+
+
+def creation(version, alias="tickets", **fields):
+    return deployment_pb2.CreateDeploymentRequest(
+        parent="projects/default",
+        deployment_id=alias,
+        deployment={"model_version": version, "target": "shared"} | fields,
+        request_id=str(uuid4()),
+    )
+
+
+def update(version, alias="tickets", etag="", paths=("model_version",)):
+    name = f"projects/default/deployments/{alias}"
+    return deployment_pb2.UpdateDeploymentRequest(
+        deployment={"name": name, "model_version": version, "etag": etag},
+        update_mask={"paths": list(paths)},
+        request_id=str(uuid4()),
+    )
+
+
+async def answered(call):
+    pieces = [piece async for piece in call]
+    assert [piece.WhichOneof("piece") for piece in pieces[:-1]] == ["text_delta"] * (
+        len(pieces) - 1
+    )
+    return "".join(piece.text_delta for piece in pieces[:-1]), pieces[-1].end
+
+
+async def test_versions_are_read_and_listed_page_by_page(parts, stubs):
+    models, _, _ = stubs
+    made = [await parts.ready(alias=alias) for alias in ("x", "y", "x")]
+    got = await models.GetModelVersion(model_pb2.GetModelVersionRequest(name=made[0].name))
+    assert got.state == model_pb2.ModelVersion.STATE_READY
+    assert got.parity.prompt_count == 1
+    names, token = [], ""
+    while True:
+        page = await models.ListModelVersions(
+            model_pb2.ListModelVersionsRequest(
+                parent="projects/default/models/-", page_size=2, page_token=token
+            )
+        )
+        names += [version.name for version in page.model_versions]
+        token = page.next_page_token
+        if not token:
+            break
+    assert sorted(names) == sorted(version.name for version in made)
+    assert names[0] != names[-1]
+    request = model_pb2.ListModelVersionsRequest(
+        parent="projects/default/models/x", job=made[2].job
+    )
+    (found,) = (await models.ListModelVersions(request)).model_versions
+    assert found.name == made[2].name
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (model_pb2.ListModelVersionsRequest(), "INVALID_ARGUMENT"),
+        (model_pb2.ListModelVersionsRequest(parent="projects/default"), "INVALID_ARGUMENT"),
+        (
+            model_pb2.ListModelVersionsRequest(parent="projects/a/models/-", page_token="?"),
+            "INVALID_ARGUMENT",
+        ),
+        (
+            model_pb2.ListModelVersionsRequest(parent="projects/a/models/-", page_size=-1),
+            "INVALID_ARGUMENT",
+        ),
+        (
+            model_pb2.ListModelVersionsRequest(parent="projects/a/models/-", job="j1"),
+            "INVALID_ARGUMENT",
+        ),
+        (model_pb2.GetModelVersionRequest(name="x"), "INVALID_ARGUMENT"),
+        (
+            model_pb2.GetModelVersionRequest(name="projects/a/models/b/versions/1"),
+            "NOT_FOUND",
+        ),
+    ],
+)
+async def test_bad_reads_get_the_right_code(stubs, request_, status):
+    get = isinstance(request_, model_pb2.GetModelVersionRequest)
+    call = stubs[0].GetModelVersion if get else stubs[0].ListModelVersions
+    with pytest.raises(grpc.RpcError) as error:
+        await call(request_)
+    assert code(error) == status
+
+
+async def test_a_base_a_version_and_a_deployment_answer(parts, stubs):
+    _, playground, deploying = stubs
+    version = await parts.ready()
+    await deploying.CreateDeployment(creation(version.name))
+    for model, name, model_version in (
+        (STARTER, "attune/s", ""),
+        (version.name, version.adapter_sha256[:8], version.name),
+        ("projects/default/deployments/tickets", version.adapter_sha256[:8], version.name),
+    ):
+        text, end = await answered(
+            playground.Generate(playground_pb2.GenerateRequest(model=model, messages=CHAT))
+        )
+        assert text == f"{name} heard how are you"
+        assert (end.model_version, end.finish_reason) == (model_version, "stop")
+        assert (end.prompt_token_count, end.answer_token_count) == (3, 5)
+        assert 0 < end.first_token_s <= end.total_s
+
+
+async def test_sampling_reaches_the_engine(parts, stubs):
+    request = playground_pb2.GenerateRequest(
+        model=STARTER,
+        messages=CHAT,
+        sampling={"temperature": 0.5, "top_p": 0.9, "max_tokens": 7, "seed": 42},
+    )
+    await answered(stubs[1].Generate(request))
+    seen = (await parts.test())["requests"][-1]
+    assert [seen[key] for key in ("temperature", "top_p", "max_tokens", "seed")] == [
+        0.5,
+        0.9,
+        7,
+        42,
+    ]
+
+
+async def test_models_are_compared_side_by_side(parts, stubs):
+    versions = [await parts.ready() for _ in range(3)]
+    models = [STARTER, *(version.name for version in versions)]
+    call = stubs[1].Compare(playground_pb2.CompareRequest(models=models, messages=CHAT))
+    texts, ends = [""] * 4, [None] * 4
+    async for item in call:
+        assert ends[item.model_index] is None
+        texts[item.model_index] += item.response.text_delta
+        if item.response.HasField("end"):
+            ends[item.model_index] = item.response.end
+    assert texts[0] == "attune/s heard how are you"
+    assert texts[1:] == [f"{v.adapter_sha256[:8]} heard how are you" for v in versions]
+    assert [end.model_version for end in ends] == ["", *(version.name for version in versions)]
+
+
+async def test_a_comparison_that_fails_says_why_and_holds_nothing(parts, stubs):
+    version = await parts.ready()
+    request = playground_pb2.CompareRequest(
+        models=[STARTER, version.name], messages=[{"role": "user", "content": "x" * 3000}]
+    )
+    with pytest.raises(grpc.RpcError) as error:
+        await answered(stubs[1].Compare(request))
+    assert code(error) == "INVALID_ARGUMENT"
+    assert "maximum context length" in error.value.details()
+    assert (await parts.test())["busy"] == 0
+
+
+async def test_what_cannot_answer_gets_the_right_code(parts, stubs):
+    rejected = await parts.ready(fault={"logprob_shift": 1})
+    for model, status, reason in (
+        (rejected.name, "FAILED_PRECONDITION", "VERSION_NOT_READY"),
+        ("projects/default/models/x/versions/1", "NOT_FOUND", "NO_SUCH_VERSION"),
+        ("projects/default/deployments/x", "NOT_FOUND", "NO_SUCH_DEPLOYMENT"),
+        ("projects/default/baseModels/other~model", "NOT_FOUND", "NO_SUCH_BASE_MODEL"),
+        ("attune/starter", "INVALID_ARGUMENT", "INVALID_FIELDS"),
+        ("projects/default/baseModels/../x", "INVALID_ARGUMENT", "INVALID_FIELDS"),
+    ):
+        with pytest.raises(grpc.RpcError) as error:
+            await answered(
+                stubs[1].Generate(playground_pb2.GenerateRequest(model=model, messages=CHAT))
+            )
+        assert (code(error), details(error)[0]) == (status, reason)
+
+
+async def test_every_bad_field_of_a_chat_is_named(stubs):
+    request = playground_pb2.GenerateRequest(
+        model=STARTER,
+        messages=[{"role": "judge", "content": "x"}],
+        sampling={"temperature": 3, "max_tokens": 5000},
+    )
+    with pytest.raises(grpc.RpcError) as error:
+        await answered(stubs[1].Generate(request))
+    assert code(error) == "INVALID_ARGUMENT"
+    assert details(error)[1] == [
+        "messages.0.role",
+        "messages.0.role",
+        "sampling.temperature",
+        "sampling.max_tokens",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["Generate", "Compare"])
+async def test_a_cancelled_stream_stops_the_engine(parts, stubs, kind):
+    await parts.test(mode="endless")
+    if kind == "Generate":
+        call = stubs[1].Generate(playground_pb2.GenerateRequest(model=STARTER, messages=CHAT))
+    else:
+        call = stubs[1].Compare(
+            playground_pb2.CompareRequest(models=[STARTER, STARTER], messages=CHAT)
+        )
+    await call.read()
+    call.cancel()
+    async with asyncio.timeout(10):
+        while (await parts.test())["busy"]:
+            pass  # Each look is a round trip to the engine.
+
+
+async def test_an_engine_that_is_not_ready_says_when_to_try_again(tmp_path):
+    parts = Parts(tmp_path)
+    async with running(parts), grpc_services(parts) as (models, playground, _):
+        staged = await parts.stage()
+        with pytest.raises(grpc.RpcError) as error:
+            await answered(
+                playground.Generate(playground_pb2.GenerateRequest(model=STARTER, messages=CHAT))
+            )
+        assert code(error) == "UNAVAILABLE"
+        assert details(error)[2].seconds > 0
+        got = await models.GetModelVersion(model_pb2.GetModelVersionRequest(name=staged.name))
+        assert got.state_reason.startswith("Waits for the engine: attune/starter is not at hand")
+
+
+async def test_a_deployment_becomes_ready_and_stays_so_through_a_switch(parts, stubs):
+    deploying = stubs[2]
+    first, second = await parts.ready(), await parts.ready()
+    parts.deployments.endpoint = "http://127.0.0.1:7180/v1"
+    made = await deploying.CreateDeployment(creation(first.name))
+    assert made.state == deployment_pb2.Deployment.STATE_PENDING
+    assert made.endpoint == "http://127.0.0.1:7180/v1"
+    get = deployment_pb2.GetDeploymentRequest(name=made.name)
+    await parts.until(
+        lambda: deploying.GetDeployment(get),
+        lambda found: found.state == deployment_pb2.Deployment.STATE_READY,
+    )
+    switched = await deploying.UpdateDeployment(update(second.name, etag=made.etag))
+    assert switched.model_version == second.name
+    assert switched.state == deployment_pb2.Deployment.STATE_READY
+    assert second.adapter_sha256 in (await parts.test())["loaded"]
+
+
+async def test_a_repeated_request_gets_the_first_answer(parts, stubs):
+    first, second = await parts.ready(), await parts.ready()
+    create, change = creation(first.name), update(second.name)
+    made = await stubs[2].CreateDeployment(create)
+    switched = await stubs[2].UpdateDeployment(change)
+    assert await stubs[2].CreateDeployment(create) == made
+    assert await stubs[2].UpdateDeployment(change) == switched
+
+
+async def test_a_switch_while_the_engine_is_away_is_kept_and_done_later(parts, stubs):
+    first, second = await parts.ready(), await parts.ready()
+    await stubs[2].CreateDeployment(creation(first.name))
+    parts.processes.end(parts.processes.find("engine"), 0)
+    parts.engine._look.set()
+    async with asyncio.timeout(20), parts.engine._changed:
+        await parts.engine._changed.wait_for(lambda: parts.engine.state != "READY")
+    switched = await stubs[2].UpdateDeployment(update(second.name))
+    assert switched.state == deployment_pb2.Deployment.STATE_PENDING
+    await parts.at_generation(2)
+    get = deployment_pb2.GetDeploymentRequest(name=switched.name)
+    found = await parts.until(
+        lambda: stubs[2].GetDeployment(get),
+        lambda found: found.state == deployment_pb2.Deployment.STATE_READY,
+    )
+    assert found.model_version == second.name
+
+
+async def test_bad_deployments_get_the_right_code(parts, stubs):
+    deploying = stubs[2]
+    good = (await parts.ready()).name
+    bad = (await parts.ready(fault={"logprob_shift": 1})).name
+    other = (await parts.stage(revision="r2")).name
+    made = await deploying.CreateDeployment(creation(good))
+    await deploying.UpdateDeployment(update(good))
+    for call, request, status in (
+        (deploying.CreateDeployment, creation(good), "ALREADY_EXISTS"),
+        (deploying.CreateDeployment, creation(bad, "b"), "FAILED_PRECONDITION"),
+        (deploying.CreateDeployment, creation(other, "b"), "FAILED_PRECONDITION"),
+        (deploying.CreateDeployment, creation(good + "1", "b"), "NOT_FOUND"),
+        (deploying.CreateDeployment, creation("x", "b"), "INVALID_ARGUMENT"),
+        (deploying.CreateDeployment, creation(good, "B!"), "INVALID_ARGUMENT"),
+        (deploying.CreateDeployment, creation(good, "b", target="mars"), "INVALID_ARGUMENT"),
+        (deploying.CreateDeployment, creation(good, "b", endpoint="x"), "INVALID_ARGUMENT"),
+        (deploying.UpdateDeployment, update(good, "b"), "NOT_FOUND"),
+        (deploying.UpdateDeployment, update(bad), "FAILED_PRECONDITION"),
+        (deploying.UpdateDeployment, update(good + "1"), "NOT_FOUND"),
+        (deploying.UpdateDeployment, update(good, etag=made.etag), "ABORTED"),
+        (deploying.UpdateDeployment, update(good, paths=["target"]), "INVALID_ARGUMENT"),
+    ):
+        with pytest.raises(grpc.RpcError) as error:
+            await call(request)
+        assert code(error) == status, request
+
+
+async def test_deployments_are_listed_by_alias_up_to_the_engines_places(parts, stubs):
+    versions = [await parts.ready() for _ in range(DEPLOYED_MAX + 1)]
+    for alias, version in zip("cba", versions, strict=False):
+        await stubs[2].CreateDeployment(creation(version.name, alias))
+    with pytest.raises(grpc.RpcError) as error:
+        await stubs[2].CreateDeployment(creation(versions[-1].name, "d"))
+    assert code(error) == "RESOURCE_EXHAUSTED"
+    request = deployment_pb2.ListDeploymentsRequest(parent="projects/default", page_size=2)
+    first = await stubs[2].ListDeployments(request)
+    request.page_token = first.next_page_token
+    rest = await stubs[2].ListDeployments(request)
+    assert [item.name[-1] for item in (*first.deployments, *rest.deployments)] == ["a", "b", "c"]
+    assert not rest.next_page_token
+    # The last place is enough to prove one more and to try it.
+    fresh = await parts.ready()
+    _, end = await answered(
+        stubs[1].Generate(playground_pb2.GenerateRequest(model=fresh.name, messages=CHAT))
+    )
+    assert end.model_version == fresh.name
