@@ -30,7 +30,6 @@ $(STAMP): requirements.lock pyproject.toml $(PROTOS)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation -e .
-	@$(BIN)/python protos/generate.py
 	@$(BIN)/python -c 'import torch, sys; sys.exit(torch.version.cuda is not None)' || { \
 		echo "torch does not import or is no CPU build. Run: $(BIN)/$(CPU_TORCH)"; exit 1; }
 	@touch $@

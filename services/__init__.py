@@ -1,0 +1,1 @@
+"""One folder per process, and what they share."""

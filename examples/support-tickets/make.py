@@ -34,7 +34,7 @@ MAX_DRAWS = 100_000
 
 DISTRACTOR_SHARE = 0.1
 """Messages that also name a product which is not the matter."""
-TYPED_IN_A_HURRY_SHARE = 0.3
+TYPED_IN_A_HURRY_SHARE = 0.2
 """Messages without capitals, with letters swapped, or with marks left out."""
 INSTRUCTION = "Route this message."
 
@@ -81,12 +81,12 @@ class Author:
         team, product = self._pair()
         priority = rng.choices(("high", "normal", "low"), (0.36, 0.34, 0.30))[0]
         order = self._order() if rng.random() < 0.75 else None
-        problem = self._pick(PROBLEMS[team], 0.25).format(p=rng.choice(PRODUCTS[product]))
-        remark = self._pick(ORDER_MENTIONS, 0.4).format(order=order) if order else ""
-        body = [problem, self._pick(CUES[priority], 0.2), remark]
+        problem = self._pick(PROBLEMS[team], 0.12).format(p=rng.choice(PRODUCTS[product]))
+        remark = self._pick(ORDER_MENTIONS, 0.3).format(order=order) if order else ""
+        body = [problem, self._pick(CUES[priority], 0.1), remark]
         if rng.random() < DISTRACTOR_SHARE:
             other = rng.choice([name for name in PRODUCTS if name != product])
-            remark = self._pick(DISTRACTORS, 0.5).format(p=rng.choice(PRODUCTS[other]))
+            remark = self._pick(DISTRACTORS, 0.3).format(p=rng.choice(PRODUCTS[other]))
             body.insert(rng.randint(0, 1), remark)
         if rng.random() < 0.5:
             head, *tail = body
@@ -98,7 +98,7 @@ class Author:
         return Ticket(text, team, product, priority, order)
 
     def _pair(self) -> tuple[str, str]:
-        if self._is_holdout and self._rng.random() < 0.25:
+        if self._is_holdout and self._rng.random() < 0.12:
             return self._rng.choice(HELD_OUT_PAIRS)
         pairs = [(team, product) for team in PROBLEMS for product in PRODUCTS]
         return self._rng.choice([pair for pair in pairs if pair not in HELD_OUT_PAIRS])

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from services.trainer.recipes import starter_text
+from services.trainer.recipes import starter_text, starter_words
 from services.trainer.recipes.muon import Muon
 from services.trainer.recipes.starter_wiring import share_spellings, wire_copying
 
@@ -147,8 +147,8 @@ def _tokenizer_text() -> Iterator[str]:
     dialogues = islice(starter_text.dialogues(SEED), TOKENIZER_DIALOGUES)
     turns = (f"{turn.role}\n{turn.content}" for turn in chain.from_iterable(dialogues))
     # Each word often enough to earn a token: a word in pieces is harder to learn from few rows.
-    words = starter_text.EVERYDAY + starter_text.THINGS
-    spellings = chain((f" {word}" for word in words), starter_text.THINGS, starter_text.STARTS)
+    words = starter_words.EVERYDAY + starter_words.THINGS
+    spellings = chain((f" {word}" for word in words), starter_words.THINGS, starter_words.STARTS)
     everyday = chain.from_iterable([spelling] * WORD_REPEATS for spelling in spellings)
     return chain(turns, everyday, islice(starter_text.passages(SEED), TOKENIZER_PASSAGES))
 
