@@ -44,6 +44,8 @@ ENGINE_SERVER = Path(__file__).with_name("engine_server.py")
 BASE = "attune/starter"
 REVISION = "r1"
 TOLERANCE = 0.01
+WAIT_S = 60
+"""Longest wait for something that must happen; machines under load are slow."""
 
 
 def a_line(question="hello", answer="good day", shift=0.0):
@@ -142,7 +144,7 @@ class Parts:
         """Return what `read` gives once it holds; commits cause the looks."""
         changed = asyncio.Event()
         self.database.on_commit(changed.set)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             while True:
                 changed.clear()
                 if holds(found := await read()):
@@ -151,7 +153,7 @@ class Parts:
 
     async def at_generation(self, generation: int) -> None:
         """Return when that many engine processes have become READY."""
-        async with asyncio.timeout(20), self.engine._changed:
+        async with asyncio.timeout(WAIT_S), self.engine._changed:
             await self.engine._changed.wait_for(
                 lambda: self.engine.generation == generation and self.engine.state == "READY"
             )

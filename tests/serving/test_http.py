@@ -10,7 +10,7 @@ import pytest_asyncio
 from attune.serving.v1 import deployment_pb2
 
 from services.serving.http import BODY_BYTES_MAX, VERSION_HEADER
-from tests.serving.parts import BASE, Parts, a_base_model, endpoint, running
+from tests.serving.parts import BASE, WAIT_S, Parts, a_base_model, endpoint, running
 
 ASK = {"messages": [{"role": "user", "content": "how are you"}]}
 
@@ -218,7 +218,7 @@ async def test_a_client_that_goes_away_cancels_the_engines_work(base_url, versio
 
 
 async def aborted(parts):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not (count := (await parts.test())["aborted"]):
             pass  # Each look is a round trip to the engine.
         return count
@@ -263,7 +263,7 @@ async def test_an_alias_is_switched_without_a_failed_request(client, version, pa
     assert await seen.get() == version.adapter_sha256[:8]
     async with parts.adapters.hold(second.adapter_sha256):
         await parts.deployments.switch(request, second, held=True)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while await seen.get() != second.adapter_sha256[:8]:
             continue
     stop.set()

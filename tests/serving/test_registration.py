@@ -20,7 +20,7 @@ from services.serving import peers, store
 from services.serving.peers import Scheduler
 from services.serving.registration import Registration
 from services.serving.version_store import CONSUMER, VersionStore
-from tests.serving.parts import a_job
+from tests.serving.parts import WAIT_S, a_job
 
 
 class Jobs(SchedulerServiceServicer):
@@ -81,7 +81,7 @@ async def test_an_event_that_comes_again_makes_one_version(nats_url, versions, s
 
     consuming = asyncio.create_task(bus.consume(CONSUMER, "job.succeeded", take))
     job = a_job()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         for event_id in ("e1", "e1", "e2"):
             await publish(bus, job, event_id)
             assert await handled.get() == event_id
@@ -99,7 +99,7 @@ async def test_a_job_of_which_no_version_can_be_made_goes_to_the_dead_letters(
     await publish(bus, a_job("../../etc"), "e1")
     stream = await bus._stream()
     dead = await stream.subscribe("attune.dlq.>", stream=DEAD_LETTERS)
-    message = await dead.next_msg(timeout=20)
+    message = await dead.next_msg(timeout=WAIT_S)
     assert "not a SHA-256" in message.headers["Attune-Reason"]
     assert await names(versions) == []
     consuming.cancel()

@@ -8,7 +8,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from services.serving.residency import DEPLOYED_MAX
-from tests.serving.parts import Parts, grpc_services, running
+from tests.serving.parts import WAIT_S, Parts, grpc_services, running
 
 STARTER = "projects/default/baseModels/attune~starter"
 CHAT = [{"role": "user", "content": "how are you"}]
@@ -221,7 +221,7 @@ async def test_a_cancelled_stream_stops_the_engine(parts, stubs, kind):
         )
     await call.read()
     call.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while (await parts.test())["busy"]:
             pass  # Each look is a round trip to the engine.
 
@@ -272,7 +272,7 @@ async def test_a_switch_while_the_engine_is_away_is_kept_and_done_later(parts, s
     await stubs[2].CreateDeployment(creation(first.name))
     parts.processes.end(parts.processes.find("engine"), 0)
     parts.engine._look.set()
-    async with asyncio.timeout(20), parts.engine._changed:
+    async with asyncio.timeout(WAIT_S), parts.engine._changed:
         await parts.engine._changed.wait_for(lambda: parts.engine.state != "READY")
     switched = await stubs[2].UpdateDeployment(update(second.name))
     assert switched.state == deployment_pb2.Deployment.STATE_PENDING

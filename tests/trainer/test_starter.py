@@ -53,7 +53,7 @@ def test_its_text_does_not_know_the_bundled_task():
         for turn in dialogue:
             assert turn.content not in answers
             if turn.role == "assistant" and turn.content.startswith("{"):
-                assert not keys & set(json.loads(turn.content))
+                assert not keys <= set(json.loads(turn.content))
 
 
 def test_nothing_is_made_over_an_existing_folder(tmp_path):

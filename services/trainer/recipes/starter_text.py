@@ -138,8 +138,9 @@ def _topics(rng: random.Random) -> tuple[str, str]:
 
 
 def _heap(rng: random.Random, kind: str, count: int, filler_max: int) -> str:
+    chosen = rng.sample(KINDS[kind], count)
     words = [rng.choice(EVERYDAY) for _ in range(rng.randint(filler_max // 3, filler_max))]
-    for word in rng.sample(KINDS[kind], count):
+    for word in chosen:
         words.insert(rng.randrange(len(words) + 1), word)
     text = " ".join(words)
     return f"{text[0].upper()}{text[1:]}."

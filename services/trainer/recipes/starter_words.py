@@ -45,8 +45,8 @@ THINGS = _split(
     "temperature room degree wall socket switch power adapter warranty repair replacement "
     "return exchange money subscription plan month website page form link profile setting "
     "user security question answer problem error noise smell smoke scratch delivery warehouse "
-    "van neighbour porch depot tracking item device unit model manual support "
-    "customer manager family mother father baby child friend guest tenant business meeting "
+    "van neighbour porch depot tracking order item product device unit model manual support "
+    "team customer manager family mother father baby child friend guest tenant business meeting "
     "holiday birthday weekend evening morning"
 )
 
@@ -200,14 +200,14 @@ KINDS = {
         "setting app"
     ),
     "entry": _split("password login log account email user sign locked code name security profile"),
-    "exchange": _split(
+    "return": _split(
         "return returned refund exchange replacement label back crack scratched broken wrong "
         "another"
     ),
     "hurry": _split(
         "today now urgent immediately deadline waiting tonight lawyer quickly once alone guests"
     ),
-    "patience": _split("whenever later rush hurry month fine someday time reply idea"),
+    "calm": _split("whenever later rush hurry month fine someday time reply idea"),
 }
 
 FORMS = (
