@@ -48,7 +48,8 @@ check: setup
 	@$(BIN)/python -m pytest -q -m "not system"
 
 bench: setup
-	@for script in bench/*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
+	@for name in journey start_latency training_overhead kill; do \
+		$(BIN)/python -m bench.$$name || exit 1; done
 
 protos: setup
 	@$(BIN)/python protos/generate.py

@@ -3,6 +3,8 @@
 The data are not part of the project (CC-BY-4.0, PolyAI): give their folder, which holds
 `train.jsonl` and `test.jsonl` as chat rows. The base is the starter, so the figure shows that the
 path works on data it was not made for; it is no claim about the task.
+
+Usage: python -m bench.real_data FOLDER
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Bus:
                 await self._consume(durable, event, handler)
             except (EventsAway, nats.errors.Error, TimeoutError, OSError) as error:
                 self._has_streams = False
-                log.info("consumer %s waits for NATS: %s", durable, error)
+                log.debug("consumer %s waits for NATS: %s", durable, error)
                 await asyncio.sleep(RECONNECT_S)
 
     async def close(self) -> None:
@@ -231,4 +231,4 @@ async def _ensure_streams(stream: JetStreamContext) -> None:
 
 
 async def _log_error(error: Exception) -> None:
-    log.info("NATS: %s", error)  # nats-py prints a stack trace for every attempt otherwise.
+    log.debug("NATS: %s", error)  # nats-py prints a stack trace for every attempt otherwise.

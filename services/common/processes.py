@@ -18,6 +18,8 @@ from pathlib import Path
 import psutil
 
 POLL_S = 0.05
+KILL_TIMEOUT_S = 5.0
+"""How long a killed process may take to be gone; the kernel may still be giving back its memory."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class ProcessFolder:
         while time.monotonic() < deadline and (members := group_members(record)):
             time.sleep(POLL_S)  # Other processes end meanwhile; nothing to await.
         _signal(members, signal.SIGKILL)
+        psutil.wait_procs(members, timeout=KILL_TIMEOUT_S)
         self.forget(record.name)
 
     def _read(self, path: Path) -> ProcessRecord | None:

@@ -32,7 +32,7 @@ from services.scheduler.servicer import SchedulerServicer
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import CONSUMER, MIGRATIONS, OUTBOX, JobStore
 from services.scheduler.sweep import LeaseSweep
-from services.scheduler.worker_servicer import WorkerServicer
+from services.scheduler.servicer_worker import WorkerServicer
 
 log = logging.getLogger(__name__)
 

@@ -56,7 +56,7 @@ async def _serve(settings: Any) -> None:
     from services.trainer import wire
     from services.trainer.fork_server import ForkServer
     from services.trainer.peers import SchedulerPeer
-    from services.trainer.render_servicer import RenderServicer
+    from services.trainer.servicer_render import RenderServicer
     from services.trainer.servicer import TrainerServicer
     from services.trainer.supervisor import Supervisor
     from services.trainer.tracking import Tracker

@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from services.common import peers, rpc
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.scheduler.servicer import SchedulerServicer
-from services.scheduler.worker_servicer import WorkerServicer
+from services.scheduler.servicer_worker import WorkerServicer
 from tests.scheduler.factories import (
     TERMS,
     a_cancel,
