@@ -29,10 +29,10 @@ from services.scheduler.lease import LeaseTerms
 from services.scheduler.node_store import NodeStore
 from services.scheduler.peers import PlannerPeer
 from services.scheduler.servicer import SchedulerServicer
+from services.scheduler.servicer_worker import WorkerServicer
 from services.scheduler.settings import SchedulerSettings
 from services.scheduler.store import CONSUMER, MIGRATIONS, OUTBOX, JobStore
 from services.scheduler.sweep import LeaseSweep
-from services.scheduler.servicer_worker import WorkerServicer
 
 log = logging.getLogger(__name__)
 

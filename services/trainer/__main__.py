@@ -56,8 +56,8 @@ async def _serve(settings: Any) -> None:
     from services.trainer import wire
     from services.trainer.fork_server import ForkServer
     from services.trainer.peers import SchedulerPeer
-    from services.trainer.servicer_render import RenderServicer
     from services.trainer.servicer import TrainerServicer
+    from services.trainer.servicer_render import RenderServicer
     from services.trainer.supervisor import Supervisor
     from services.trainer.tracking import Tracker
     from services.trainer.worker import Worker, close_orphans

@@ -14,9 +14,9 @@ from services.common.rpc import Server
 from services.trainer import wire
 from services.trainer.attempt import Attempt
 from services.trainer.render import Renderer
-from services.trainer.servicer_render import RenderServicer
 from services.trainer.run import Phase, Progress
 from services.trainer.servicer import TrainerServicer
+from services.trainer.servicer_render import RenderServicer
 from tests.trainer import tiny
 
 RUN = "projects/default/runs/j1-s0"
