@@ -43,10 +43,9 @@ def run_job(system: System, epochs: int) -> JobTimes:
     rows, holdout = EXAMPLE / "train.jsonl", EXAMPLE / "holdout.jsonl"
     dataset = system.json("dataset", "upload", str(rows), "--holdout", str(holdout))
     asked = system.json("ask", SENTENCE, "--dataset", dataset["name"])
-    talk = asked["conversation"]
     answer = f"At least 80 percent. Use {epochs} epochs."
-    turn = system.json("ask", answer, "--conversation", talk, "--dataset", dataset["name"])
-    spec = system.json("spec", "approve", turn["turn"]["spec"], "--yes")
+    talked = system.json("ask", answer, "--conversation", asked["name"])
+    spec = system.json("spec", "approve", talked["spec"], "--yes")
     job = wait_for_job(system, spec["name"])
     folder = max((system.home / "artefacts" / "runs" / job["run"].rsplit("/", 1)[1]).iterdir())
     return job_times(folder, moment(spec["approval"]["approve_time"]))
