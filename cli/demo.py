@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import click
+from attune.serving.v1 import model_pb2
 
 from cli.client import Client
 from cli.demo_plan import MESSAGE, Wish, approve, plan, upload
@@ -71,10 +72,9 @@ def demo(
     with ending_when_interrupted(home, running.anew):
         outcome = asyncio.run(_journey(steps, running, wish))
         alias = outcome.deployment.name.rsplit("/", 1)[1]
-        chats = _chats(wish, outcome)
-        if chats:
-            call_deployed(steps, outcome.deployment.endpoint, alias, chats[0])
-    show_outcome(outcome, steps)
+        chat = _chats(wish, outcome.version)[0]
+        call_deployed(steps, outcome.deployment.endpoint, alias, chat)
+    show_outcome(outcome, steps, chat)
     if json_file is not None:
         write_whole(json_file, outcome_json(outcome, steps))
     failed = failed_conditions(outcome.job.result.report)
@@ -91,12 +91,11 @@ async def _journey(steps: Steps, running: Running, wish: Wish) -> Outcome:
         approved = await approve(client, steps, wish, proposed)
         job, run = await train(client, steps, approved)
         version = await prove(client, steps, job.name, running.launch)
-        chats = unseen_chats(wish.holdout) if wish.holdout else example_chats(version)
-        comparisons = await compare(client, steps, version, chats)
+        comparisons = await compare(client, steps, version, _chats(wish, version))
         alias = approved.serving.alias or ALIAS
         deployment = await deploy(client, steps, version, alias)
     return Outcome(job, run, version, deployment, comparisons, running.endpoints)
 
 
-def _chats(wish: Wish, outcome: Outcome) -> list[Chat]:
-    return unseen_chats(wish.holdout) if wish.holdout else example_chats(outcome.version)
+def _chats(wish: Wish, version: model_pb2.ModelVersion) -> list[Chat]:
+    return unseen_chats(wish.holdout) if wish.holdout else example_chats(version)

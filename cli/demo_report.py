@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from attune.spec.v1 import evaluation_pb2
 from attune.trainer.v1 import trainer_pb2
 
 from cli.chat import KEY
+from cli.demo_serving import Chat
 from cli.demo_steps import Steps
 from cli.endpoints import Endpoints
 from cli.report_view import verdict_of
@@ -82,40 +84,50 @@ def outcome_json(outcome: Outcome, steps: Steps) -> str:
     return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
-def show_outcome(outcome: Outcome, steps: Steps) -> None:
-    """Write the table of steps, the links, the snippet and what to try next."""
+def show_outcome(outcome: Outcome, steps: Steps, chat: Chat) -> None:
+    """Write the table of steps, the links, the snippet and what to try next.
+
+    Args:
+        outcome: What the journey came to.
+        steps: How long it took.
+        chat: One that the deployed model was made for.
+    """
     screen = steps.screen
     steps.show()
     screen.heading("In MLflow")
     screen.say(f"  {outcome.run.mlflow_uri or 'not recorded: MLflow was away'}")
     alias = outcome.deployment.name.rsplit("/", 1)[1]
-    prompt = outcome.comparisons[0].prompt if outcome.comparisons else "Hello"
     screen.heading("In your application")
-    for line in snippet(outcome.deployment.endpoint, alias, prompt):
+    for line in snippet(outcome.deployment.endpoint, alias, chat):
         screen.say(f"  {line}")
     screen.next_steps(
-        f'attune chat {alias} "{_quoted(prompt)}"',
-        f'attune model compare {short_version(outcome.version.name)} "{_quoted(prompt)}"',
+        f"attune chat {alias} {_arguments(chat)}",
+        f"attune model compare {short_version(outcome.version.name)} {_arguments(chat)}",
         f"attune spec show {short(outcome.job.spec)}",
     )
     screen.say()
     screen.say("Everything stays up; `attune down` stops it.")
 
 
-def snippet(endpoint: str, alias: str, prompt: str) -> list[str]:
+def snippet(endpoint: str, alias: str, chat: Chat) -> list[str]:
     """Return the lines that call the deployed model from Python."""
+    messages = [f"        {json.dumps(message, ensure_ascii=False)}," for message in chat]
     return [
         "from openai import OpenAI",
         "",
         f'client = OpenAI(base_url="{endpoint}", api_key="{KEY}")',
         "answer = client.chat.completions.create(",
         f'    model="{alias}",',
-        f'    messages=[{{"role": "user", "content": {json.dumps(prompt, ensure_ascii=False)}}}],',
+        "    messages=[",
+        *messages,
+        "    ],",
         ")",
         "print(answer.choices[0].message.content)",
     ]
 
 
-def _quoted(prompt: str) -> str:
-    """Return a prompt that may stand in double quotes in a shell."""
-    return " ".join(prompt.translate({ord(letter): None for letter in '"$`\\!'}).split())
+def _arguments(chat: Chat) -> str:
+    """Return a chat as the commands take it, quoted for a shell."""
+    system = [message["content"] for message in chat if message["role"] == "system"]
+    words = [chat[-1]["content"], *(["--system", system[0]] if system else [])]
+    return " ".join(shlex.quote(" ".join(word.split())) for word in words)

@@ -79,6 +79,7 @@ def test_everything_that_a_person_wants_stands_at_the_end(attune, up):
     assert "attune down" in text
     next_steps = text.split("Next:")[1].split("\n\n")[0]
     assert next_steps.count("attune ") == 3
+    assert "--system 'Route this message" in next_steps
 
 
 def test_unseen_prompts_come_from_the_held_out_rows(attune, up, tmp_path):

@@ -6,6 +6,10 @@ from attune.spec.v1 import evaluation_pb2
 from cli.demo_report import failed_conditions, snippet
 from tests.cli.canned import a_report
 
+CHAT = [
+    {"role": "system", "content": "Route."},
+    {"role": "user", "content": 'A "quoted" prompt'},
+]
 CANNOT_TELL = evaluation_pb2.EvaluationReport.VERDICT_CANNOT_TELL
 
 
@@ -29,6 +33,7 @@ def test_each_condition_alone_fails_the_demo(changes, words):
 
 
 def test_the_snippet_is_python_that_calls_the_alias():
-    lines = snippet("http://127.0.0.1:7180/v1", "tickets", 'A "quoted" prompt')
+    lines = snippet("http://127.0.0.1:7180/v1", "tickets", CHAT)
     compile("\n".join(lines), "snippet", "exec")
     assert any('model="tickets"' in line for line in lines)
+    assert sum('"role"' in line for line in lines) == 2
