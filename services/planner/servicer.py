@@ -10,11 +10,11 @@ from attune.spec.v1 import spec_pb2
 
 from services.common.clock import Clock, new_id
 from services.common.names import last_part, parse
+from services.common.paging import cut_page, page_size, page_token, read_page_token
 from services.planner import narrator, wire
 from services.planner.brief import Brief
 from services.planner.conversation_store import ConversationStore
 from services.planner.dialogue import Dialogue
-from services.planner.paging import cut_page, page_size, page_token, read_page_token
 from services.planner.revision import Revisions
 from services.planner.spec_store import SpecStore
 from services.planner.store import Store

@@ -8,9 +8,9 @@ from typing import Any
 from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc
 
 from services.common.names import last_part, parse
+from services.common.paging import cut_page, page_size, page_token, read_page_token
 from services.planner import wire
 from services.planner.dataset_store import DatasetStore
-from services.planner.paging import cut_page, page_size, page_token, read_page_token
 from services.planner.upload import Uploads
 
 

@@ -60,24 +60,23 @@ class Desk:
         """
         return self._answer(await self._jobs.get(name), await self._live_nodes())
 
-    async def list_page(
-        self, project: str, *, size: int, before_id: str, state: State | None, spec: str
-    ) -> tuple[list[scheduler_pb2.Job], str]:
-        """Return one page of jobs, newest first, and the token of the next; empty on the last.
+    async def list_jobs(
+        self, project: str, *, limit: int, before_id: str, state: State | None, spec: str
+    ) -> list[scheduler_pb2.Job]:
+        """Return jobs, newest first.
 
         Args:
             project: Its id, or `-` for all.
-            size: Jobs of a full page.
-            before_id: Id of the last job of the page before; empty for the first page.
+            limit: Most jobs.
+            before_id: Only jobs older than this one; empty for all.
             state: Only jobs in this state.
             spec: Only jobs of this spec; empty for all.
         """
         jobs = await self._jobs.list_page(
-            project, limit=size + 1, before_id=before_id, state=state, spec=spec
+            project, limit=limit, before_id=before_id, state=state, spec=spec
         )
         nodes = await self._live_nodes()
-        page = [self._answer(job, nodes) for job in jobs[:size]]
-        return page, wire.page_token(jobs[size - 1]) if len(jobs) > size else ""
+        return [self._answer(job, nodes) for job in jobs]
 
     async def watch(self, name: str) -> AsyncIterator[scheduler_pb2.Job]:
         """Yield a job as it is, then after every change, until it has ended.

@@ -9,6 +9,7 @@ from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2
 
 from services.common import names
+from services.common.paging import cut_page, page_size, page_token, read_page_token
 from services.scheduler import job as jobs
 from services.scheduler import wire
 from services.scheduler.desk import Desk
@@ -35,15 +36,21 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     ) -> scheduler_pb2.ListJobsResponse:
         if request.spec:
             names.parse(request.spec, jobs.SPEC_NAME, field="spec")
-        page, token = await self._desk.list_page(
-            names.parse(request.parent, "projects/{project}", field="parent", wildcard="project")[
-                "project"
-            ],
-            size=wire.page_size(request.page_size),
-            before_id=wire.page_token_to_id(request.page_token),
+        parent = names.parse(
+            request.parent, "projects/{project}", field="parent", wildcard="project"
+        )
+        query = f"ListJobs {request.parent} {request.state} {request.spec}"
+        size = page_size(request.page_size)
+        found = await self._desk.list_jobs(
+            parent["project"],
+            limit=size + 1,
+            before_id=read_page_token(request.page_token, query),
             state=wire.state_from_proto(request.state),
             spec=request.spec,
         )
+        page = cut_page(found, size)
+        more = len(found) > len(page)
+        token = page_token(names.last_part(page[-1].name), query) if more else ""
         return scheduler_pb2.ListJobsResponse(jobs=page, next_page_token=token)
 
     async def WatchJob(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import datetime, timedelta
 
 from attune.scheduler.v1 import scheduler_pb2, worker_pb2
@@ -11,15 +9,12 @@ from attune.spec.v1 import compute_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.common import names
 from services.common.errors import Violation, invalid
 from services.scheduler.job import Job, State
 from services.scheduler.lease import Lease
 from services.scheduler.placement import Placement, Plan
 from services.scheduler.profile import Precision
 
-PAGE_DEFAULT = 50
-PAGE_MAX = 1000
 WAIT_MAX_S = 20.0
 STATES = {state: scheduler_pb2.Job.State.Value(f"STATE_{state}") for state in State}
 PRECISIONS = {
@@ -73,39 +68,6 @@ def state_from_proto(state: scheduler_pb2.Job.State.ValueType) -> State | None:
             return known
     text = f"{state} is not a state. Send one of {', '.join(STATES)}."
     raise invalid([Violation("state", "ENUM", text)])
-
-
-def page_size(size: int) -> int:
-    """Return how many entries a page has.
-
-    Raises:
-        InvalidArgument: If it is negative.
-    """
-    if size < 0:
-        text = f"{size} is less than 0. Send 1 to {PAGE_MAX}, or leave it out for {PAGE_DEFAULT}."
-        raise invalid([Violation("page_size", "RANGE", text)])
-    return min(size, PAGE_MAX) or PAGE_DEFAULT
-
-
-def page_token(job: Job) -> str:
-    """Return the token of the page that follows a job."""
-    return base64.urlsafe_b64encode(names.last_part(job.name).encode()).decode()
-
-
-def page_token_to_id(token: str) -> str:
-    """Return the id of the last job of the page before; empty without a token.
-
-    Raises:
-        InvalidArgument: If no page gave this token.
-    """
-    try:
-        job_id = base64.b64decode(token, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        job_id = "-"
-    if token and not names.SEGMENT.fullmatch(job_id):
-        text = f"'{token[:80]}' is not the next_page_token of a page. Start with the first page."
-        raise invalid([Violation("page_token", "PAGE_TOKEN", text)])
-    return job_id
 
 
 def wait_s(request: worker_pb2.LeaseRunRequest) -> float:

@@ -8,6 +8,7 @@ from attune.serving.v1 import model_pb2 as pb
 from attune.serving.v1.model_pb2_grpc import ModelServiceServicer
 
 from services.common.names import parse
+from services.common.paging import cut_page, page_size, page_token, read_page_token
 from services.serving import wire
 from services.serving.engine import Engine, EngineState
 from services.serving.version import Version, describe_wait
@@ -35,17 +36,20 @@ class ModelServicer(ModelServiceServicer):
         parent = parse(request.parent, PARENT, field="parent", wildcard="model")
         if request.job:
             parse(request.job, JOB, field="job")
-        size = wire.page_size(request.page_size)
+        size = page_size(request.page_size)
+        query = f"ListModelVersions {request.parent} {request.job}"
         found = await self._versions.list_page(
             parent["project"],
             parent["model"],
             request.job,
-            wire.key_of(request.page_token),
+            read_page_token(request.page_token, query),
             size + 1,
         )
+        page = cut_page([self._encode(version) for version in found], size)
+        more = len(found) > len(page)
         return pb.ListModelVersionsResponse(
-            model_versions=[self._encode(version) for version in found[:size]],
-            next_page_token=wire.page_token_of(found[size - 1].id) if len(found) > size else "",
+            model_versions=page,
+            next_page_token=page_token(found[len(page) - 1].id, query) if more else "",
         )
 
     def _encode(self, version: Version) -> pb.ModelVersion:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import datetime
 
 from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.common.errors import Violation, invalid
 from services.serving.deployment import Deployment, DeploymentState
 from services.serving.generation import Message, Piece, Sampling
 from services.serving.parity import ParityReport
 from services.serving.version import Version, VersionState
 
-PAGE_DEFAULT = 50
-PAGE_MAX = 1000
 VERSION_STATES = {
     VersionState.STAGED: model_pb2.ModelVersion.STATE_STAGED,
     VersionState.READY: model_pb2.ModelVersion.STATE_READY,
@@ -121,36 +116,6 @@ def piece_to_proto(piece: Piece) -> playground_pb2.GenerateResponse:
             total_s=piece.total_s,
         )
     )
-
-
-def page_size(asked: int) -> int:
-    """Return how many resources a page has: 50 unless said otherwise, never over 1,000.
-
-    Raises:
-        InvalidArgument: If it is negative.
-    """
-    if asked < 0:
-        text = f"{asked}; it must be 0 for the default, or 1 to {PAGE_MAX}."
-        raise invalid([Violation("page_size", "RANGE", text)])
-    return min(asked or PAGE_DEFAULT, PAGE_MAX)
-
-
-def page_token_of(key: str) -> str:
-    """Return the token that continues after a key."""
-    return base64.urlsafe_b64encode(key.encode()).decode()
-
-
-def key_of(page_token: str) -> str:
-    """Return the key after which a page begins; empty for the first page.
-
-    Raises:
-        InvalidArgument: If it is not a token of ours.
-    """
-    try:
-        return base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        text = f"'{page_token[:80]}' is not a token of this list. Send next_page_token as it came."
-        raise invalid([Violation("page_token", "TOKEN", text)]) from None
 
 
 def _timestamp(moment: datetime) -> Timestamp:

@@ -1,13 +1,10 @@
-"""Names from problems, parts of datasets, page tokens and pieces of replies."""
+"""Names from problems, parts of datasets and pieces of replies."""
 
 import pytest
-from attune.spec.v1.spec_pb2 import Spec
 
-from services.common.errors import InvalidArgument
 from services.planner.alias import derive_alias
 from services.planner.attachment import assign
 from services.planner.narrator import duration_words, pieces
-from services.planner.paging import PAGE_BYTES_MAX, cut_page, page_size, page_token, read_page_token
 from services.planner.spec_rules import ALIAS
 from tests.planner.plans import SENTENCE, DatasetFacts, facts
 
@@ -49,29 +46,6 @@ def test_of_three_the_rest_is_left_aside_and_said_so():
     parts = assign([facts("a1"), facts("b2", row_count=5), facts("c3", row_count=6)])
     assert (parts.dataset, parts.holdout_dataset) == (facts("a1").name, "")
     assert "b2.jsonl" in parts.notes[0]
-
-
-def test_a_page_token_serves_only_the_query_that_made_it():
-    token = page_token("a17", "specs default 0")
-    assert read_page_token(token, "specs default 0") == "a17"
-    assert read_page_token("", "specs default 0") == ""
-    for bad, query in ((token, "specs other 0"), (token[:-4], "x"), ("\u00e9", "x"), ("MQ==", "x")):
-        with pytest.raises(InvalidArgument):
-            read_page_token(bad, query)
-
-
-def test_page_sizes_have_a_default_and_a_bound():
-    assert [page_size(asked) for asked in (0, 7, 1000, 5000)] == [50, 7, 1000, 1000]
-    with pytest.raises(InvalidArgument):
-        page_size(-1)
-
-
-def test_a_page_holds_no_more_than_its_size_and_its_bytes_but_always_one_entry():
-    small, large = Spec(display_name="x"), Spec(display_name="x" * (PAGE_BYTES_MAX - 100))
-    assert cut_page([small] * 4, 3) == [small] * 3
-    assert cut_page([large, large], 3) == [large]
-    assert cut_page([large, small, large], 3) == [large, small]
-    assert cut_page([], 3) == []
 
 
 @pytest.mark.parametrize("reply", ["", "one", "a b c d e f g h i j", "two\nlines  and  spaces "])

@@ -1,9 +1,7 @@
 from datetime import UTC, datetime
 
-import pytest
 from attune.serving.v1 import deployment_pb2, playground_pb2
 
-from services.common.errors import InvalidArgument
 from services.serving import wire
 from services.serving.deployment import create
 from services.serving.generation import End, Sampling
@@ -46,17 +44,3 @@ def test_sampling_has_defaults_where_nothing_is_said():
     assert wire.sampling_from_proto(playground_pb2.Sampling()) == Sampling(0, 1, 256, 0)
     said = playground_pb2.Sampling(temperature=0.5, top_p=0.9, max_tokens=8, seed=3)
     assert wire.sampling_from_proto(said) == Sampling(0.5, 0.9, 8, 3)
-
-
-@pytest.mark.parametrize(("asked", "size"), [(0, 50), (7, 7), (5000, 1000)])
-def test_pages_have_a_size(asked, size):
-    assert wire.page_size(asked) == size
-
-
-def test_bad_pages_are_refused():
-    with pytest.raises(InvalidArgument):
-        wire.page_size(-1)
-    with pytest.raises(InvalidArgument):
-        wire.key_of("no token!")
-    assert wire.key_of(wire.page_token_of("a1")) == "a1"
-    assert wire.key_of("") == ""
