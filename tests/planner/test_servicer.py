@@ -69,7 +69,7 @@ async def test_a_refinement_makes_a_revision_and_tells_the_difference(service):
     turn = await service.say(conversation, "rank 8 and learning rate 1e-3")
     assert turn.spec_revision == 2
     assert "lora.rank: 16 \u2192 8" in turn.reply
-    assert "learning_rate: 0.003 \u2192 0.001" in turn.reply
+    assert "learning_rate: 0.004 \u2192 0.001" in turn.reply
     first, second = await service.spec(turn.spec, 1), await service.spec(turn.spec)
     assert first.hash != second.hash
     assert (first.create_time, second.conversation) == (second.create_time, conversation)
