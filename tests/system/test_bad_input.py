@@ -62,7 +62,7 @@ def test_a_bad_file_is_refused_by_line_and_nothing_is_stored(installed, demo, tm
         (["spec", "show", "projects/default/specs/nothing"], "nothing"),
         (["spec", "show", "projects/default/specs/Not A Name"], "projects/{project}/specs/{spec}"),
         (["job", "cancel", "projects/default/jobs/nothing"], "nothing"),
-        (["deploy", "projects/default/models/m/versions/1", "--alias", "Not An Alias"], "alias"),
+        (["deploy", "projects/default/models/m/versions/1"], "versions/1"),
         (["chat", "no-such-model", "hello"], "no-such-model"),
     ],
 )
@@ -72,6 +72,13 @@ def test_a_wrong_name_is_one_readable_refusal(installed, demo, command, words):
     assert result.returncode in (1, 2)
     assert words.lower() in said.lower()
     assert "Traceback" not in said
+
+
+def test_a_bad_alias_is_refused_with_its_rule(installed, demo):
+    version = demo.outcome["model_version"]
+    result = installed.run("attune", "deploy", version, "--alias", "Not An Alias")
+    assert result.returncode == 1
+    assert "Not An Alias" in result.stdout + result.stderr
 
 
 def test_a_stale_hash_is_refused_with_what_changed(installed, demo):
