@@ -79,7 +79,7 @@ class System:
             return "gone"
         for path in (self.home / "run").glob("*.json"):
             try:
-                if json.loads(path.read_text())["pid"] == group:
+                if json.loads(path.read_text()).get("pid") == group:
                     return "run" if path.stem.startswith("run-") else path.stem
             except (OSError, ValueError):
                 continue
