@@ -10,10 +10,10 @@ from attune.spec.v1 import spec_pb2
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.common.database import guarded
+from services.common.database import aware, guarded
 from services.common.errors import NotFound, ResourceExhausted
 from services.planner.spec_store import write_revision
-from services.planner.store import CONVERSATIONS, TURNS, Store, aware
+from services.planner.store import CONVERSATIONS, TURNS, Store
 
 TURNS_MAX = 200
 

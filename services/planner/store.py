@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -137,8 +137,3 @@ class Store:
                 if attempt + 1 == ATTEMPTS_MAX:
                     raise
         raise AssertionError("the loop above returns or raises")
-
-
-def aware(moment: datetime) -> datetime:
-    """Return a moment from the database in UTC; SQLite forgets the zone."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.common.database import Database, guarded, new_metadata
+from services.common.database import Database, aware, guarded, new_metadata
 from services.common.errors import Conflict, NotFound
 from services.common.idempotency import Requests, requests_table
 from services.common.names import last_part, project_of
@@ -369,8 +369,3 @@ def _job_of(row: Row[Any]) -> Job:
             values[name] = aware(value)
     values["state"] = State(values["state"])
     return Job(**values)
-
-
-def aware(time: datetime) -> datetime:
-    """Return a time as aware UTC; SQLite gives it back naive."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.clock import Clock, new_id
-from services.common.database import Database, guarded
+from services.common.database import Database, aware, guarded
 from services.common.errors import AlreadyExists, Conflict, NotFound
 from services.common.idempotency import Requests
 from services.common.names import parse
@@ -237,6 +237,6 @@ def _from_row(row: Any) -> Deployment:
         target=row.target,
         state=DeploymentState(row.state),
         etag=row.etag,
-        create_time=store.aware(row.create_time),
-        update_time=store.aware(row.update_time),
+        create_time=aware(row.create_time),
+        update_time=aware(row.update_time),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import (
@@ -68,8 +67,3 @@ deployments = Table(
 def new_database(url: str) -> Database:
     """Return serving's database; nothing is opened yet."""
     return Database(url, MIGRATIONS)
-
-
-def aware(moment: datetime) -> datetime:
-    """Return a moment in UTC; SQLite forgets the time zone, in which all are written."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.clock import Clock, new_id
-from services.common.database import Database, guarded
+from services.common.database import Database, aware, guarded
 from services.common.errors import NotFound
 from services.common.names import last_part, parse
 from services.common.outbox import Inbox, Outbox
@@ -205,8 +205,8 @@ def _from_row(row: Any) -> Version:
         parity_tolerance=row.parity_tolerance,
         report=EvaluationReport.FromString(row.report),
         parity=_parity(row.parity),
-        create_time=store.aware(row.create_time),
-        update_time=store.aware(row.update_time),
+        create_time=aware(row.create_time),
+        update_time=aware(row.update_time),
     )
 
 

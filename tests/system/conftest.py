@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.system import System
 from tests.system.network import LoopbackOnly, is_alone, scripts
 
 ROOT = Path(__file__).parents[2]
@@ -43,21 +44,9 @@ class Installed:
         assert result.returncode == 0, result.stdout + result.stderr
         return json.loads(result.stdout)
 
-    def endpoints(self) -> dict[str, str]:
-        """Return the addresses of what runs."""
-        return json.loads((self.home / "endpoints.json").read_text())
-
     def processes(self) -> list[psutil.Process]:
         """Return every live process that was started for this home."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = process.environ().get("ATTUNE_HOME") == str(self.home)
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return System(self.home).processes()
 
 
 @pytest.fixture(scope="session")
