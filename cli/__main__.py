@@ -12,7 +12,7 @@ import click
 # Each command with its module, its name there, and the line that --help shows: a module is
 # imported only when its command runs, so that --help takes no time.
 COMMANDS = {
-    "demo": ("cli.demo", "demo", "Go the whole way once, from a sentence to a deployed model."),
+    "demo": ("cli.demo.command", "demo", "Go the whole way, from a sentence to a deployed model."),
     "up": ("cli.lifecycle", "up", "Start everything and leave it running."),
     "status": ("cli.lifecycle", "status", "Show what runs, and how it is."),
     "down": ("cli.lifecycle", "down", "End everything that runs here."),

@@ -10,7 +10,7 @@ from attune.planner.v1 import planner_pb2
 from cli.client import Client, new_request_id, with_client
 from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
-from cli.screen import Screen, print_json
+from cli.views.screen import Screen, print_json
 from services.common.errors import Unavailable
 from services.common.peers import call, stream
 
@@ -95,8 +95,6 @@ async def say(
 
 
 def show_question(screen: Screen, question: planner_pb2.Question) -> None:
-    """Write why the planner asks, and what may be answered."""
-    if question.reason:
-        screen.say(f"  Why it asks: {question.reason}")
+    """Write what may be answered; the reply itself has said what is asked, and why."""
     if question.options:
         screen.say(f"  For example: {' · '.join(question.options)}")

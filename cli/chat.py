@@ -14,7 +14,7 @@ from cli.endpoints import Endpoints
 from cli.home import Home
 from cli.options import json_option, system_option
 from cli.resource_names import short
-from cli.screen import Screen
+from cli.views.screen import Screen
 from services.common.errors import FailedPrecondition, ServiceError, Unavailable
 
 KEY = "none-is-needed"

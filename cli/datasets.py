@@ -9,10 +9,10 @@ import click
 from attune.planner.v1 import dataset_pb2
 
 from cli.client import Client, all_pages, new_request_id, with_client
-from cli.figures import moment, number, share, size
 from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
-from cli.screen import Screen, print_json
+from cli.views.figures import moment, number, share, size
+from cli.views.screen import Screen, print_json
 from services.common.errors import InvalidArgument, Violation
 from services.common.peers import call
 

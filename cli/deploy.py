@@ -9,11 +9,11 @@ import click
 from attune.serving.v1 import deployment_pb2
 
 from cli.client import Client, new_request_id, with_client
-from cli.figures import words
 from cli.options import json_option
 from cli.resource_names import PROJECT, short
-from cli.screen import Screen, print_json
 from cli.versions import find_version, short_version
+from cli.views.figures import words
+from cli.views.screen import Screen, print_json
 from services.common.errors import AlreadyExists, Unavailable
 from services.common.peers import call
 

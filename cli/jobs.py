@@ -6,13 +6,13 @@ import click
 from attune.scheduler.v1 import scheduler_pb2
 
 from cli.client import Client, all_pages, new_request_id, with_client
-from cli.figures import moment
-from cli.job_view import JobView, phase_name, state_of
 from cli.job_watch import watch_job
 from cli.options import json_option
-from cli.report_view import show_report
 from cli.resource_names import PROJECT, short, whole_name
-from cli.screen import Screen, json_of, print_json
+from cli.views.figures import moment
+from cli.views.job import JobView, phase_name, state_of
+from cli.views.report import show_report
+from cli.views.screen import Screen, json_of, print_json
 from services.common.errors import FailedPrecondition, ServiceError
 from services.common.peers import call
 

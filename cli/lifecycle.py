@@ -9,11 +9,11 @@ from dataclasses import asdict
 import click
 
 from cli.home import Home
-from cli.launcher import bring_up
+from cli.launcher.bring_up import bring_up
+from cli.launcher.status import ENGINE, ProcessStatus, all_healthy, process_statuses
+from cli.launcher.teardown import end_all, living
 from cli.options import json_option, model_option, port_base_option
-from cli.screen import Screen
-from cli.status import ENGINE, ProcessStatus, all_healthy, process_statuses
-from cli.teardown import end_all, living
+from cli.views.screen import Screen
 
 
 @click.command(epilog="Example:  attune up --port-base 0")

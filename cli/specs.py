@@ -13,9 +13,9 @@ from cli.client import Client, new_request_id, with_client
 from cli.job_watch import job_of_spec
 from cli.options import json_option
 from cli.resource_names import short, whole_name
-from cli.screen import Screen, print_json
 from cli.spec_edit import set_field
-from cli.spec_view import show_spec
+from cli.views.screen import Screen, print_json
+from cli.views.spec import show_spec
 from services.common.errors import FailedPrecondition, Unavailable
 from services.common.peers import call
 

@@ -10,11 +10,11 @@ import click
 from attune.serving.v1 import model_pb2, playground_pb2
 
 from cli.client import Client, all_pages, with_client
-from cli.figures import moment, words
 from cli.options import json_option, system_option
-from cli.report_view import verdict_of
 from cli.resource_names import PROJECT, base_model_name, short, version_name
-from cli.screen import Screen, print_json
+from cli.views.figures import moment, words
+from cli.views.report import verdict_of
+from cli.views.screen import Screen, print_json
 from services.common.errors import NotFound
 from services.common.peers import call, stream
 

@@ -31,9 +31,9 @@ OWNERS = {
     "mlflow": r"services/trainer/tracking",
     "pydantic": r"services/(common|planner|scheduler|trainer|serving)/settings",
     "yaml": r"services/(planner|scheduler)/(catalogue|recipe|profile|base_model)\w*",
-    "openai": r"cli/\w+",
-    "rich": r"cli/\w+",
-    "click": r"cli/\w+",
+    "openai": r"cli/(chat|demo/serving)",
+    "rich": r"cli/views/\w+",
+    "click": r"cli/(\w+|demo/command)",
 }
 PURE_OF_RUNS = {"grpc", "nats", "sqlalchemy", "mlflow"}
 

@@ -6,9 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from cli import restart, supervisor, teardown
 from cli.home import Home
-from cli.process_plan import PlannedProcess
+from cli.launcher import restart, supervisor, teardown
+from cli.launcher.process_plan import PlannedProcess
 from services.common.processes import ProcessFolder
 
 

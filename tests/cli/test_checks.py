@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from cli import checks
+from cli.launcher import checks
 from cli.ports import Ports
 
 

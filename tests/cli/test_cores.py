@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.cores import Cores, divide
+from cli.launcher.cores import Cores, divide
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from attune.serving.v1 import model_pb2
 from attune.spec.v1 import evaluation_pb2
 
 from cli.endpoints import Endpoints
-from cli.launch import Launch
-from cli.launcher import Running
+from cli.launcher.bring_up import Running
+from cli.launcher.launch import Launch
 from cli.ports import Ports
 from tests.cli.canned import HASH, JOB, VERSION, a_job, a_report
 
@@ -40,7 +40,7 @@ def up(services, home, monkeypatch):
     """Take the canned services for what runs."""
     launch = Launch("127.0.0.1", Ports.read({}, 0).resolved(), "attune/starter", at_hand=True)
     running = Running(Endpoints.read(home), launch, anew=False)
-    monkeypatch.setattr("cli.demo.bring_up", lambda *_: running)
+    monkeypatch.setattr("cli.demo.command.bring_up", lambda *_: running)
     return services
 
 
@@ -121,7 +121,7 @@ def test_a_rejected_version_ends_the_demo_with_its_reason(attune, up):
 
 def test_without_a_terminal_and_without_consent_nothing_is_started(attune, services, monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    monkeypatch.setattr("cli.demo.bring_up", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr("cli.demo.command.bring_up", lambda *_: pytest.fail("started"))
     result = attune("demo")
     assert result.code == 1
     assert result.err.count("\n") == 1
@@ -142,7 +142,7 @@ def test_an_interrupted_demo_cancels_its_job(attune, up, monkeypatch):
         if job.state == scheduler_pb2.Job.STATE_RUNNING:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("cli.job_view.JobView.show", interrupted)
+    monkeypatch.setattr("cli.views.job.JobView.show", interrupted)
     result = attune("demo", "--approve")
     assert result.code == 130
     assert type(up.asked[-1]).__name__ == "CancelJobRequest"

@@ -3,7 +3,7 @@
 import pytest
 from attune.spec.v1 import evaluation_pb2
 
-from cli.demo_report import failed_conditions, snippet
+from cli.demo.report import failed_conditions, snippet
 from tests.cli.canned import a_report
 
 CHAT = [

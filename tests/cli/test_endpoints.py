@@ -6,7 +6,7 @@ import pytest
 
 from cli.endpoints import Endpoints
 from cli.home import Home
-from cli.launch import Launch
+from cli.launcher.launch import Launch
 from cli.ports import Ports
 from services.common.errors import FailedPrecondition
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli import figures
+from cli.views import figures
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Each process is asked in its own way whether it answers."""
 
-from cli.health import healthy
+from cli.launcher.health import healthy
 from services.common.rpc import Server
 from tests.servers import free_port
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.cores import divide
 from cli.home import Home
-from cli.launch import Launch, base_model_of
+from cli.launcher.cores import divide
+from cli.launcher.launch import Launch, base_model_of
+from cli.launcher.process_plan import NAMES, QUIET, process_plan
 from cli.ports import Ports
-from cli.process_plan import NAMES, QUIET, process_plan
 
 HOME = Home(Path("/state"))
 PREFIX = Path("/environment")

@@ -1,6 +1,6 @@
 """When a process that died is started again."""
 
-from cli.restart import Restarts
+from cli.launcher.restart import Restarts
 
 
 def after(*lives_s: float) -> Restarts:

@@ -4,9 +4,9 @@ import io
 
 from rich.console import Console
 
-from cli.screen import Screen
-from cli.spec_rows import choices_by_path, rows_of, text_of
-from cli.spec_view import grader_line, show_spec
+from cli.views.screen import Screen
+from cli.views.spec import grader_line, show_spec
+from cli.views.spec_rows import choices_by_path, rows_of, text_of
 from tests.cli.full_spec import decided_leaves, full_spec
 
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from cli.home import Home
-from cli.supervision import State, read_supervision
-from cli.teardown import end_all, living
+from cli.launcher.supervision import State, read_supervision
+from cli.launcher.teardown import end_all, living
 from services.common.processes import ProcessFolder
 
 pytestmark = pytest.mark.system
@@ -83,7 +83,7 @@ class Supervised:
 
 @pytest.fixture
 def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervised]:
-    monkeypatch.setattr("cli.teardown.GRACE_S", 1.0)
+    monkeypatch.setattr("cli.launcher.teardown.GRACE_S", 1.0)
     made = Supervised(Home(tmp_path))
     yield made
     end_all(made.home)
@@ -215,7 +215,7 @@ def test_a_program_that_cannot_be_started_is_one_line(tmp_path):
 
 
 def test_a_process_whose_starter_is_gone_does_not_begin(tmp_path):
-    command = [sys.executable, "-m", "cli.recorded", "a", str(tmp_path), "1", *SLEEP]
+    command = [sys.executable, "-m", "cli.launcher.recorded", "a", str(tmp_path), "1", *SLEEP]
     result = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     assert result.returncode == 1
     assert ProcessFolder(tmp_path).all() == []
@@ -223,7 +223,7 @@ def test_a_process_whose_starter_is_gone_does_not_begin(tmp_path):
 
 def test_a_home_has_one_supervisor(tmp_path):
     environ = {**os.environ, "ATTUNE_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "cli.supervisor", str(os.getpid())]
+    command = [sys.executable, "-m", "cli.launcher.supervisor", str(os.getpid())]
     first = subprocess.Popen(command, env=environ, start_new_session=True)
     home = Home(tmp_path)
     until(lambda: ProcessFolder(tmp_path).find("supervisor"))
@@ -289,7 +289,7 @@ def attune(command: str, environ: dict[str, str], *arguments: str) -> subprocess
 
 
 def recorded(home: Path, name: str, command: tuple[str, ...]) -> subprocess.Popen:
-    from cli.recorded import recorded_command
+    from cli.launcher.recorded import recorded_command
 
     return subprocess.Popen(
         recorded_command(name, home, command),

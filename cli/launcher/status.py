@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from cli.endpoints import Endpoints
-from cli.health import healthy
 from cli.home import Home
-from cli.launch import Launch
+from cli.launcher.health import healthy
+from cli.launcher.launch import Launch
+from cli.launcher.process_plan import NAMES
+from cli.launcher.supervision import State, Supervised, read_supervision
+from cli.launcher.teardown import SUPERVISOR
 from cli.ports import LOOPBACK
-from cli.process_plan import NAMES
-from cli.supervision import State, Supervised, read_supervision
-from cli.teardown import SUPERVISOR
 from services.common.processes import ProcessFolder, ProcessRecord
 
 ENGINE = "engine"

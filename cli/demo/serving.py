@@ -12,14 +12,14 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from cli.chat import openai_client, stream_answer
 from cli.client import Client
-from cli.demo_steps import Steps
+from cli.demo.steps import Steps
 from cli.deploy import deploy_version
-from cli.figures import number, span, words
-from cli.health import healthy
-from cli.launch import Launch
+from cli.launcher.health import healthy
+from cli.launcher.launch import Launch
+from cli.launcher.status import ENGINE, engine_health_url
 from cli.resource_names import PROJECT
-from cli.status import ENGINE, engine_health_url
 from cli.versions import Comparison, compare_chat, short_version, show_comparisons
+from cli.views.figures import number, span, words
 from services.common.errors import FailedPrecondition, Unavailable
 from services.common.peers import call
 

@@ -15,7 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cli.figures import moment, number, seconds_of, span, words
+from cli.views.figures import moment, number, seconds_of, span, words
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from attune.spec.v1 import spec_pb2
 from attune.trainer.v1 import trainer_pb2
 
 from cli.client import Client
-from cli.demo_steps import Step, Steps
-from cli.figures import number
-from cli.job_view import JobView, phase_name
+from cli.demo.steps import Step, Steps
 from cli.job_watch import job_of_spec, watch_job
 from cli.jobs import cancel_job, why_not
-from cli.report_view import show_report
 from cli.resource_names import short
+from cli.views.figures import number
+from cli.views.job import JobView, phase_name
+from cli.views.report import show_report
 from services.common.errors import ServiceError
 from services.common.peers import call
 

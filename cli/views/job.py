@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.figures import bar, number, seconds_of, span, words
-from cli.screen import Screen
+from cli.views.figures import bar, number, seconds_of, span, words
+from cli.views.screen import Screen
 
 LINE_EVERY_S = 5.0
 """How often a plain line tells of progress within a phase."""

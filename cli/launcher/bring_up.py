@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
-from cli.base_model import ensure_base_model
-from cli.checks import broken_preconditions
 from cli.endpoints import Endpoints
-from cli.health import healthy
 from cli.home import Home
-from cli.launch import STARTER, Launch, base_model_of
+from cli.launcher.base_model import ensure_base_model
+from cli.launcher.checks import broken_preconditions
+from cli.launcher.health import healthy
+from cli.launcher.launch import STARTER, Launch, base_model_of
+from cli.launcher.process_plan import NAMES
+from cli.launcher.supervision import State, Supervised, read_supervision
+from cli.launcher.teardown import SUPERVISOR, end_all, living
 from cli.log_files import last_words, open_log, read_tail
 from cli.ports import LOOPBACK, Ports
-from cli.process_plan import NAMES
-from cli.screen import Screen
-from cli.supervision import State, Supervised, read_supervision
-from cli.teardown import SUPERVISOR, end_all, living
+from cli.views.screen import Screen
 from services.common.errors import FailedPrecondition, Unavailable
 from services.common.processes import ProcessFolder, ProcessRecord
 
@@ -154,7 +154,7 @@ def _live_supervisor(home: Home) -> ProcessRecord | None:
 def _start_supervisor(home: Home) -> None:
     with open_log(home.log(SUPERVISOR)) as output:
         subprocess.Popen(
-            [sys.executable, "-m", "cli.supervisor", str(os.getpid())],
+            [sys.executable, "-m", "cli.launcher.supervisor", str(os.getpid())],
             env={**os.environ, "ATTUNE_HOME": str(home.root)},
             cwd=home.root,
             stdin=subprocess.DEVNULL,

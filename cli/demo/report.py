@@ -13,12 +13,12 @@ from attune.spec.v1 import evaluation_pb2
 from attune.trainer.v1 import trainer_pb2
 
 from cli.chat import KEY
-from cli.demo_serving import Chat
-from cli.demo_steps import Steps
+from cli.demo.serving import Chat
+from cli.demo.steps import Steps
 from cli.endpoints import Endpoints
-from cli.report_view import verdict_of
 from cli.resource_names import short
 from cli.versions import Comparison, short_version
+from cli.views.report import verdict_of
 
 TUNED_SCORE_MIN = 0.60
 

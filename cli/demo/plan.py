@@ -11,11 +11,11 @@ from attune.spec.v1 import spec_pb2
 from cli.ask import begin, say, show_question
 from cli.client import Client
 from cli.datasets import show_dataset, upload_files
-from cli.demo_steps import Steps
-from cli.figures import number
+from cli.demo.steps import Steps
 from cli.resource_names import short
-from cli.spec_view import show_spec
 from cli.specs import approve_spec, confirm_approval, read_spec
+from cli.views.figures import number
+from cli.views.spec import show_spec
 from services.common.errors import FailedPrecondition
 
 MESSAGE = (

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from cli.figures import span
-from cli.screen import Screen
+from cli.views.figures import span
+from cli.views.screen import Screen
 
 
 @dataclass

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.cores import Cores
 from cli.endpoints import Endpoints
 from cli.home import Home
-from cli.launch import Launch
+from cli.launcher.cores import Cores
+from cli.launcher.launch import Launch
 from cli.ports import LOOPBACK
 
 QUIET = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cli.process_plan import SERVICES
+from cli.launcher.process_plan import SERVICES
 from services.common.peers import channel
 
 PROBE_TIMEOUT_S = 2.0

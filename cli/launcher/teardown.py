@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from cli.home import Home
-from cli.process_plan import TIERS
+from cli.launcher.process_plan import TIERS
 from services.common.processes import ProcessFolder, ProcessRecord, group_members
 
 SUPERVISOR = "supervisor"

@@ -8,13 +8,13 @@ import os
 import sys
 from collections.abc import Callable
 
-from cli.cores import divide, usable_cores
 from cli.home import Home
-from cli.launch import Launch
+from cli.launcher.cores import divide, usable_cores
+from cli.launcher.launch import Launch
+from cli.launcher.process_end import process_ended
+from cli.launcher.process_plan import shared_environment
+from cli.launcher.recorded import recorded_command
 from cli.log_files import last_words, open_log, read_tail
-from cli.process_end import process_ended
-from cli.process_plan import shared_environment
-from cli.recorded import recorded_command
 from services.common.errors import Unavailable
 from services.common.processes import ProcessFolder
 

@@ -1,4 +1,4 @@
-"""Becomes another program after writing down that it runs: `python -m cli.recorded`.
+"""Becomes another program after writing down that it runs: `python -m cli.launcher.recorded`.
 
 So there is no moment in which a process runs that `attune down` cannot find: it is recorded before
 it does anything, and if whoever started it has died meanwhile, it does not begin.
@@ -21,7 +21,7 @@ def recorded_command(name: str, home: Path, command: tuple[str, ...]) -> list[st
         home: Holds the records.
         command: Program by absolute path, and its arguments.
     """
-    own = [sys.executable, "-m", "cli.recorded", name, str(home), str(os.getpid())]
+    own = [sys.executable, "-m", "cli.launcher.recorded", name, str(home), str(os.getpid())]
     return [*own, *command]
 
 

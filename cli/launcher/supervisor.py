@@ -1,4 +1,4 @@
-"""Keeps the planned processes running: `python -m cli.supervisor`.
+"""Keeps the planned processes running: `python -m cli.launcher.supervisor`.
 
 It watches processes by id and start time, not as its children, so a supervisor that is started
 again takes over what runs already. SIGHUP makes it look at the plan again; SIGTERM ends everything.
@@ -20,17 +20,17 @@ from pathlib import Path
 
 import psutil
 
-from cli.cores import divide, usable_cores
 from cli.home import Home
-from cli.launch import Launch
+from cli.launcher.cores import divide, usable_cores
+from cli.launcher.launch import Launch
+from cli.launcher.nats_config import write_nats_config
+from cli.launcher.process_end import process_ended
+from cli.launcher.process_plan import PlannedProcess, process_plan
+from cli.launcher.recorded import recorded_command
+from cli.launcher.restart import Restarts
+from cli.launcher.supervision import State, Supervised, write_supervision
+from cli.launcher.teardown import GRACE_S, SUPERVISOR, end_supervised
 from cli.log_files import last_words, open_log, read_tail
-from cli.nats_config import write_nats_config
-from cli.process_end import process_ended
-from cli.process_plan import PlannedProcess, process_plan
-from cli.recorded import recorded_command
-from cli.restart import Restarts
-from cli.supervision import State, Supervised, write_supervision
-from cli.teardown import GRACE_S, SUPERVISOR, end_supervised
 from services.common.processes import ProcessFolder, ProcessRecord
 from services.common.telemetry import configure_logging
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attune.spec.v1 import evaluation_pb2
 
-from cli.figures import number, words
-from cli.screen import Screen
+from cli.views.figures import number, words
+from cli.views.screen import Screen
 
 
 def show_report(screen: Screen, report: evaluation_pb2.EvaluationReport) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attune.spec.v1 import compute_pb2
 
-from cli.figures import bar, money, number, seconds_of, size, span, words
-from cli.screen import Screen
+from cli.views.figures import bar, money, number, seconds_of, size, span, words
+from cli.views.screen import Screen
 
 
 def show_compute(screen: Screen, compute: compute_pb2.ComputePlan) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from attune.spec.v1 import grader_pb2, spec_pb2, stage_pb2
 
-from cli.compute_view import show_compute
-from cli.figures import moment, words
 from cli.resource_names import short
-from cli.screen import Screen
-from cli.spec_rows import Row, choices_by_path, rows_of
+from cli.views.compute import show_compute
+from cli.views.figures import moment, words
+from cli.views.screen import Screen
+from cli.views.spec_rows import Row, choices_by_path, rows_of
 
 HEADERS = ("", "value", "chosen by", "why")
 

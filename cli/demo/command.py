@@ -9,9 +9,9 @@ import click
 from attune.serving.v1 import model_pb2
 
 from cli.client import Client
-from cli.demo_plan import MESSAGE, Wish, approve, plan, upload
-from cli.demo_report import Outcome, failed_conditions, outcome_json, show_outcome
-from cli.demo_serving import (
+from cli.demo.plan import MESSAGE, Wish, approve, plan, upload
+from cli.demo.report import Outcome, failed_conditions, outcome_json, show_outcome
+from cli.demo.serving import (
     Chat,
     call_deployed,
     compare,
@@ -20,16 +20,16 @@ from cli.demo_serving import (
     prove,
     unseen_chats,
 )
-from cli.demo_steps import Steps
-from cli.demo_training import train
+from cli.demo.steps import Steps
+from cli.demo.training import train
 from cli.home import Home, write_whole
-from cli.launcher import Running, bring_up, ending_when_interrupted
+from cli.launcher.bring_up import Running, bring_up, ending_when_interrupted
 from cli.options import model_option, port_base_option
-from cli.screen import Screen
 from cli.specs import check_somebody_can_approve
+from cli.views.screen import Screen
 from services.common.errors import FailedPrecondition, InvalidArgument
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "support-tickets"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "support-tickets"
 ALIAS = "support-tickets"
 
 
@@ -50,7 +50,7 @@ def demo(
     message: str,
     port_base: int | None,
 ) -> None:
-    """Go the whole way once, from a sentence to a deployed model.
+    """Go the whole way, from a sentence to a deployed model.
 
     Starts what does not run yet and leaves it running. Exits with 0 only if the tuned model beats
     the base, the few-shot prompt and the most frequent answer, and gets 60 % exactly right.

@@ -1,0 +1,1 @@
+"""The command `demo`, a file per part of the journey."""

@@ -1,0 +1,1 @@
+"""What commands print: each thing as a person wants to see it."""
