@@ -147,7 +147,8 @@ class Services(
         if "percent" in message:
             return planner_pb2.Turn(message=message, reply="Here is a plan.", spec=SPEC)
         question = planner_pb2.Question(text="How good?", reason="It decides when to stop.")
-        return planner_pb2.Turn(message=message, reply="How good must it be?", question=question)
+        reply = "How good must it be? It decides when to stop."
+        return planner_pb2.Turn(message=message, reply=reply, question=question)
 
     async def GetConversation(self, request, context):
         self._keep(request)
