@@ -16,12 +16,12 @@ from services.common.outbox import Relay
 from services.common.processes import ProcessFolder
 from services.common.rpc import Server, until_signal
 from services.common.telemetry import configure_logging
-from services.planner.catalogue import load_catalogue
 from services.planner.dataset_store import DatasetStore
 from services.planner.dialogue import Dialogue
-from services.planner.interpreter import DeterministicReader
 from services.planner.peers import Scheduler, Trainer
-from services.planner.recipe import load_recipes
+from services.planner.plan.catalogue import load_catalogue
+from services.planner.plan.recipe import load_recipes
+from services.planner.reading.interpreter import DeterministicReader
 from services.planner.revision import Revisions
 from services.planner.servicer import PlannerServicer
 from services.planner.servicer_dataset import DatasetServicer

@@ -14,17 +14,17 @@ from services.planner import narrator, wire
 from services.planner.attachment import assign
 from services.planner.brief import Brief, BriefPatch
 from services.planner.conversation_store import ConversationStore, check_room
-from services.planner.interpreter import Interpreter
 from services.planner.peers import Scheduler
-from services.planner.plan_notes import plan_notes
-from services.planner.policy import Question, is_ready, next_question
-from services.planner.propose import propose
+from services.planner.plan.notes import plan_notes
+from services.planner.plan.policy import Question, is_ready, next_question
+from services.planner.plan.propose import propose
+from services.planner.plan.stages import Sources
+from services.planner.reading.interpreter import Interpreter
 from services.planner.revision import stamp
 from services.planner.source_reader import SourceReader
-from services.planner.spec_edit import carry_over, diff
-from services.planner.spec_rules import violations
+from services.planner.spec.edit import carry_over, diff
+from services.planner.spec.rules import violations
 from services.planner.spec_store import SpecStore
-from services.planner.stage_proposal import Sources
 from services.planner.store import Store
 
 

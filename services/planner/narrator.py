@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from attune.spec.v1 import spec_pb2, stage_pb2
 
-from services.planner.policy import Question
-from services.planner.spec_edit import Change
+from services.planner.plan.policy import Question
+from services.planner.spec.edit import Change
 
 PIECE_WORDS = 8
 CHANGES_MAX = 20

@@ -13,18 +13,18 @@ from services.common.clock import Clock
 from services.common.errors import Conflict, FailedPrecondition, Violation, invalid
 from services.planner import wire
 from services.planner.brief import Brief
-from services.planner.choice import set_range
 from services.planner.peers import Scheduler
-from services.planner.propose import find_model
+from services.planner.plan.choice import set_range
+from services.planner.plan.propose import find_model
+from services.planner.plan.stages import Sources
+from services.planner.plan.verdict import decide_verdict
 from services.planner.source_reader import SourceReader
-from services.planner.spec_edit import apply_edit, diff
-from services.planner.spec_facts import set_base_model, set_data
-from services.planner.spec_hash import canonical_bytes, spec_hash
-from services.planner.spec_rules import violations
+from services.planner.spec.edit import apply_edit, diff
+from services.planner.spec.facts import set_base_model, set_data
+from services.planner.spec.hash import canonical_bytes, spec_hash
+from services.planner.spec.rules import violations
 from services.planner.spec_store import SpecStore
-from services.planner.stage_proposal import Sources
 from services.planner.store import Store
-from services.planner.verdict import decide_verdict
 
 CHANGES_CHARACTERS_MAX = 1000
 """A status travels in headers, which clients cut off at 8 KiB."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from services.common.errors import NotFound, Unavailable, Violation, invalid
 from services.planner import wire
-from services.planner.catalogue import CatalogueModel, narrow
-from services.planner.dataset_report import DatasetFacts
+from services.planner.dataset.report import DatasetFacts
 from services.planner.dataset_store import DatasetStore
 from services.planner.peers import Trainer
-from services.planner.recipe import Recipe
-from services.planner.stage_proposal import Sources
+from services.planner.plan.catalogue import CatalogueModel, narrow
+from services.planner.plan.recipe import Recipe
+from services.planner.plan.stages import Sources
 
 
 class SourceReader:

@@ -19,8 +19,8 @@ from services.common.artefacts import Artefacts, publish, staging_folder, sync
 from services.common.clock import Clock, new_id
 from services.common.errors import InvalidArgument, ResourceExhausted, Violation, invalid
 from services.planner import wire
-from services.planner.dataset_file import Piece, read_digests, read_pieces
-from services.planner.dataset_report import VIOLATIONS_MAX, Report, Tally, by_rule, cut_answers
+from services.planner.dataset.file import Piece, read_digests, read_pieces
+from services.planner.dataset.report import VIOLATIONS_MAX, Report, Tally, by_rule, cut_answers
 from services.planner.dataset_store import DatasetStore
 from services.planner.peers import Trainer
 from services.planner.source_reader import SourceReader

@@ -12,8 +12,8 @@ from google.protobuf import timestamp_pb2
 from services.common.errors import Violation, invalid
 from services.common.names import parse
 from services.planner.conversation_store import ConversationRow
-from services.planner.dataset_report import DatasetFacts, Report
-from services.planner.policy import Question
+from services.planner.dataset.report import DatasetFacts, Report
+from services.planner.plan.policy import Question
 
 PROJECT = "projects/{project}"
 CONVERSATION = "projects/{project}/conversations/{conversation}"

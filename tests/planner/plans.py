@@ -5,11 +5,11 @@ from dataclasses import replace
 from attune.spec.v1 import spec_pb2
 
 from services.planner.brief import Brief
-from services.planner.catalogue import load_catalogue, narrow
-from services.planner.dataset_report import DatasetFacts, Report
-from services.planner.propose import propose
-from services.planner.recipe import load_recipes
-from services.planner.stage_proposal import Sources
+from services.planner.dataset.report import DatasetFacts, Report
+from services.planner.plan.catalogue import load_catalogue, narrow
+from services.planner.plan.propose import propose
+from services.planner.plan.recipe import load_recipes
+from services.planner.plan.stages import Sources
 
 SENTENCE = (
     "Route our customers' support tickets: read each message and answer with a JSON record of "

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from services.common import errors
 from services.common import peers as clients
-from services.planner.spec_path import write
+from services.planner.spec.path import write
 from services.planner.store import OUTBOX
 from tests.planner.planner_service import PARENT, SENTENCE, Planner, running_planner
 

@@ -15,9 +15,9 @@ from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc
 
 from services.common import errors
 from services.common import peers as clients
+from tests.planner.dataset.test_rows import BROKEN
 from tests.planner.peer_servers import a_row, files_under, jsonl, some_rows
 from tests.planner.planner_service import PARENT, running_planner
-from tests.planner.test_dataset_rows import BROKEN
 
 GOOD = some_rows(3)
 

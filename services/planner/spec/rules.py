@@ -11,7 +11,7 @@ from attune.spec.v1 import grader_pb2, spec_pb2, stage_pb2
 from google.protobuf.message import Message
 
 from services.common.errors import Violation
-from services.planner.spec_path import as_text, is_output_only, is_required, resolve
+from services.planner.spec.path import as_text, is_output_only, is_required, resolve
 
 VIOLATIONS_MAX = 100
 TARGETS = ("shared",)

@@ -3,7 +3,7 @@
 import pytest
 
 from services.planner.brief import DATASET_PATH, PROBLEM_PATH, TARGET_PATH, Brief
-from services.planner.interpreter import PROBLEM_CHARACTERS_MAX, DeterministicReader
+from services.planner.reading.interpreter import PROBLEM_CHARACTERS_MAX, DeterministicReader
 from tests.planner.plans import SENTENCE
 
 READER = DeterministicReader(["attune/starter", "Qwen/Qwen3-4B", "Qwen/Qwen3-14B"])

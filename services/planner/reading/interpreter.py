@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import Protocol
 
 from services.planner.brief import PROBLEM_PATH, TARGET_PATH, Brief, BriefPatch, Value
-from services.planner.quantities import DURATION, NUMBER, SHARE, duration_s, number, share
-from services.planner.wording import FILLERS, HARDWARE, MODELS_NAMED, OVERRIDES, TECHNIQUES
+from services.planner.reading.quantities import DURATION, NUMBER, SHARE, duration_s, number, share
+from services.planner.reading.wording import FILLERS, HARDWARE, MODELS_NAMED, OVERRIDES, TECHNIQUES
 
 PROBLEM_WORDS_MIN = 3
 PROBLEM_CHARACTERS_MAX = 2000

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.planner.dataset_rows import LINE_BYTES_MAX, MESSAGES_MAX, Row, check_line
+from services.planner.dataset.rows import LINE_BYTES_MAX, MESSAGES_MAX, Row, check_line
 
 SYSTEM = {"role": "system", "content": "Route."}
 USER = {"role": "user", "content": "Where is it?"}

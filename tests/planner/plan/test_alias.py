@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.planner.alias import derive_alias
 from services.planner.attachment import assign
 from services.planner.narrator import duration_words, pieces
-from services.planner.spec_rules import ALIAS
+from services.planner.plan.alias import derive_alias
+from services.planner.spec.rules import ALIAS
 from tests.planner.plans import SENTENCE, DatasetFacts, facts
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from services.common.errors import ResourceExhausted, Violation
-from services.planner.dataset_report import ROWS_MAX
-from services.planner.dataset_rows import LINE_BYTES_MAX, Row, check_line
+from services.planner.dataset.report import ROWS_MAX
+from services.planner.dataset.rows import LINE_BYTES_MAX, Row, check_line
 
 PIECE_ROWS_MAX = 1000
 PIECE_BYTES = 1024 * 1024

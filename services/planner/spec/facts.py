@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from attune.spec.v1 import spec_pb2
 
-from services.planner.catalogue import CatalogueModel
-from services.planner.dataset_report import DatasetFacts
+from services.planner.dataset.report import DatasetFacts
+from services.planner.plan.catalogue import CatalogueModel
 
 
 def set_base_model(spec: spec_pb2.Spec, model: CatalogueModel) -> None:

@@ -1,8 +1,8 @@
 """Few questions, each worth asking."""
 
 from services.planner.brief import DATASET_PATH, PROBLEM_PATH, QUESTIONS_MAX, TARGET_PATH, Brief
-from services.planner.interpreter import DeterministicReader
-from services.planner.policy import is_ready, next_question
+from services.planner.plan.policy import is_ready, next_question
+from services.planner.reading.interpreter import DeterministicReader
 from tests.planner.plans import SENTENCE, a_brief
 
 READER = DeterministicReader(["attune/starter"])

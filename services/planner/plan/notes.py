@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.planner.brief import Brief
-from services.planner.stage_proposal import REJECTED, Sources
+from services.planner.plan.stages import REJECTED, Sources
 
 
 def plan_notes(brief: Brief, sources: Sources) -> list[str]:

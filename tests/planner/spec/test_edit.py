@@ -4,8 +4,8 @@ import pytest
 from attune.spec.v1 import spec_pb2
 
 from services.common.errors import InvalidArgument
-from services.planner.spec_edit import PATHS_MAX, apply_edit, carry_over, diff
-from services.planner.spec_path import text_at, write
+from services.planner.spec.edit import PATHS_MAX, apply_edit, carry_over, diff
+from services.planner.spec.path import text_at, write
 from tests.planner.plans import a_spec, choice_of
 
 RANK = "stages.0.hyperparameters.lora.rank"

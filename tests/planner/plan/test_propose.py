@@ -4,12 +4,12 @@ import pytest
 from attune.spec.v1 import spec_pb2, stage_pb2
 
 from services.common.errors import InvalidArgument
-from services.planner.catalogue import CatalogueModel
-from services.planner.plan_notes import plan_notes
-from services.planner.propose import propose
-from services.planner.spec_hash import DECISION_BLOCKS
-from services.planner.spec_path import resolve, text_at
-from services.planner.spec_rules import violations
+from services.planner.plan.catalogue import CatalogueModel
+from services.planner.plan.notes import plan_notes
+from services.planner.plan.propose import propose
+from services.planner.spec.hash import DECISION_BLOCKS
+from services.planner.spec.path import resolve, text_at
+from services.planner.spec.rules import violations
 from tests.planner.plans import STARTER, a_brief, a_spec, choice_of, facts, sources
 
 H = "stages.0.hyperparameters."

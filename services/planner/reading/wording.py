@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.planner.brief import Value
-from services.planner.quantities import NUMBER, number, share
+from services.planner.reading.quantities import NUMBER, number, share
 
 HYPERPARAMETERS = "stages.0.hyperparameters."
 IS = r"\s*(?:is|of|to|at|=|:)?\s*(?:be\s+)?"

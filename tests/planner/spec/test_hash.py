@@ -8,7 +8,7 @@ from attune.spec.v1 import spec_pb2
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from services.planner.spec_hash import DECISION_BLOCKS, canonical_bytes, spec_hash
+from services.planner.spec.hash import DECISION_BLOCKS, canonical_bytes, spec_hash
 from tests.planner.plans import a_spec
 
 GOLDEN = Path(__file__).with_name("golden") / "spec.textproto"

@@ -3,8 +3,8 @@
 import pytest
 from attune.spec.v1 import stage_pb2
 
-from services.planner.spec_path import resolve, write
-from services.planner.spec_rules import FIELD_RANGES, HYPERPARAMETER_RANGES, Range, violations
+from services.planner.spec.path import resolve, write
+from services.planner.spec.rules import FIELD_RANGES, HYPERPARAMETER_RANGES, Range, violations
 from tests.planner.plans import a_spec
 
 H = "stages.0.hyperparameters."

@@ -4,8 +4,8 @@ import json
 from array import array
 
 from services.common.errors import Violation
-from services.planner.dataset_report import Tally, TokenCount, by_rule, cut_answers
-from services.planner.dataset_rows import check_line
+from services.planner.dataset.report import Tally, TokenCount, by_rule, cut_answers
+from services.planner.dataset.rows import check_line
 from tests.planner.peer_servers import a_row
 
 

@@ -9,9 +9,9 @@ from attune.spec.v1 import spec_pb2
 from google.protobuf.descriptor import Descriptor
 
 from services.common.errors import InvalidArgument, Violation, invalid
-from services.planner.choice import USER, set_range
-from services.planner.spec_hash import DECISION_BLOCKS
-from services.planner.spec_path import (
+from services.planner.plan.choice import USER, set_range
+from services.planner.spec.hash import DECISION_BLOCKS
+from services.planner.spec.path import (
     Place,
     as_text,
     flatten,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from services.common.errors import Violation
-from services.planner.dataset_rows import Row
+from services.planner.dataset.rows import Row
 
 ROWS_MAX = 1_000_000
 VIOLATIONS_MAX = 100

@@ -9,8 +9,8 @@ from attune.spec.v1 import spec_pb2
 from google.protobuf import duration_pb2
 
 from services.planner.brief import Brief, Value
-from services.planner.spec_path import resolve, text_at, write
-from services.planner.spec_rules import range_of
+from services.planner.spec.path import resolve, text_at, write
+from services.planner.spec.rules import range_of
 
 RECIPE = spec_pb2.Choice.SOURCE_RECIPE
 RULE = spec_pb2.Choice.SOURCE_RULE

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from attune.spec.v1 import stage_pb2
 
-from services.planner.catalogue import CatalogueModel
-from services.planner.choice import DATA, RECIPE, RULE, Ledger
-from services.planner.dataset_report import DatasetFacts
-from services.planner.recipe import Recipe, Setting
-from services.planner.spec_rules import LENGTH_MIN
+from services.planner.dataset.report import DatasetFacts
+from services.planner.plan.catalogue import CatalogueModel
+from services.planner.plan.choice import DATA, RECIPE, RULE, Ledger
+from services.planner.plan.recipe import Recipe, Setting
+from services.planner.spec.rules import LENGTH_MIN
 
 LENGTH_STEP = 64
 REJECTED = {

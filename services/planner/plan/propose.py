@@ -9,15 +9,15 @@ from attune.spec.v1 import grader_pb2, spec_pb2
 from google.protobuf import duration_pb2
 
 from services.common.errors import Violation, invalid
-from services.planner.alias import derive_alias
 from services.planner.brief import PROBLEM_PATH, TARGET_PATH, Brief
-from services.planner.catalogue import CatalogueModel
-from services.planner.choice import AGENT, DATA, OPERATOR, RULE, USER, Ledger
-from services.planner.recipe import recipe_for
-from services.planner.spec_facts import set_base_model, set_data
-from services.planner.spec_rules import TARGETS, violations
-from services.planner.stage_proposal import Sources, propose_stage
-from services.planner.verdict import decide_verdict
+from services.planner.plan.alias import derive_alias
+from services.planner.plan.catalogue import CatalogueModel
+from services.planner.plan.choice import AGENT, DATA, OPERATOR, RULE, USER, Ledger
+from services.planner.plan.recipe import recipe_for
+from services.planner.plan.stages import Sources, propose_stage
+from services.planner.plan.verdict import decide_verdict
+from services.planner.spec.facts import set_base_model, set_data
+from services.planner.spec.rules import TARGETS, violations
 
 DEFAULT_TARGET = 0.8
 SEED = 42

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.planner.catalogue import CatalogueModel, load_catalogue, narrow
-from services.planner.recipe import load_recipes, recipe_for
-from services.planner.spec_rules import HYPERPARAMETER_RANGES
+from services.planner.plan.catalogue import CatalogueModel, load_catalogue, narrow
+from services.planner.plan.recipe import load_recipes, recipe_for
+from services.planner.spec.rules import HYPERPARAMETER_RANGES
 
 RECIPES = load_recipes()
 CATALOGUE = load_catalogue()

@@ -1,0 +1,1 @@
+"""From the brief and the data to a complete plan."""

@@ -1,0 +1,1 @@
+"""What a message says: from words to a patch of the brief."""

@@ -1,0 +1,1 @@
+"""The plan as an object: paths, rules, edits, differences, hash."""
