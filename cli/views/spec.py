@@ -28,7 +28,7 @@ def show_spec(screen: Screen, spec: spec_pb2.Spec) -> None:
     _show_rows(screen, "Base model", rows("base_model"))
     _show_rows(screen, "Data", rows("data", ("guidelines", "preparation_steps")))
     _show_list(screen, "prepared by", spec.data.preparation_steps)
-    _show_list(screen, "advice to whoever writes more rows", spec.data.guidelines)
+    _show_list(screen, "advice to whoever writes more rows", spec.data.guidelines.dos)
     for index, stage in enumerate(spec.stages):
         _show_stage(screen, spec, index, stage)
     _show_rows(screen, "Evaluation", rows("evaluation", ("graders",)))

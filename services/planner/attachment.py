@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.planner.dataset.report import DatasetFacts
+from services.planner.dataset.facts import DatasetFacts
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+
+from services.planner.vocabulary import Command, Shape, Signal, Task
 
 TARGET_PATH = "objective.success_criteria.0.target"
 PROBLEM_PATH = "objective.problem"
@@ -12,16 +14,43 @@ DATASET_PATH = "data.dataset"
 QUESTIONS_MAX = 3
 """Questions in one conversation, whatever they ask."""
 
+Value = float | int | str
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One criterion of a rubric, or one part of a reward."""
+
+    name: str
+    """`[a-z][a-z0-9_]{0,62}`, such as `accuracy`."""
+    weight: float | None = None
+    """In (0, 1]; None while all weigh alike."""
+    text: str = ""
+    """What it asks for, in the person's words."""
+
+
 PLAIN_FIELDS = (
     "problem",
     "users",
+    "task",
     "target",
     "output_kind",
     "technique",
+    "method",
     "base_model",
+    "parameters_max_b",
     "alias",
     "deadline_s",
     "cost_cap_micro_usd",
+    "data_shape",
+    "data_row_count",
+    "text_megabytes",
+    "base_success",
+    "label_error_share",
+    "holdout_rows",
+    "judge_model",
+    "conflict",
+    "language",
 )
 """Fields that a patch replaces when it sets them."""
 
@@ -30,13 +59,12 @@ PLAIN_PATHS = {
     "objective.users": "users",
     TARGET_PATH: "target",
     "base_model.id": "base_model",
+    "data.holdout_rows": "holdout_rows",
     "serving.alias": "alias",
     "limits.deadline": "deadline_s",
     "limits.cost_cap_micro_usd": "cost_cap_micro_usd",
 }
 """Fields of the spec that have a field of their own in the brief."""
-
-Value = float | int | str
 
 
 @dataclass(frozen=True)
@@ -47,24 +75,68 @@ class BriefPatch:
     """The problem in plain words."""
     users: str | None = None
     """Who uses the answers."""
+    task: Task | None = None
+    """The kind of task."""
+    languages: tuple[str, ...] = ()
+    """Languages that the model must read or write, ISO 639-1; added to those known."""
     target: float | None = None
-    """Share of right answers to reach, in (0, 1]."""
+    """Share of right answers, or of comparisons won, to reach, in (0, 1]."""
     target_delegated: bool = False
     """Whether the person leaves the target to the planner."""
     output_kind: str | None = None
     """`json` when the message asks for JSON."""
     technique: str | None = None
-    """A technique or method that was named, such as `DPO`."""
+    """`SFT`, `DPO`, `RLVR`, `RLAIF`, or another that was named, such as `pretraining`."""
+    method: str | None = None
+    """`LoRA`, `QLoRA`, `DoRA` or `full`, when one was named."""
     base_model: str | None = None
-    """Id of a base model that was named."""
+    """Base model that was named, as it was written."""
+    parameters_max_b: float | None = None
+    """Largest base model in billions of parameters, by a stated size or device (rule B1, B2)."""
     alias: str | None = None
     """Alias to serve under."""
     deadline_s: int | None = None
     """Longest time to the result, in seconds."""
     cost_cap_micro_usd: int | None = None
     """Highest cost in millionths of a US dollar."""
+    data_shape: Shape | None = None
+    """What examples are said to exist."""
+    data_row_count: int | None = None
+    """How many, in rows."""
+    text_megabytes: float | None = None
+    """Size of a body of text that was described."""
+    base_success: float | None = None
+    """Share that the base model, or prompting, gets right today, in [0, 1]."""
+    label_error_share: float | None = None
+    """Share of labels or references said to be wrong, in [0, 1]."""
+    holdout_rows: int | None = None
+    """Rows to hold out."""
+    judge_model: str | None = None
+    """Model that is to judge."""
+    conflict: str | None = None
+    """Two wishes that exclude each other, in one sentence."""
+    language: str | None = None
+    """Language of the message, ISO 639-1."""
+    grader_kinds: tuple[str, ...] = ()
+    """Kinds of check that were asked for, such as `exact_match`, `macro_f1`, `unit_tests`."""
+    criteria: tuple[Criterion, ...] = ()
+    """Criteria of a rubric or parts of a reward; those of a known name are replaced."""
+    criteria_removed: tuple[str, ...] = ()
+    """Names of criteria that no longer count."""
     overrides: dict[str, Value] = field(default_factory=dict)
     """Values by field path, such as `stages.0.hyperparameters.lora.rank`."""
+    signals: frozenset[Signal] = frozenset()
+    """What was noticed."""
+    signals_withdrawn: frozenset[Signal] = frozenset()
+    """What no longer holds."""
+    command: Command | None = None
+    """What is to be done with the plan."""
+    explain_paths: tuple[str, ...] = ()
+    """Fields of the spec that are asked about."""
+    restore_revision: int | None = None
+    """Revision to bring back; -1 for the one before the newest."""
+    only: bool = False
+    """Whether nothing else may change."""
     agreement: bool | None = None
     """A bare yes or no."""
     notes: tuple[str, ...] = ()
@@ -79,28 +151,35 @@ class BriefPatch:
 
 @dataclass(frozen=True)
 class Brief:
-    """What is known."""
+    """What is known. Fields mean what they mean in a patch; empty while unknown."""
 
     problem: str = ""
-    """The problem in plain words; empty while unknown."""
     users: str = ""
-    """Who uses the answers."""
+    task: str = ""
+    languages: tuple[str, ...] = ()
     target: float | None = None
-    """Share of right answers to reach, in (0, 1]."""
     target_delegated: bool = False
-    """Whether the person leaves the target to the planner."""
     output_kind: str = ""
-    """`json` when JSON was asked for."""
     technique: str = ""
-    """A technique or method that was wished for."""
+    method: str = ""
     base_model: str = ""
-    """Id of the base model that was named."""
+    parameters_max_b: float | None = None
     alias: str = ""
-    """Alias to serve under."""
     deadline_s: int | None = None
-    """Longest time to the result, in seconds."""
     cost_cap_micro_usd: int | None = None
-    """Highest cost in millionths of a US dollar."""
+    data_shape: str = ""
+    data_row_count: int | None = None
+    text_megabytes: float | None = None
+    base_success: float | None = None
+    label_error_share: float | None = None
+    holdout_rows: int | None = None
+    judge_model: str = ""
+    conflict: str = ""
+    language: str = "en"
+    """Language of the last message that was long enough to tell."""
+    grader_kinds: tuple[str, ...] = ()
+    criteria: tuple[Criterion, ...] = ()
+    signals: frozenset[Signal] = frozenset()
     dataset: str = ""
     """Name of the dataset to learn from."""
     holdout_dataset: str = ""
@@ -147,6 +226,10 @@ class Brief:
             self,
             **changes,
             target_delegated=delegated,
+            languages=tuple(dict.fromkeys((*self.languages, *patch.languages))),
+            grader_kinds=tuple(dict.fromkeys((*self.grader_kinds, *patch.grader_kinds))),
+            criteria=_merged(self.criteria, patch),
+            signals=(self.signals | patch.signals) - patch.signals_withdrawn,
             overrides={**self.overrides, **patch.overrides},
             sentences={**self.sentences, **dict.fromkeys(patch.paths, said)},
             answers=answers,
@@ -179,11 +262,27 @@ class Brief:
 
     def to_json(self) -> str:
         """Return it as text for a database."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps(asdict(self) | {"signals": sorted(self.signals)}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Brief:
         """Return the brief that `to_json` wrote."""
         values = json.loads(text)
-        values["questions"] = tuple(values["questions"])
+        for each in fields(cls):
+            if isinstance(values.get(each.name), list):
+                values[each.name] = tuple(values[each.name])
+        values["criteria"] = tuple(Criterion(**criterion) for criterion in values["criteria"])
+        values["signals"] = frozenset(Signal(name) for name in values["signals"])
         return cls(**values)
+
+
+def _merged(known: tuple[Criterion, ...], patch: BriefPatch) -> tuple[Criterion, ...]:
+    """Return known criteria with those of a patch in their place, and new ones behind."""
+    by_name = {criterion.name: criterion for criterion in known}
+    for criterion in patch.criteria:
+        before = by_name.get(criterion.name)
+        text = criterion.text or (before.text if before else "")
+        by_name[criterion.name] = replace(criterion, text=text)
+    return tuple(
+        criterion for name, criterion in by_name.items() if name not in patch.criteria_removed
+    )

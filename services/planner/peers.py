@@ -11,7 +11,8 @@ from attune.trainer.v1 import render_pb2, render_pb2_grpc
 
 from services.common.errors import DeadlineExceeded, Unavailable
 from services.common.peers import CALL_TIMEOUT_S, call, channel
-from services.planner.dataset.report import DatasetFacts, TokenCount
+from services.planner.dataset.facts import DatasetFacts
+from services.planner.dataset.report import TokenCount
 from services.planner.plan.catalogue import CatalogueModel
 
 COUNT_TIMEOUT_S = 60.0

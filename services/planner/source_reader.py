@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from services.common.errors import NotFound, Unavailable, Violation, invalid
 from services.planner import wire
-from services.planner.dataset.report import DatasetFacts
+from services.planner.dataset.facts import DatasetFacts
 from services.planner.dataset_store import DatasetStore
 from services.planner.peers import Trainer
 from services.planner.plan.catalogue import CatalogueModel, narrow

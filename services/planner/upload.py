@@ -20,7 +20,7 @@ from services.common.clock import Clock, new_id
 from services.common.errors import InvalidArgument, ResourceExhausted, Violation, invalid
 from services.planner import wire
 from services.planner.dataset.file import Piece, read_digests, read_pieces
-from services.planner.dataset.report import VIOLATIONS_MAX, Report, Tally, by_rule, cut_answers
+from services.planner.dataset.report import VIOLATIONS_MAX, Tally, by_rule, cut_answers
 from services.planner.dataset_store import DatasetStore
 from services.planner.peers import Trainer
 from services.planner.source_reader import SourceReader
@@ -137,7 +137,7 @@ class Uploads:
             raise invalid([Violation("chunk", "EMPTY_FILE", text)])
         return Content(path, digest.hexdigest(), size_bytes)
 
-    async def _check(self, content: Content, holdout_sha256: str) -> Report:
+    async def _check(self, content: Content, holdout_sha256: str) -> dataset_pb2.DatasetReport:
         model = await self._sources.model_at_hand()
         tally, broken = Tally(), list[Violation]()
         pieces = read_pieces(content.path)
@@ -164,7 +164,7 @@ class Uploads:
         header: dataset_pb2.UploadHeader,
         project: str,
         content: Content,
-        report: Report,
+        report: dataset_pb2.DatasetReport,
         staged: Path,
     ) -> dataset_pb2.Dataset:
         target = self._artefacts.dataset(content.sha256).parent
@@ -177,7 +177,10 @@ class Uploads:
             sha256=content.sha256,
             size_bytes=content.size_bytes,
             holdout_dataset=header.holdout_dataset,
-            report=wire.report_to_proto(report),
+            report=report,
+            state=dataset_pb2.Dataset.STATE_READY,
+            progress=1.0,
+            file_format="jsonl",
             create_time=wire.timestamp(now),
         )
         return await self._datasets.add(header, dataset, now)

@@ -12,7 +12,7 @@ from google.protobuf import timestamp_pb2
 from services.common.errors import Violation, invalid
 from services.common.names import parse
 from services.planner.conversation_store import ConversationRow
-from services.planner.dataset.report import DatasetFacts, Report
+from services.planner.dataset.facts import DatasetFacts
 from services.planner.plan.policy import Question
 
 PROJECT = "projects/{project}"
@@ -49,16 +49,6 @@ def question_to_proto(question: Question) -> planner_pb2.Question:
     return planner_pb2.Question(**asdict(question))
 
 
-def report_to_proto(report: Report) -> dataset_pb2.DatasetReport:
-    """Return a report as a message."""
-    return dataset_pb2.DatasetReport(**asdict(report))
-
-
-def report_from_proto(report: dataset_pb2.DatasetReport) -> Report:
-    """Return the report in a message."""
-    return Report(**{field.name: getattr(report, field.name) for field in report.DESCRIPTOR.fields})
-
-
 def facts_from_proto(dataset: dataset_pb2.Dataset) -> DatasetFacts:
     """Return what a plan must know of a dataset."""
     return DatasetFacts(
@@ -66,7 +56,8 @@ def facts_from_proto(dataset: dataset_pb2.Dataset) -> DatasetFacts:
         display_name=dataset.display_name,
         sha256=dataset.sha256,
         holdout_dataset=dataset.holdout_dataset,
-        report=report_from_proto(dataset.report),
+        report=dataset.report,
+        valid=dataset.state == dataset_pb2.Dataset.STATE_READY,
     )
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from attune.planner.v1 import dataset_pb2
 from attune.spec.v1 import spec_pb2
 
 from services.planner.brief import Brief
-from services.planner.dataset.report import DatasetFacts, Report
+from services.planner.dataset.facts import DatasetFacts
 from services.planner.plan.catalogue import load_catalogue, narrow
 from services.planner.plan.propose import propose
 from services.planner.plan.recipe import load_recipes
@@ -15,7 +16,9 @@ SENTENCE = (
     "Route our customers' support tickets: read each message and answer with a JSON record of "
     "team, product, priority and order."
 )
-REPORT = Report(
+REPORT = dataset_pb2.DatasetReport(
+    format="chat",
+    valid_row_count=600,
     row_count=600,
     tokenizer_model="attune/starter",
     total_token_count=60_000,
@@ -33,7 +36,13 @@ REPORT = Report(
 def facts(name: str = "a1", **changes) -> DatasetFacts:
     """Return a dataset whose report has some other figures."""
     full = f"projects/default/datasets/{name}"
-    return DatasetFacts(full, f"{name}.jsonl", f"{name:0<64}", "", replace(REPORT, **changes))
+    report = dataset_pb2.DatasetReport()
+    report.CopyFrom(REPORT)
+    report.MergeFrom(dataset_pb2.DatasetReport(**changes))
+    for field, value in changes.items():
+        if not value:
+            report.ClearField(field)
+    return DatasetFacts(full, f"{name}.jsonl", f"{name:0<64}", "", report)
 
 
 STARTER = next(replace(m, revision="ab" * 32) for m in load_catalogue() if m.id == "attune/starter")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from attune.planner.v1 import dataset_pb2
+
 from services.common.errors import Violation
 from services.planner.dataset.rows import Row
 
@@ -23,40 +25,6 @@ class TokenCount:
     """All tokens, template included."""
     trainable_token_count: int
     """Tokens of assistant turns."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What the rows look like; as `DatasetReport` says it."""
-
-    row_count: int
-    tokenizer_model: str
-    total_token_count: int
-    median_token_count: int
-    max_token_count: int
-    max_answer_token_count: int
-    json_answer_share: float
-    distinct_answer_count: int
-    majority_answer_share: float
-    duplicate_row_count: int
-    holdout_overlap_count: int
-    format: str = "chat"
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """What a plan must know of a dataset."""
-
-    name: str
-    """Format: `projects/{project}/datasets/{dataset}`."""
-    display_name: str
-    """The file's name when it was uploaded."""
-    sha256: str
-    """Of its bytes."""
-    holdout_dataset: str
-    """Dataset that it names as its hold-out; empty when it names none."""
-    report: Report
-    """What its rows look like."""
 
 
 @dataclass
@@ -80,7 +48,9 @@ class Tally:
             self.max_answer_token_count = longest
             self.json_count += row.is_json
 
-    def report(self, tokenizer_model: str, holdout_digests: array[int]) -> Report:
+    def report(
+        self, tokenizer_model: str, holdout_digests: array[int]
+    ) -> dataset_pb2.DatasetReport:
         """Return the statistics; there must be at least one row.
 
         Args:
@@ -91,7 +61,9 @@ class Tally:
         tokens = sorted(self.tokens)
         repeats = [sum(1 for _ in group) for _, group in groupby(sorted(self.answers))]
         held = set(holdout_digests)
-        return Report(
+        return dataset_pb2.DatasetReport(
+            format="chat",
+            valid_row_count=row_count,
             row_count=row_count,
             tokenizer_model=tokenizer_model,
             total_token_count=sum(tokens),

@@ -207,7 +207,7 @@ def _data(ledger: Ledger, brief: Brief, sources: Sources) -> None:
     )
     json_guideline = [JSON_GUIDELINE] if sources.answers_are_json else []
     ledger.decide(
-        "data.guidelines",
+        "data.guidelines.dos",
         [*json_guideline, *GUIDELINES],
         source=RULE,
         origin="OpenAI and Meta guides for authors of examples",

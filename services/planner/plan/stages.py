@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from attune.spec.v1 import stage_pb2
 
-from services.planner.dataset.report import DatasetFacts
+from services.planner.dataset.facts import DatasetFacts
 from services.planner.plan.catalogue import CatalogueModel
 from services.planner.plan.choice import DATA, RECIPE, RULE, Ledger
 from services.planner.plan.recipe import Recipe, Setting

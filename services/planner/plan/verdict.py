@@ -7,7 +7,7 @@ import re
 from attune.spec.v1 import spec_pb2
 
 from services.planner.brief import Brief
-from services.planner.dataset.report import DatasetFacts
+from services.planner.dataset.facts import DatasetFacts
 
 TRAIN_ROWS_MIN = 50
 """OpenAI's advice: start with 50 well-made demonstrations; fewer show nothing."""

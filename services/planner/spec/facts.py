@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attune.spec.v1 import spec_pb2
 
-from services.planner.dataset.report import DatasetFacts
+from services.planner.dataset.facts import DatasetFacts
 from services.planner.plan.catalogue import CatalogueModel
 
 

@@ -163,7 +163,8 @@ def _texts(spec: spec_pb2.Spec) -> Iterator[Violation]:
             yield Violation(path, "LENGTH", text)
     for path, entries, count, length in (
         ("objective.out_of_scope", spec.objective.out_of_scope, 10, 200),
-        ("data.guidelines", spec.data.guidelines, 20, 500),
+        ("data.guidelines.dos", spec.data.guidelines.dos, 10, 500),
+        ("data.guidelines.donts", spec.data.guidelines.donts, 10, 500),
     ):
         if len(entries) > count or any(len(entry) > length for entry in entries):
             text = f"At most {count} entries of {length} characters are allowed. Shorten it."

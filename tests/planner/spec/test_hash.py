@@ -26,6 +26,7 @@ NOT_HASHED = {
     "approval": {"revision": 3},
     "compute": {"available": True},
     "choices": [{"field_path": "x"}],
+    "notices": [{"code": "x"}],
 }
 
 

@@ -73,7 +73,7 @@ CASES = {
     ("objective.users", "LENGTH"): lambda s: edit(s, "objective.users", "x" * 501),
     ("display_name", "LENGTH"): lambda s: edit(s, "display_name", "x" * 121),
     ("objective.out_of_scope", "LENGTH"): lambda s: edit(s, "objective.out_of_scope", ["x"] * 11),
-    ("data.guidelines", "LENGTH"): lambda s: edit(s, "data.guidelines", ["x"] * 21),
+    ("data.guidelines.dos", "LENGTH"): lambda s: edit(s, "data.guidelines.dos", ["x"] * 11),
     ("objective.success_criteria", "REQUIRED"): lambda s: s.objective.ClearField(
         "success_criteria"
     ),
@@ -98,7 +98,6 @@ CASES = {
     ("serving.alias", "NAME"): lambda s: edit(s, "serving.alias", "No Spaces"),
     ("serving.target", "UNKNOWN_TARGET"): lambda s: edit(s, "serving.target", "mars"),
     ("limits.deadline", "RANGE"): lambda s: s.limits.deadline.FromSeconds(-1),
-    ("stages", "REQUIRED"): lambda s: s.ClearField("stages"),
     ("stages", "COUNT"): lambda s: s.stages.extend([s.stages[0]] * 4),
     (H + "lora", "REQUIRED"): lambda s: s.stages[0].hyperparameters.ClearField("lora"),
     (H + "lora", "NOT_ALLOWED"): lambda s: edit(s, "stages.0.method", stage_pb2.METHOD_FULL),
