@@ -109,10 +109,11 @@ def call_deployed(steps: Steps, base_url: str, alias: str, chat: Chat) -> None:
 
 async def _judged(client: Client, steps: Steps, job: str, launch: Launch) -> model_pb2.ModelVersion:
     request = model_pb2.ListModelVersionsRequest(parent=f"{PROJECT}/models/-", job=job)
+    version = model_pb2.ModelVersion()
     began, told = time.monotonic(), 0.0
     while (waited_s := time.monotonic() - began) < VERSION_TIMEOUT_S:
         found = (await call(client.versions.ListModelVersions, request)).model_versions
-        version: model_pb2.ModelVersion = found[0] if found else model_pb2.ModelVersion()
+        version = found[0] if found else version
         if version.state == model_pb2.ModelVersion.STATE_READY:
             return version
         if version.state == model_pb2.ModelVersion.STATE_REJECTED:
@@ -127,7 +128,7 @@ async def _judged(client: Client, steps: Steps, job: str, launch: Launch) -> mod
         await asyncio.sleep(POLL_S)
     raise Unavailable(
         f"Serving did not judge the adapter of {job} within {VERSION_TIMEOUT_S / 60:.0f} minutes. "
-        "`attune status` shows whether vLLM is ready; its log stands beside serving's.",
+        f"{version.state_reason or '`attune status` shows whether vLLM is ready.'}",
         reason="NO_VERSION",
         job=job,
     )
@@ -135,10 +136,10 @@ async def _judged(client: Client, steps: Steps, job: str, launch: Launch) -> mod
 
 async def _waiting_for(version: model_pb2.ModelVersion, launch: Launch) -> str:
     ready = (await healthy({ENGINE: engine_health_url(launch)}))[ENGINE]
-    if not ready:
-        return "vLLM is still warming"
     if not version.name:
-        return "waiting for serving to hear of the adapter"
+        return "waiting for serving to hear of the adapter" if ready else "vLLM is still warming"
+    if not ready:
+        return f"vLLM is not ready: {version.state_reason}"
     return f"{short_version(version.name)} is " + words(
         model_pb2.ModelVersion.State.Name(version.state), "STATE_"
     )
