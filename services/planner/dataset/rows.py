@@ -17,6 +17,33 @@ UTF8_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
+class RowView:
+    """A row without errors as plain text, whatever its shape: what the statistical passes read."""
+
+    line: int
+    """Physical line, from 1, counted by LF; row number where there are no lines."""
+    shape: str
+    """`chat`, `prompt_completion`, `preference`, `ratings`, `prompts_with_reference`,
+    `prompts_only`, `tool_calls` or `text`."""
+    prompt: str
+    """All before the answer but the system message: the text of a single message as it is,
+    several as lines that begin with their role; empty for `text`."""
+    answer: str
+    """The answer to learn, the preferred one in pairs, the reference where there is one; calls as
+    JSON; the whole text for `text`; may be empty."""
+    system: str
+    """The system message; may be empty."""
+    rejected: str
+    """The rejected answer in pairs; empty elsewhere."""
+    texts: tuple[tuple[str, str], ...]
+    """Every text that people wrote, with its path, such as `messages[1].content`, in order."""
+    prompt_field: str = ""
+    """Path of the prompt, of its last message when there are several."""
+    answer_field: str = ""
+    """Path of the answer."""
+
+
+@dataclass(frozen=True)
 class Row:
     """A row that keeps every rule."""
 
