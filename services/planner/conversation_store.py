@@ -7,7 +7,7 @@ from datetime import datetime
 
 from attune.planner.v1 import planner_pb2
 from attune.spec.v1 import spec_pb2
-from sqlalchemy import insert, select, update
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.database import aware, guarded
@@ -83,6 +83,25 @@ class ConversationStore:
             turns = (await connection.execute(query.order_by(TURNS.c.turn_index))).scalars()
             return row, [planner_pb2.Turn.FromString(turn) for turn in turns]
 
+    async def list_newest(self, project: str, after: str, limit: int) -> list[ConversationRow]:
+        """Return conversations of a project, newest first.
+
+        Args:
+            project: Id.
+            after: Name of the conversation before the first; empty to start.
+            limit: Most entries.
+        """
+        prefix = f"projects/{project}/conversations/"
+        query = select(CONVERSATIONS).where(
+            CONVERSATIONS.c.name.startswith(prefix, autoescape=True)
+        )
+        if after:
+            query = query.where(CONVERSATIONS.c.name < after)
+        query = query.order_by(CONVERSATIONS.c.name.desc()).limit(limit)
+        async with self._store.database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_row(row) for row in rows]
+
     async def add_turn(
         self,
         request: planner_pb2.SendMessageRequest,
@@ -92,6 +111,8 @@ class ConversationStore:
         spec: spec_pb2.Spec | None,
         spec_before: spec_pb2.Spec | None,
         now: datetime,
+        *,
+        withdrawn: bool = False,
     ) -> planner_pb2.Turn:
         """Add a turn and, in the same transaction, the spec revision that it made.
 
@@ -103,6 +124,7 @@ class ConversationStore:
             spec: The new revision; None when the turn made none.
             spec_before: The revision that it replaces; None for the first.
             now: The present moment.
+            withdrawn: Whether the conversation has no spec any more.
 
         Raises:
             Conflict: If conversation or spec changed in between.
@@ -116,14 +138,14 @@ class ConversationStore:
                 .values(
                     version=before.version + 1,
                     brief=brief,
-                    spec=spec.name if spec else before.spec,
+                    spec=spec.name if spec else "" if withdrawn else before.spec,
                     turn_count=before.turn_count + 1,
                     update_time=now,
                 )
             )
             await guarded(connection, change, before.name)
             if spec is not None:
-                await write_revision(connection, spec, spec_before, now)
+                await write_revision(connection, spec, spec_before, brief, now)
             values = {
                 "conversation": before.name,
                 "turn_index": before.turn_count,
@@ -159,5 +181,9 @@ async def _get(connection: AsyncConnection, name: str) -> ConversationRow:
             reason="CONVERSATION_NOT_FOUND",
             conversation=name,
         )
+    return _row(row)
+
+
+def _row(row: RowMapping) -> ConversationRow:
     times = {key: aware(row[key]) for key in ("create_time", "update_time")}
     return ConversationRow(**{**row, **times})

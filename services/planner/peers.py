@@ -7,16 +7,20 @@ from typing import Any
 
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2, spec_pb2
-from attune.trainer.v1 import render_pb2, render_pb2_grpc
+from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
 
-from services.common.errors import DeadlineExceeded, Unavailable
-from services.common.peers import CALL_TIMEOUT_S, call, channel
+from services.common.errors import DeadlineExceeded, NotFound, Unavailable
+from services.common.peers import CALL_TIMEOUT_S, call, channel, stream
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.dataset.report import TokenCount
 from services.planner.plan.catalogue import CatalogueModel
+from services.planner.suggestions import Point
 
 COUNT_TIMEOUT_S = 60.0
 """The first count loads a tokenizer."""
+CURVE_TIMEOUT_S = 20.0
+POINTS_MAX = 100_000
+"""Lines of one run that are read; a longer one is cut, which its curves do not show."""
 
 
 class Scheduler:
@@ -32,25 +36,38 @@ class Scheduler:
         """Close the connection."""
         await self._channel.close(None)
 
-    async def estimate(self, spec: spec_pb2.Spec, dataset: DatasetFacts) -> compute_pb2.ComputePlan:
+    async def estimate(
+        self, spec: spec_pb2.Spec, dataset: DatasetFacts | None
+    ) -> compute_pb2.ComputePlan:
         """Return hardware, memory, time and cost of a spec.
 
         Args:
-            spec: Complete but for `compute`.
-            dataset: What it trains on.
+            spec: Complete but for `compute`; has a stage at least.
+            dataset: What it trains on; None while the rows are only described, so that the
+                longest row is assumed everywhere.
 
         Raises:
             Unavailable: If the scheduler cannot be asked now.
         """
-        shape = scheduler_pb2.DataShape(
-            max_token_count=dataset.report.max_token_count,
-            total_token_count=dataset.report.total_token_count,
-        )
-        request = scheduler_pb2.EstimateComputeRequest(spec=spec, data_shape=shape)
+        request = scheduler_pb2.EstimateComputeRequest(spec=spec)
+        if dataset is not None and dataset.report.total_token_count:
+            request.data_shape.max_token_count = dataset.report.max_token_count
+            request.data_shape.total_token_count = dataset.report.total_token_count
         plan: compute_pb2.ComputePlan = await _ask(
             "scheduler", self._address, self._stub.EstimateCompute, request
         )
         return plan
+
+    async def job(self, name: str) -> scheduler_pb2.Job:
+        """Return a job.
+
+        Raises:
+            NotFound: If there is none of that name.
+            Unavailable: If the scheduler cannot be asked now.
+        """
+        request = scheduler_pb2.GetJobRequest(name=name)
+        job: scheduler_pb2.Job = await _ask("scheduler", self._address, self._stub.GetJob, request)
+        return job
 
 
 class Trainer:
@@ -61,6 +78,7 @@ class Trainer:
         self._address = address
         self._channel = channel(address)
         self._stub = render_pb2_grpc.RenderServiceStub(self._channel)
+        self._runs = trainer_pb2_grpc.TrainerServiceStub(self._channel)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -109,6 +127,32 @@ class Trainer:
             TokenCount(count.token_count, count.trainable_token_count) for count in answer.counts
         ]
 
+    async def curves(self, run: str) -> dict[str, list[Point]]:
+        """Return the figures of a run's newest attempt by name, in order of the steps.
+
+        Empty when the trainer knows nothing of the run any more.
+
+        Args:
+            run: Name of a run that has ended.
+
+        Raises:
+            Unavailable: If the trainer cannot be asked now.
+        """
+        found: dict[str, list[Point]] = {}
+        request, count = trainer_pb2.WatchRunRequest(name=run), 0
+        try:
+            async for item in stream(self._runs.WatchRun, request, timeout_s=CURVE_TIMEOUT_S):
+                for name, value in item.metrics.values.items():
+                    found.setdefault(name, []).append(Point(item.metrics.step, value))
+                count += 1
+                if count == POINTS_MAX:
+                    break
+        except NotFound:
+            return {}
+        except (Unavailable, DeadlineExceeded):
+            raise _away("trainer", self._address) from None
+        return found
+
 
 async def _ask(
     peer: str, address: str, method: Any, request: Any, timeout_s: float = CALL_TIMEOUT_S
@@ -117,10 +161,14 @@ async def _ask(
     try:
         return await call(method, request, timeout_s=timeout_s)
     except (Unavailable, DeadlineExceeded):
-        raise Unavailable(
-            f"The {peer} at {address} does not answer, so nothing was kept. Start it if it is "
-            "down (`attune up`), then send the same request again.",
-            reason=f"{peer.upper()}_AWAY",
-            retry_after_s=2.0,
-            address=address,
-        ) from None
+        raise _away(peer, address) from None
+
+
+def _away(peer: str, address: str) -> Unavailable:
+    return Unavailable(
+        f"The {peer} at {address} does not answer, so nothing was kept. Start it if it is "
+        "down (`attune up`), then send the same request again.",
+        reason=f"{peer.upper()}_AWAY",
+        retry_after_s=2.0,
+        address=address,
+    )

@@ -67,7 +67,8 @@ class Revisions:
         after.compute.CopyFrom(await self._scheduler.estimate(after, sources.dataset))
         now = self._clock.now()
         stamp(after, before, now)
-        return await self._specs.revise(request, before, after, now)
+        brief = await self._specs.brief(before.name, before.revision)
+        return await self._specs.revise(request, before, after, brief, now)
 
     async def approve(self, request: planner_pb2.ApproveSpecRequest) -> spec_pb2.Spec:
         """Return the approved spec.

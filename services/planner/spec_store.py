@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.common.database import guarded
 from services.common.errors import NotFound
 from services.common.names import last_part, project_of
-from services.planner.store import SPEC_REVISIONS, SPECS, Store
+from services.planner.store import CONVERSATIONS, SPEC_REVISIONS, SPECS, Store
 
 
 class SpecStore:
@@ -44,6 +44,30 @@ class SpecStore:
                 revision=str(revision),
             )
         return spec_pb2.Spec.FromString(body)
+
+    async def brief(self, name: str, revision: int) -> str:
+        """Return what was known when a revision was made, as JSON; empty when nobody noted it."""
+        query = select(SPEC_REVISIONS.c.brief).where(
+            SPEC_REVISIONS.c.name == name, SPEC_REVISIONS.c.revision == revision
+        )
+        async with self._store.database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none() or ""
+
+    async def list_revisions(self, name: str, below: int, limit: int) -> list[spec_pb2.Spec]:
+        """Return the revisions of a spec, newest first; empty when there is no such spec.
+
+        Args:
+            name: Of the spec.
+            below: Only revisions before this one; 0 for all.
+            limit: Most entries.
+        """
+        query = select(SPEC_REVISIONS.c.spec).where(SPEC_REVISIONS.c.name == name)
+        if below:
+            query = query.where(SPEC_REVISIONS.c.revision < below)
+        query = query.order_by(SPEC_REVISIONS.c.revision.desc()).limit(limit)
+        async with self._store.database.read() as connection:
+            bodies = (await connection.execute(query)).scalars().all()
+        return [spec_pb2.Spec.FromString(body) for body in bodies]
 
     async def find_by_hash(self, name: str, spec_hash: str) -> spec_pb2.Spec | None:
         """Return the newest revision of a spec that has this hash, if any."""
@@ -83,21 +107,60 @@ class SpecStore:
             bodies = (await connection.execute(query)).scalars().all()
         return [spec_pb2.Spec.FromString(body) for body in bodies]
 
+    async def create(
+        self,
+        request: planner_pb2.ProposeSpecRequest,
+        spec: spec_pb2.Spec,
+        brief: str,
+        now: datetime,
+    ) -> spec_pb2.Spec:
+        """Add the first revision of a spec, or return the one that the same request made before.
+
+        Args:
+            request: Whose answer the spec is.
+            spec: Complete.
+            brief: What was known, as JSON.
+            now: The present moment.
+        """
+
+        async def work(connection: AsyncConnection) -> spec_pb2.Spec:
+            await write_revision(connection, spec, None, brief, now)
+            return spec
+
+        return await self._store.answer_once(request, spec_pb2.Spec, work, now)
+
     async def revise(
         self,
-        request: planner_pb2.UpdateSpecRequest,
+        request: planner_pb2.UpdateSpecRequest | planner_pb2.RestoreSpecRequest,
         before: spec_pb2.Spec,
         after: spec_pb2.Spec,
+        brief: str,
         now: datetime,
     ) -> spec_pb2.Spec:
         """Add a revision, or return the one that the same request made before.
 
+        Args:
+            request: Whose answer the revision is.
+            before: The newest revision as it was read.
+            after: The new one.
+            brief: What is known now, as JSON. A conversation that led to the spec goes on from it
+                after a restoration; an edit leaves what was said in the conversation as it is.
+            now: The present moment.
+
         Raises:
-            Conflict: If the spec changed in between.
+            Conflict: If the spec or its conversation changed in between.
         """
 
         async def work(connection: AsyncConnection) -> spec_pb2.Spec:
-            await write_revision(connection, after, before, now)
+            await write_revision(connection, after, before, brief, now)
+            if isinstance(request, planner_pb2.RestoreSpecRequest) and brief:
+                change = (
+                    update(CONVERSATIONS)
+                    .where(CONVERSATIONS.c.name == after.conversation)
+                    .where(CONVERSATIONS.c.spec == after.name)
+                    .values(brief=brief, version=CONVERSATIONS.c.version + 1, update_time=now)
+                )
+                await connection.execute(change)
             return after
 
         return await self._store.answer_once(request, spec_pb2.Spec, work, now)
@@ -144,6 +207,7 @@ async def write_revision(
     connection: AsyncConnection,
     spec: spec_pb2.Spec,
     before: spec_pb2.Spec | None,
+    brief: str,
     now: datetime,
 ) -> None:
     """Add a revision of a spec.
@@ -152,6 +216,7 @@ async def write_revision(
         connection: Of a write transaction.
         spec: The new revision, complete.
         before: The revision that it replaces; None for the first.
+        brief: What is known, as JSON.
         now: The present moment.
 
     Raises:
@@ -175,6 +240,7 @@ async def write_revision(
         "hash": spec.hash,
         "spec": spec.SerializeToString(),
         "create_time": now,
+        "brief": brief,
     }
     await connection.execute(insert(SPEC_REVISIONS).values(row))
 

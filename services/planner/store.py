@@ -74,6 +74,7 @@ SPEC_REVISIONS = Table(
     Column("hash", String(64), nullable=False),
     Column("spec", LargeBinary, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("brief", Text, nullable=False, server_default=""),
     ForeignKeyConstraint(["name"], ["specs.name"], name="fk_spec_revisions_name"),
 )
 DATASETS = Table(

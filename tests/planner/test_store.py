@@ -143,7 +143,7 @@ async def test_a_full_conversation_takes_no_more_turns(store):
 async def test_every_revision_stays_readable_and_the_newest_is_the_default(store):
     specs, first = SpecStore(store), await a_stored_spec(store)
     second = next_revision(first, 32)
-    await specs.revise(update_request(), first, second, NOW)
+    await specs.revise(update_request(), first, second, "", NOW)
     assert await specs.get(first.name) == second
     assert await specs.get(first.name, 1) == first
     assert await specs.find_by_hash(first.name, first.hash) == first
@@ -154,16 +154,16 @@ async def test_every_revision_stays_readable_and_the_newest_is_the_default(store
 
 async def test_an_edit_of_an_old_revision_is_refused(store):
     specs, first = SpecStore(store), await a_stored_spec(store)
-    await specs.revise(update_request(), first, next_revision(first, 32), NOW)
+    await specs.revise(update_request(), first, next_revision(first, 32), "", NOW)
     with pytest.raises(Conflict):
-        await specs.revise(update_request(), first, next_revision(first, 64), NOW)
+        await specs.revise(update_request(), first, next_revision(first, 64), "", NOW)
     assert (await specs.get(first.name)).revision == 2
 
 
 async def test_of_many_edits_at_once_exactly_one_is_kept(store):
     specs, first = SpecStore(store), await a_stored_spec(store)
     edits = [
-        specs.revise(update_request(), first, next_revision(first, rank), NOW)
+        specs.revise(update_request(), first, next_revision(first, rank), "", NOW)
         for rank in range(20, 30)
     ]
     answers = await asyncio.gather(*edits, return_exceptions=True)
@@ -201,7 +201,7 @@ async def test_the_same_request_many_times_at_once_has_one_effect_and_one_answer
 
 async def test_an_approval_of_what_was_edited_in_between_leaves_nothing(store):
     specs, spec = SpecStore(store), await a_stored_spec(store)
-    await specs.revise(update_request(), spec, next_revision(spec, 32), NOW)
+    await specs.revise(update_request(), spec, next_revision(spec, 32), "", NOW)
     with pytest.raises(Conflict):
         await specs.approve(approve_request(), spec, approved(spec), NOW)
     assert await event_count(store) == 0
@@ -228,6 +228,53 @@ async def test_specs_are_listed_newest_first_by_project_and_state_in_pages(store
     assert await specs.list_newest("other", 0, "", 9) == []
     found = await specs.list_newest("-", spec_pb2.Spec.STATE_APPROVED, "", 9)
     assert [spec.name for spec in found] == [made[1].name]
+
+
+async def test_revisions_are_listed_newest_first_in_pages_with_what_was_known_then(store):
+    specs, first = SpecStore(store), await a_stored_spec(store)
+    second = next_revision(first, 32)
+    await specs.revise(update_request(), first, second, '{"b": 2}', NOW)
+    listed = await specs.list_revisions(first.name, 0, 9)
+    assert [spec.revision for spec in listed] == [2, 1]
+    assert await specs.list_revisions(first.name, 2, 9) == [first]
+    assert await specs.list_revisions(first.name, 0, 1) == [second]
+    assert await specs.brief(first.name, 1) == '{"a": 1}'
+    assert await specs.brief(first.name, 2) == '{"b": 2}'
+    assert await specs.brief(first.name, 3) == ""
+
+
+async def test_going_back_takes_the_conversation_back_and_an_edit_does_not(store):
+    specs, first = SpecStore(store), await a_stored_spec(store)
+    second, third = next_revision(first, 32), spec_pb2.Spec()
+    await specs.revise(update_request(), first, second, '{"b": 2}', NOW)
+    row = await ConversationStore(store).get(first.conversation)
+    assert row.brief == '{"a": 1}'
+    third.CopyFrom(first)
+    stamp(third, second, NOW)
+    request = planner_pb2.RestoreSpecRequest(request_id=str(uuid4()))
+    await specs.revise(request, second, third, '{"c": 3}', NOW)
+    after = await ConversationStore(store).get(first.conversation)
+    assert (after.brief, after.version) == ('{"c": 3}', row.version + 1)
+
+
+async def test_a_withdrawn_spec_leaves_the_conversation_and_stays_readable(store):
+    spec = await a_stored_spec(store)
+    conversations, request = ConversationStore(store), planner_pb2.SendMessageRequest()
+    request.request_id = str(uuid4())
+    row = await conversations.get(spec.conversation)
+    turn = planner_pb2.Turn(turn_index=row.turn_count)
+    await conversations.add_turn(request, row, "{}", turn, None, spec, NOW, withdrawn=True)
+    assert (await conversations.get(spec.conversation)).spec == ""
+    assert await SpecStore(store).get(spec.name) == spec
+
+
+async def test_conversations_are_listed_newest_first_by_project_in_pages(store):
+    names = [await a_conversation(store) for _ in range(3)]
+    conversations = ConversationStore(store)
+    first = await conversations.list_newest("default", "", 2)
+    rest = await conversations.list_newest("default", first[-1].name, 2)
+    assert [row.name for row in [*first, *rest]] == sorted(names, reverse=True)
+    assert await conversations.list_newest("defaul", "", 9) == []
 
 
 def a_dataset(sha256: str, holdout: str = "", moment: datetime = NOW) -> dataset_pb2.Dataset:
