@@ -18,7 +18,17 @@ COMMANDS = {
     "down": ("cli.lifecycle", "down", "End everything that runs here."),
     "dataset": ("cli.datasets", "dataset", "Upload files of examples and look at them."),
     "ask": ("cli.ask", "ask", "Say one thing to the planner."),
+    "conversation": (
+        "cli.conversations",
+        "conversation",
+        "Find a talk with the planner and go on with it.",
+    ),
     "spec": ("cli.specs", "spec", "Read a plan, change it, approve it."),
+    "recipe": (
+        "cli.recipes",
+        "recipe",
+        "Look up where recommended hyperparameters come from.",
+    ),
     "job": ("cli.jobs", "job", "Watch what an approved plan does."),
     "model": ("cli.versions", "model", "List tuned models and compare them with their base."),
     "deploy": ("cli.deploy", "deploy", "Put a model version behind an alias."),

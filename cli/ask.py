@@ -10,6 +10,7 @@ from attune.planner.v1 import planner_pb2
 from cli.client import Client, new_request_id, with_client
 from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
+from cli.views.changes import show_changes, show_notices
 from cli.views.screen import Screen, print_json
 from services.common.errors import Unavailable
 from services.common.peers import call, stream
@@ -44,6 +45,7 @@ def ask(message: str, conversation: str | None, datasets: tuple[str, ...], as_js
         print_json(talked)
         return
     turn = talked.turns[-1]
+    _show_unsaid(screen, turn)
     if turn.HasField("question"):
         show_question(screen, turn.question)
     again = f'attune ask "..." --conversation {short(talked.name)}'
@@ -52,6 +54,15 @@ def ask(message: str, conversation: str | None, datasets: tuple[str, ...], as_js
         screen.next_steps(f"attune spec show {spec}", f"attune spec approve {spec}", again)
     else:
         screen.next_steps(again)
+
+
+def _show_unsaid(screen: Screen, turn: planner_pb2.Turn) -> None:
+    """Write notices and changes that the reply has not told already."""
+    show_notices(screen, [each for each in turn.notices if each.message not in turn.reply])
+    changes = [each for each in turn.changes if each.field_path not in turn.reply]
+    if changes:
+        screen.heading(f"Revision {turn.spec_revision} changes")
+        show_changes(screen, changes)
 
 
 async def begin(client: Client) -> str:

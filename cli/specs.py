@@ -1,4 +1,4 @@
-"""The commands `spec show`, `approve` and `set`."""
+"""The commands `spec show`, `approve` and `set`, and the group of all others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from cli.job_watch import job_of_spec
 from cli.options import json_option
 from cli.resource_names import short, whole_name
 from cli.spec_edit import set_field
+from cli.spec_history import diff, list_specs, restore, revisions
+from cli.spec_proposals import propose, suggest
+from cli.spec_reading import read_spec
+from cli.views.changes import show_notices
 from cli.views.screen import Screen, print_json
 from cli.views.spec import show_spec
 from services.common.errors import FailedPrecondition, Unavailable
@@ -25,6 +29,10 @@ APPROVE_TIMEOUT_S = 30.0
 @click.group(epilog="Example:  attune spec show specs/a01h8c")
 def spec() -> None:
     """Read a plan, change it, approve it."""
+
+
+for command in (list_specs, propose, revisions, diff, restore, suggest):
+    spec.add_command(command)
 
 
 @spec.command(epilog="Example:  attune spec show specs/a01h8c --revision 1")
@@ -89,16 +97,10 @@ def set_value(name: str, path: str, value: str, as_json: bool) -> None:
         return
     screen = Screen()
     screen.say(f"Revision {changed.revision} of {short(changed.name)}, hash {changed.hash}.")
+    show_notices(screen, changed.notices)
     screen.next_steps(
         f"attune spec show {short(changed.name)}", f"attune spec approve {short(changed.name)}"
     )
-
-
-async def read_spec(client: Client, name: str, revision: int = 0) -> spec_pb2.Spec:
-    """Return the newest revision of a plan, or an earlier one."""
-    request = planner_pb2.GetSpecRequest(name=name, revision=revision)
-    found: spec_pb2.Spec = await call(client.planner.GetSpec, request)
-    return found
 
 
 async def approve_spec(client: Client, name: str, wanted: str) -> spec_pb2.Spec:

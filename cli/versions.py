@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import click
 from attune.serving.v1 import model_pb2, playground_pb2
 
+from cli.bases import bases
 from cli.client import Client, all_pages, with_client
 from cli.options import json_option, system_option
 from cli.resource_names import PROJECT, base_model_name, short, version_name
@@ -34,6 +35,9 @@ class Comparison:
 @click.group(epilog="Example:  attune model list")
 def model() -> None:
     """List tuned models and compare them with their base."""
+
+
+model.add_command(bases)
 
 
 @model.command("list", epilog="Example:  attune model list")

@@ -13,7 +13,8 @@ from cli.client import Client
 from cli.datasets import show_dataset, upload_files
 from cli.demo.steps import Steps
 from cli.resource_names import short
-from cli.specs import approve_spec, confirm_approval, read_spec
+from cli.spec_reading import read_spec
+from cli.specs import approve_spec, confirm_approval
 from cli.views.figures import number
 from cli.views.spec import show_spec
 from services.common.errors import FailedPrecondition

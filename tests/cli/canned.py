@@ -14,7 +14,7 @@ from attune.serving.v1 import (
     playground_pb2,
     playground_pb2_grpc,
 )
-from attune.spec.v1 import evaluation_pb2, spec_pb2
+from attune.spec.v1 import evaluation_pb2, spec_pb2, stage_pb2
 from attune.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from services.common import errors
@@ -145,7 +145,12 @@ class Services(
 
     def _turn(self, message):
         if "percent" in message:
-            return planner_pb2.Turn(message=message, reply="Here is a plan.", spec=SPEC)
+            turn = planner_pb2.Turn(message=message, reply="Here is a plan.", spec=SPEC)
+            turn.spec_revision = 2
+            turn.notices.add(code="pii", message="Names are in the rows.")
+            turn.notices.add(code="said", message="Here is a plan.")
+            turn.changes.add(field_path="serving.alias", after="tickets", reason="You said so.")
+            return turn
         question = planner_pb2.Question(text="How good?", reason="It decides when to stop.")
         reply = "How good must it be? It decides when to stop."
         return planner_pb2.Turn(message=message, reply=reply, question=question)
@@ -158,6 +163,73 @@ class Services(
     async def GetSpec(self, request, context):
         self._keep(request)
         return a_spec()
+
+    async def ListConversations(self, request, context):
+        self._keep(request)
+        found = planner_pb2.Conversation(name=f"{PROJECT}/conversations/c1", spec=SPEC)
+        return planner_pb2.ListConversationsResponse(conversations=[found])
+
+    async def ProposeSpec(self, request, context):
+        self._keep(request)
+        return a_spec()
+
+    async def ListSpecs(self, request, context):
+        self._keep(request)
+        return planner_pb2.ListSpecsResponse(specs=[a_spec()])
+
+    async def ListSpecRevisions(self, request, context):
+        self._keep(request)
+        first, second = a_spec(), a_spec()
+        first.revision, second.revision = 1, 2
+        return planner_pb2.ListSpecRevisionsResponse(specs=[second, first])
+
+    async def DiffSpecs(self, request, context):
+        self._keep(request)
+        found = planner_pb2.DiffSpecsResponse(from_revision=1, to_revision=2)
+        if request.to_revision != 3:
+            found.changes.add(
+                field_path="serving.alias", before="a", after="b", reason="You decided it."
+            )
+        return found
+
+    async def RestoreSpec(self, request, context):
+        self._keep(request)
+        spec = a_spec()
+        spec.revision = 3
+        return spec
+
+    async def SuggestRevisions(self, request, context):
+        self._keep(request)
+        found = planner_pb2.SuggestRevisionsResponse()
+        if request.job == JOB:
+            suggestion = found.suggestions.add(code="overfit", title="Train for 2 epochs.")
+            suggestion.evidence.append("Validation loss was lowest at step 40.")
+            suggestion.changes.add(
+                field_path="stages.0.hyperparameters.epoch_count", before="5", after="2"
+            )
+            suggestion.spec.CopyFrom(a_spec())
+        return found
+
+    async def ListRecipes(self, request, context):
+        self._keep(request)
+        found = planner_pb2.ListRecipesResponse()
+        for technique in (stage_pb2.TECHNIQUE_SFT, stage_pb2.TECHNIQUE_DPO):
+            one = found.recipes.add(id=f"recipe-{technique}", technique=technique)
+            one.values.add(field_path="lora.rank", value="16", source="arXiv", reason="Enough.")
+        return found
+
+    async def ListBaseModels(self, request, context):
+        self._keep(request)
+        found = planner_pb2.ListBaseModelsResponse()
+        languages = ["en", "de", "fr", "es", "pt", "ja", "it", "nl", "pl"]
+        found.models.add(
+            id="org/experts",
+            parameter_count=30_000_000_000,
+            active_parameter_count=3_000_000_000,
+            languages=languages,
+            gated=True,
+        )
+        return found
 
     async def UpdateSpec(self, request, context):
         self._keep(request)

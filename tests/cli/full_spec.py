@@ -10,6 +10,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 WHOLE = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_INT32)
 
+SHOWN_OTHERWISE = (
+    "grader",
+    "rejected",
+    "alternatives",
+    "guidelines",
+    "preparation_steps",
+    "provisional",
+    "safeguards",
+    "previews",
+)
+"""Parts of paths whose values are not rows of a table."""
+
 
 def full_spec() -> spec_pb2.Spec:
     """Return a plan with every field of every block set, and a choice for each leaf."""
@@ -41,7 +53,7 @@ def decided_leaves(spec: spec_pb2.Spec) -> list[str]:
     found: list[str] = []
     for block in blocks:
         _collect(spec, block, block, found)
-    return [path for path in found if "grader" not in path and "rejected" not in path]
+    return [path for path in found if not any(part in path for part in SHOWN_OTHERWISE)]
 
 
 def _collect(message: Message, name: str, path: str, found: list[str]) -> None:

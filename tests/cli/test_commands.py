@@ -5,7 +5,7 @@ import json
 import pytest
 from attune.scheduler.v1 import scheduler_pb2
 
-from tests.cli.canned import DATASET, HASH, JOB, SPEC, VERSION, a_job
+from tests.cli.canned import DATASET, HASH, JOB, SPEC, VERSION, a_job, a_spec
 
 
 @pytest.fixture
@@ -88,6 +88,90 @@ def test_ask_as_json_is_the_conversation_alone(attune, services):
     talked = json.loads(attune("ask", "80 percent", "--json").out)
     assert talked["spec"] == SPEC
     assert talked["turns"][0]["reply"] == "Here is a plan."
+
+
+def test_ask_shows_what_the_reply_has_not_told(attune, services):
+    out = attune("ask", "80 percent", "--conversation", "c1").out
+    assert "Names are in the rows. (pii)" in out
+    assert "(said)" not in out
+    assert "unset \u2192 tickets" in out
+    assert "You said so." in out
+
+
+def test_conversations_are_listed_and_shown(attune, services):
+    out = attune("conversation", "list").out
+    assert "conversations/c1" in out
+    assert "specs/s1" in out
+    listed = json.loads(attune("conversation", "list", "--json").out)
+    assert listed["conversations"][0]["spec"] == SPEC
+    attune("ask", "80 percent", "--conversation", "c1")
+    services.asked.append(services.asked[-2])
+    out = attune("conversation", "show", "c1").out
+    assert "Attune: Here is a plan." in out
+    assert "attune spec show specs/s1" in out
+
+
+def test_a_plan_is_proposed_in_one_call(attune, services):
+    out = attune("spec", "propose", "--dataset", "d1", "--objective", "Route tickets").out
+    sent = services.asked[-1]
+    assert (list(sent.datasets), sent.objective) == ([DATASET], "Route tickets")
+    assert f"attune spec approve specs/s1 --hash {HASH}" in out
+    proposed = json.loads(attune("spec", "propose", "--dataset", "d1", "--json").out)
+    assert proposed["name"] == SPEC
+    refused = attune("spec", "propose")
+    assert (refused.code, "--dataset" in refused.err) == (2, True)
+
+
+def test_plans_and_their_revisions_are_listed(attune, services):
+    assert "specs/s1" in attune("spec", "list").out
+    assert json.loads(attune("spec", "list", "--json").out)["specs"][0]["name"] == SPEC
+    lines = attune("spec", "revisions", "s1").out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["2", "1"]
+    assert len(json.loads(attune("spec", "revisions", "s1", "--json").out)["specs"]) == 2
+
+
+def test_two_revisions_are_compared(attune, services):
+    out = attune("spec", "diff", "s1", "--from", "1", "--to", "2").out
+    assert (services.asked[-1].from_revision, services.asked[-1].to_revision) == (1, 2)
+    assert "a \u2192 b" in out
+    assert "You decided it." in out
+    assert "decide the same" in attune("spec", "diff", "s1", "--to", "3").out
+    assert json.loads(attune("spec", "diff", "s1", "--json").out)["changes"]
+
+
+def test_an_earlier_revision_comes_back(attune, services):
+    out = attune("spec", "restore", "s1", "1").out
+    sent = services.asked[-1]
+    assert (sent.revision, sent.etag) == (1, a_spec().etag)
+    assert "Revision 3 of specs/s1 is revision 1 again." in out
+    assert json.loads(attune("spec", "restore", "s1", "1", "--json").out)["hash"] == HASH
+
+
+def test_a_finished_job_suggests_a_change_with_its_command(attune, services):
+    out = attune("spec", "suggest", "j1").out
+    assert "Train for 2 epochs. (overfit)" in out
+    assert "Validation loss was lowest at step 40." in out
+    assert "attune spec set specs/s1 stages.0.hyperparameters.epoch_count 2" in out
+    assert "speaks for a change" in attune("spec", "suggest", "j2").out
+    found = json.loads(attune("spec", "suggest", "j1", "--json").out)
+    assert found["suggestions"][0]["code"] == "overfit"
+
+
+def test_recipes_are_listed_with_their_sources(attune, services):
+    out = attune("recipe", "list").out
+    assert "arXiv" in out
+    assert "recipe-1" in out
+    only = json.loads(attune("recipe", "list", "--technique", "DPO", "--json").out)
+    assert [one["id"] for one in only["recipes"]] == ["recipe-2"]
+    assert "no recipe for 'x'" in attune("recipe", "list", "--technique", "x").out
+
+
+def test_base_models_are_listed_with_size_and_languages(attune, services):
+    out = attune("model", "bases").out
+    assert "30 B (3 B active)" in out
+    assert "and 1 more" in out
+    assert "asks for access" in out
+    assert json.loads(attune("model", "bases", "--json").out)["models"][0]["id"] == "org/experts"
 
 
 def test_a_plan_is_shown_with_the_hash_to_approve(attune, services):
