@@ -1,42 +1,132 @@
-"""What the rules decide from the brief and the data, before a plan is written."""
+"""From the brief and the reports to a decision: verdict, technique, graders, notes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from attune.spec.v1 import spec_pb2, stage_pb2
 
-from services.planner.plan.notices import Note
+from services.planner.brief import Brief
+from services.planner.dataset.facts import DatasetFacts
+from services.planner.plan.conflicts import conflicts, mismatches
+from services.planner.plan.data_notes import data_notes
+from services.planner.plan.evidence import Evidence
+from services.planner.plan.grader_choice import choose_graders
+from services.planner.plan.notices import Note, note
+from services.planner.plan.technique import choose_method, choose_technique
+from services.planner.plan.verdict import FINE_TUNE, ROWS_HARD_LEAST, judge
+from services.planner.plan.wish_notes import purpose_notes, wish_notes
+from services.planner.vocabulary import Signal, Task
+
+TASKS_OF_FORMATS = {"tool_calls": Task.TOOL_CALLING}
+TRAINING_RULES = ("D9", "D10")
+"""Adapters before all weights."""
+STANDING_RULES = ("D1", "D2", "D13")
+"""Evaluation first; the baseline measures prompting; look at the result again later."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to train, how, and how to judge the result."""
+    """What is to be done, and why."""
 
     recommendation: spec_pb2.Verdict.Recommendation.ValueType | None
-    """The advice; None when no spec may exist (rule V1)."""
+    """None when no plan may exist (rule V1)."""
     rules: tuple[str, ...]
-    """Rules that fired, that of the verdict first."""
+    """Which fired, the verdict's first."""
     reason: str
-    """One sentence with its figures."""
-    instead: tuple[str, ...]
-    """What to do instead, in order; empty when training is advised."""
-    would_change: tuple[str, ...]
+    """One sentence with figures."""
+    instead: tuple[str, ...] = ()
+    """What to do instead of training; empty when training."""
+    would_change: tuple[str, ...] = ()
     """What would change the advice."""
-    techniques: tuple[stage_pb2.Technique.ValueType, ...]
+    techniques: tuple[stage_pb2.Technique.ValueType, ...] = ()
     """One per stage, in order; empty when nothing is trained."""
-    method: stage_pb2.Method.ValueType
-    """LORA unless something else was said."""
-    technique_reason: str
+    method: stage_pb2.Method.ValueType = stage_pb2.METHOD_LORA
+    """LoRA unless said otherwise."""
+    technique_reason: str = ""
     """One sentence."""
-    technique_origin: str
+    technique_origin: str = ""
     """The rule, such as `rule T2: pairs`."""
-    rejected: Mapping[str, str]
-    """Why not, by title of what else was considered."""
-    grader_kinds: tuple[str, ...]
-    """Kinds of check by rules G1 to G11, the deciding one first."""
-    task: str
-    """A value of `vocabulary.Task`; empty while unknown."""
-    notes: tuple[Note, ...]
-    """What the person should know."""
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Techniques and methods that are not proposed, each with the reason."""
+    grader_kinds: tuple[str, ...] = ()
+    """The deciding one first."""
+    task: str = ""
+    """A `Task`; empty while unknown."""
+    notes: tuple[Note, ...] = ()
+    """What to point out."""
+
+
+def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | None) -> Decision:
+    """Return the decision; the same brief and reports give the same one.
+
+    Args:
+        brief: All that was said.
+        dataset: The rows to learn from; None while they are only described.
+        holdout: The rows that are held out; None when a share of the others is.
+    """
+    evidence = Evidence(brief, dataset, holdout)
+    choice = choose_technique(evidence)
+    rule, advice = judge(evidence, choice)
+    if advice.recommendation is None:
+        notes = (*purpose_notes(evidence), *_unsafe_wishes(evidence))
+        return Decision(None, (rule.id,), advice.reason, notes=notes)
+    trains = advice.recommendation == FINE_TUNE
+    insists = evidence.has(Signal.INSISTS) and (evidence.rows or 0) >= ROWS_HARD_LEAST
+    task = brief.task or _task_shown(evidence)
+    grader_rule, graders = choose_graders(evidence, task, choice.techniques)
+    notes = (
+        *conflicts(evidence, choice),
+        *mismatches(evidence),
+        *wish_notes(evidence, choice, rule, advice),
+        *data_notes(evidence, choice, trains=trains or rule.id == "V8"),
+    )
+    fired = [rule.id, *rule.sources]
+    if choice.techniques and (trains or insists):
+        fired += ["" if dataset else "C1", choice.rule, *choice.sources, *TRAINING_RULES]
+    return Decision(
+        recommendation=advice.recommendation,
+        rules=_ordered(rule.id, [*fired, grader_rule, *STANDING_RULES]),
+        reason=advice.reason,
+        instead=advice.instead,
+        would_change=advice.would_change,
+        techniques=choice.techniques if trains or insists else (),
+        method=choose_method(evidence),
+        technique_reason=choice.reason,
+        technique_origin=choice.origin,
+        rejected=choice.rejected,
+        grader_kinds=graders,
+        task=task,
+        notes=_once(notes),
+    )
+
+
+def _task_shown(evidence: Evidence) -> str:
+    """Return the task that the report shows; empty when it shows none."""
+    if evidence.has_labels:
+        return Task.CLASSIFICATION
+    return TASKS_OF_FORMATS.get(evidence.report.format, "")
+
+
+def _unsafe_wishes(evidence: Evidence) -> list[Note]:
+    """Return what a declined request tried besides."""
+    claimed = evidence.has(Signal.CLAIMED_AUTHORITY)
+    return [note("injection_ignored")] if claimed else []
+
+
+def _ordered(first: str, rules: Iterable[str]) -> tuple[str, ...]:
+    """Return rules once each: the verdict's, then by letter (C, T, G, D) and number."""
+    others = sorted(
+        {rule for rule in rules if rule and rule != first},
+        key=lambda rule: ("CTGD".index(rule[0]), int("".join(filter(str.isdigit, rule)))),
+    )
+    return (first, *others)
+
+
+def _once(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """Return notes without those that repeat the code and the field of an earlier one."""
+    kept: dict[tuple[str, str], Note] = {}
+    for each in notes:
+        kept.setdefault((each.code, each.values.get("said", "")), each)
+    return tuple(kept.values())

@@ -1,4 +1,4 @@
-"""What is still unknown, and whether it is worth a question."""
+"""What is still unknown, and whether it is worth a question (rule Q1)."""
 
 from __future__ import annotations
 
@@ -11,58 +11,110 @@ from services.planner.brief import (
     TARGET_PATH,
     Brief,
 )
+from services.planner.dataset.facts import DatasetFacts
+from services.planner.plan.decision import Decision
+from services.planner.plan.evidence import Evidence
+from services.planner.plan.verdict import FINE_TUNE, RETRIEVE
+from services.planner.vocabulary import Shape, Signal
+
+OBJECTIVE = "objective"
+DATA = "data"
+SUCCESS_METRIC = "success_metric"
+CONSTRAINTS = "constraints"
+AUDIENCE = "audience"
+TOPICS = (OBJECTIVE, DATA, SUCCESS_METRIC, CONSTRAINTS, AUDIENCE)
+CONFLICT_PATH = "limits"
+"""Field of the question which of two wishes wins."""
+EXACT_GRADERS = frozenset({"exact_json", "exact_match", "macro_f1", "json_schema"})
+"""Checks that give a share of right answers, of which a person can say how many are enough."""
+TARGET_OPTIONS = ("0.7", "0.8", "0.9", "planner_decides")
+DATA_OPTIONS = ("attach", "describe", "none")
+SETTLED_RULES = frozenset({"V2", "V3", "V9", "V5", "V6b", "V6c", "V6d", "V8"})
+"""Verdicts that no answer about objective or data turns, for they rest on what was said."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One decision that the plan depends on."""
+    """One decision that the plan depends on; its words come from the narration."""
 
+    topic: str
+    """One of TOPICS."""
     field_path: str
-    """Which field it decides."""
-    text: str
-    """The question in plain words."""
-    reason: str
-    """Why the answer matters."""
+    """Which field of the spec it decides."""
     options: tuple[str, ...] = ()
-    """Answers to choose from; free text is taken too."""
+    """Keys of answers to choose from; free text is taken too."""
 
 
-PROBLEM = Question(
-    PROBLEM_PATH,
-    "What should the model do? One sentence is enough: what goes in, and what comes out.",
-    "The problem decides whether fine-tuning is the right answer at all.",
-)
-DATASET = Question(
-    DATASET_PATH,
-    "Which examples should it learn from? Attach a dataset of messages with the answers you want.",
-    "Without examples there is nothing to learn from and nothing to judge the result on.",
-)
-TARGET = Question(
-    TARGET_PATH,
-    "Which share of exactly right answers would make this worth deploying?",
-    "It decides when the tuned model counts as a success, and whether prompting alone would do.",
-    ("70 %", "80 %", "90 %", "You decide"),
-)
-
-
-def next_question(brief: Brief) -> Question | None:
-    """Return the one question to ask now, or None when there is nothing left that matters.
+def next_question(
+    brief: Brief, decision: Decision, dataset: DatasetFacts | None
+) -> Question | None:
+    """Return the one question to ask now, or None when no answer would change the plan.
 
     At most three are asked in a conversation, one at a time. Nothing is asked about
-    infrastructure, nor what was said, nor what the dataset shows. The target alone can be
-    left to the planner, so it alone is given up when the questions are used up.
+    infrastructure, nor what was said, nor what the dataset shows, nor once the verdict rests on
+    what was said.
+
+    Args:
+        brief: What is known.
+        decision: What follows from it.
+        dataset: The rows to learn from, if they are attached.
     """
     if len(brief.questions) >= QUESTIONS_MAX:
         return None
+    if decision.recommendation is None:
+        greeted = decision.notes and decision.notes[0].code == "capability_explained"
+        return Question(OBJECTIVE, PROBLEM_PATH) if greeted else None
+    evidence = Evidence(brief, dataset)
     if not brief.problem:
-        return PROBLEM
-    if not brief.dataset:
-        return DATASET
-    if brief.target is None and not brief.target_delegated:
-        return TARGET
+        return Question(OBJECTIVE, PROBLEM_PATH)
+    if _is_settled(evidence, decision):
+        return None
+    candidates = (_objective(evidence), _data(evidence), _conflict(evidence, decision))
+    for question in (*candidates, _target(evidence, decision)):
+        if question and question.field_path not in brief.questions:
+            return question
     return None
 
 
 def is_ready(brief: Brief) -> bool:
-    """Return whether a plan can be made: nothing replaces a problem and a dataset."""
-    return bool(brief.problem and brief.dataset)
+    """Return whether a plan can be made: nothing replaces a problem."""
+    return bool(brief.problem)
+
+
+def _is_settled(evidence: Evidence, decision: Decision) -> bool:
+    if decision.rules[0] in SETTLED_RULES:
+        return True
+    return decision.rules[0] == "V6a" and evidence.has(Signal.ONE_OFF)
+
+
+def _objective(evidence: Evidence) -> Question | None:
+    """Ask what goes in and what comes out when neither the words nor any rows tell."""
+    if evidence.brief.task or evidence.is_known:
+        return None
+    return Question(OBJECTIVE, PROBLEM_PATH)
+
+
+def _data(evidence: Evidence) -> Question | None:
+    """Ask for examples while none were mentioned, or how many while only their kind was."""
+    described = evidence.is_known and (evidence.rows is not None or evidence.shape == Shape.TEXT)
+    return None if described else Question(DATA, DATASET_PATH, DATA_OPTIONS)
+
+
+def _conflict(evidence: Evidence, decision: Decision) -> Question | None:
+    """Ask which of two wishes wins, unless the data have settled it already (rule T8)."""
+    conflicts = [each for each in decision.notes if each.code == "conflict_named"]
+    if not conflicts or conflicts[0].rule == "T8" or decision.recommendation == RETRIEVE:
+        return None
+    return Question(CONSTRAINTS, CONFLICT_PATH)
+
+
+def _target(evidence: Evidence, decision: Decision) -> Question | None:
+    """Ask for the target where a share of right answers decides and nothing was said of it."""
+    brief = evidence.brief
+    said = brief.target is not None or brief.target_delegated or brief.base_success is not None
+    measured = brief.grader_kinds or brief.criteria
+    trains = decision.recommendation == FINE_TUNE and evidence.dataset is not None
+    exact = decision.grader_kinds[:1] and decision.grader_kinds[0] in EXACT_GRADERS
+    if said or measured or not trains or not exact:
+        return None
+    return Question(SUCCESS_METRIC, TARGET_PATH, TARGET_OPTIONS)
