@@ -8,6 +8,7 @@ from attune.spec.v1 import spec_pb2
 from services.planner.brief import Brief
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.plan.catalogue import load_catalogue, narrow
+from services.planner.plan.decision import decide
 from services.planner.plan.propose import propose
 from services.planner.plan.recipe import load_recipes
 from services.planner.plan.stages import Sources
@@ -57,11 +58,20 @@ def sources(
     holdout: DatasetFacts | None = None,
     *,
     local=(STARTER,),
-    allowed=(),
+    allowed=("attune/starter",),
+    described: bool = False,
 ) -> Sources:
-    """Return sources with the starter at hand."""
+    """Return sources with the starter at hand and nothing else allowed.
+
+    Args:
+        dataset: The rows; some of REPORT when left out.
+        holdout: Rows to hold out.
+        local: Models at hand.
+        allowed: Ids that a plan may name; empty for all.
+        described: Whether there are no rows, only words about them.
+    """
     return Sources(
-        dataset=dataset or facts(),
+        dataset=None if described else dataset or facts(),
         holdout=holdout,
         models=narrow(CATALOGUE, local, allowed),
         narrowed=bool(allowed),
@@ -93,9 +103,22 @@ def a_brief(**changes) -> Brief:
     return Brief(**{**ready, **changes})
 
 
+def plan(brief: Brief, from_: Sources | None = None, **decided) -> spec_pb2.Spec:
+    """Return the plan for a brief.
+
+    Args:
+        brief: What was said.
+        from_: Data and models; the starter and 600 rows when left out.
+        **decided: Parts of the decision to replace, such as `techniques`.
+    """
+    used = from_ or sources(holdout=facts("b2", row_count=150))
+    decision = replace(decide(brief, used.dataset, used.holdout), **decided)
+    return propose(brief, used, decision)
+
+
 def a_spec(**changes) -> spec_pb2.Spec:
     """Return a proposed spec with a given hold-out."""
-    return propose(a_brief(**changes), sources(holdout=facts("b2", row_count=150)))
+    return plan(a_brief(**changes))
 
 
 def choice_of(spec: spec_pb2.Spec, path: str) -> spec_pb2.Choice:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from attune.spec.v1 import spec_pb2
+import math
+
+from attune.planner.v1 import dataset_pb2
+from attune.spec.v1 import spec_pb2, stage_pb2
 
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.plan.catalogue import CatalogueModel
+
+Z_95 = 1.96
+"""Standard deviations on either side that hold 95 % of a normal distribution."""
+DISCORDANT_SHARE = 0.25
+"""Rows that only one of two models gets right, as planned for; so the figure equals the half-width
+of a single pass rate near one half, 0.98 / sqrt(rows)."""
+TRAINED_FORMATS = ("", "chat", "tool_calls")
+"""Shapes that the trainer reads as they are; empty while unknown."""
 
 
 def set_base_model(spec: spec_pb2.Spec, model: CatalogueModel) -> None:
@@ -15,19 +26,35 @@ def set_base_model(spec: spec_pb2.Spec, model: CatalogueModel) -> None:
     chosen.licence = model.licence
     chosen.context_length = model.context_length
     chosen.parameter_count = model.parameter_count
+    del chosen.languages[:]
+    chosen.languages.extend(model.languages)
 
 
-def set_data(spec: spec_pb2.Spec, dataset: DatasetFacts, holdout: DatasetFacts | None) -> None:
+def set_data(
+    spec: spec_pb2.Spec,
+    dataset: DatasetFacts | None,
+    holdout: DatasetFacts | None,
+    described_rows: int = 0,
+) -> None:
     """Write the facts of the chosen dataset and hold-out.
 
     Args:
-        spec: Its `data` names both; `holdout_fraction` counts when there is no hold-out.
-        dataset: The rows to learn from.
+        spec: Its `data` names both; `holdout_rows`, else `holdout_fraction`, counts when there is
+            no hold-out.
+        dataset: The rows to learn from; None while they are only described.
         holdout: The rows that are held out; None when a share of `dataset` is.
+        described_rows: Rows that a person said there are; 0 keeps what the spec holds.
     """
-    data, row_count = spec.data, dataset.report.row_count
-    data.dataset_sha256 = dataset.sha256
-    data.format = dataset.report.format
+    data = spec.data
+    data.provisional = dataset is None
+    if dataset is not None:
+        row_count = dataset.report.row_count
+        data.dataset_sha256 = dataset.sha256
+        data.format = dataset.report.format
+    else:
+        row_count = described_rows or data.train_row_count + data.holdout_row_count
+        data.ClearField("dataset_sha256")
+        data.ClearField("format")
     if holdout is not None:
         data.split_method = spec_pb2.Data.SPLIT_METHOD_GIVEN
         data.holdout_sha256 = holdout.sha256
@@ -35,19 +62,76 @@ def set_data(spec: spec_pb2.Spec, dataset: DatasetFacts, holdout: DatasetFacts |
     else:
         data.split_method = spec_pb2.Data.SPLIT_METHOD_RANDOM
         data.ClearField("holdout_sha256")
-        data.holdout_row_count = round(row_count * data.holdout_fraction)
+        share = round(row_count * data.holdout_fraction)
+        wanted = data.holdout_rows if data.HasField("holdout_rows") else share
+        data.holdout_row_count = min(wanted, row_count)
     data.train_row_count = row_count if holdout else row_count - data.holdout_row_count
+    data.minimum_detectable_difference = detectable_difference(data.holdout_row_count)
     del data.preparation_steps[:]
-    data.preparation_steps.extend(_steps(spec))
+    data.preparation_steps.extend(_steps(spec, dataset.report if dataset else None))
 
 
-def _steps(spec: spec_pb2.Spec) -> list[str]:
-    steps = []
+def detectable_difference(holdout_row_count: int) -> float:
+    """Return the smallest difference of two scores that is more than chance at 95 %, in [0, 1].
+
+    The two models answer the same rows, so only the rows count that one of them alone gets right:
+    the standard error of the difference is the root of their share over the rows (McNemar's test).
+
+    Args:
+        holdout_row_count: Rows that are held out; 0 gives 0, for unknown.
+    """
+    if holdout_row_count <= 0:
+        return 0.0
+    return round(min(1.0, Z_95 * math.sqrt(DISCORDANT_SHARE / holdout_row_count)), 4)
+
+
+def _steps(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport | None) -> list[str]:
+    """Return what a person has to do to the rows, then what the trainer does to them."""
+    taught = any(stage.technique == stage_pb2.TECHNIQUE_SFT for stage in spec.stages)
+    steps = _asked(spec, report, taught) if report is not None else []
+    if report is None and (spec.stages or spec.data.train_row_count):
+        steps.append("You: upload the rows; until then every figure here is what was said.")
     if spec.data.split_method == spec_pb2.Data.SPLIT_METHOD_RANDOM:
         steps.append("Hold out a seeded random share of the rows.")
-    return [
-        *steps,
-        "Set a seeded share of the training rows aside to choose the checkpoint.",
-        "Render every row with the base model's own chat template.",
-        "Mask all tokens but those of the assistant's answers.",
-    ]
+    steps.append("Set a seeded share of the training rows aside to choose the checkpoint.")
+    if taught or not spec.stages:
+        steps += [
+            "Render every row with the base model's own chat template.",
+            "Mask all tokens but those of the assistant's answers.",
+        ]
+    return steps
+
+
+def _asked(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport, taught: bool) -> list[str]:
+    counts = {each.code: each.count for each in report.finding_counts}
+    personal = sum(count for code, count in counts.items() if code.startswith(("personal", "pii")))
+    planted = sum(count for code, count in counts.items() if "injection" in code)
+    asked = []
+    if report.valid_row_count and report.valid_row_count < report.row_count:
+        bad = report.row_count - report.valid_row_count
+        asked.append(f"You: mend or drop the {bad:,} rows with faults that the report lists.")
+    if report.format == "mixed":
+        asked.append("You: bring the rows into one shape; the file holds several.")
+    elif taught and report.format == "preference":
+        asked.append("You: make chat rows of the prompts and their preferred answers.")
+    elif taught and report.format not in TRAINED_FORMATS:
+        asked.append("You: write each row as a chat that ends in the wanted answer.")
+    repeated = report.duplicate_row_count
+    if repeated:
+        asked.append(f"You: remove the {repeated:,} rows that repeat an earlier one.")
+    if report.near_duplicate_row_count:
+        near = report.near_duplicate_row_count
+        asked.append(f"You: look at {near:,} rows that nearly repeat an earlier one.")
+    if report.holdout_overlap_count:
+        shared = report.holdout_overlap_count
+        asked.append(f"You: remove the {shared:,} rows that also stand in the hold-out.")
+    if report.contradictory_row_count:
+        torn = report.contradictory_row_count
+        asked.append(f"You: settle the {torn:,} rows whose prompt has another answer elsewhere.")
+    if personal:
+        asked.append(f"You: mask the personal data in {personal:,} places of the report.")
+    if planted:
+        asked.append(f"You: take out the {planted:,} rows that hold instructions to a model.")
+    if report.format == "ratings":
+        asked.append("You: pair liked with disliked answers to the same prompt; leave out ties.")
+    return asked

@@ -69,12 +69,19 @@ HYPERPARAMETER_RANGES = {
     "rl.kl_coefficient": Range(0, 1),
     "rl.clip_low": Range(0, 1, open_low=True, open_high=True),
     "rl.clip_high": Range(0, 1, open_low=True, open_high=True),
+    "max_step_count": Range(1, 10_000_000),
 }
 LENGTH_MIN = 16
+CONTEXT_UNKNOWN = 131_072
+"""Bound of lengths, in tokens, while nothing is known of the base model: that of most open models
+since 2024."""
+ROWS_MAX = 10_000_000
+LANGUAGE = re.compile(r"[a-z]{2}")
 FIELD_RANGES = {
     "data.holdout_fraction": Range(0.02, 0.5),
     "data.validation_fraction": Range(0.02, 0.5),
     "data.split_seed": Range(0, 2**31 - 1),
+    "data.holdout_rows": Range(1, ROWS_MAX),
     "evaluation.few_shot_example_count": Range(0, 16),
     "evaluation.bootstrap_resample_count": Range(100, 100_000),
     "evaluation.confidence": Range(0.5, 0.999),
@@ -89,6 +96,11 @@ TEXT_LENGTHS = {
 }
 
 
+def context_of(spec: spec_pb2.Spec) -> int:
+    """Return the context length of a spec's base model in tokens, at least 16."""
+    return max(spec.base_model.context_length or CONTEXT_UNKNOWN, LENGTH_MIN)
+
+
 def range_of(spec: spec_pb2.Spec, path: str) -> Range | None:
     """Return the allowed numbers of a field, or None when it is not a number.
 
@@ -96,7 +108,7 @@ def range_of(spec: spec_pb2.Spec, path: str) -> Range | None:
         spec: Bounds lengths by its base model's context.
         path: Such as `stages.0.hyperparameters.learning_rate`.
     """
-    context_length = max(spec.base_model.context_length, LENGTH_MIN)
+    context_length = context_of(spec)
     if path in FIELD_RANGES:
         return FIELD_RANGES[path]
     if path == "evaluation.max_answer_tokens":
@@ -197,7 +209,7 @@ def _data(spec: spec_pb2.Spec) -> Iterator[Violation]:
         if name and not DATASET.fullmatch(name):
             text = f"'{name[:200]}' is not of the form projects/{{project}}/datasets/{{dataset}}."
             yield Violation(path, "RESOURCE_NAME", text)
-    same = data.dataset == data.holdout_dataset
+    same = data.dataset and data.dataset == data.holdout_dataset
     if same or (data.dataset_sha256 and data.dataset_sha256 == data.holdout_sha256):
         text = "The hold-out holds the training rows themselves. Name other, unseen rows."
         yield Violation("data.holdout_dataset", "SAME_DATASET", text)
