@@ -1,0 +1,50 @@
+"""The words and expressions by language that the reading of rows needs, from YAML beside this."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_FOLDER = Path(__file__).parent
+
+
+def injection_patterns() -> list[tuple[str, list[str]]]:
+    """Return by language an expression that every match satisfies, and the expressions."""
+    content = _read("lexicon_injection.yaml")
+    names = {name: _joined(value) for name, value in content["names"].items()}
+
+    def filled(value: Any) -> str:
+        text = _joined(value)
+        for name, expression in names.items():
+            text = text.replace(f"{{{name}}}", expression)
+        return f"(?:{text})"
+
+    return [
+        (_joined(language["hint"]), [filled(each) for each in language["patterns"]])
+        for language in content["languages"].values()
+    ]
+
+
+@cache
+def words_by_language() -> dict[str, frozenset[str]]:
+    """Return the most frequent words of languages in Latin letters, by ISO 639-1."""
+    content = _read("lexicon_languages.yaml")
+    return {code: frozenset(words.split()) for code, words in content["words"].items()}
+
+
+@cache
+def pieces_by_language() -> dict[str, tuple[str, ...]]:
+    """Return pieces of words that are telling, by ISO 639-1; `-` stands for a word's border."""
+    content = _read("lexicon_languages.yaml")
+    return {code: tuple(pieces.split()) for code, pieces in content["pieces"].items()}
+
+
+def _joined(value: Any) -> str:
+    return value if isinstance(value, str) else "".join(value)
+
+
+def _read(name: str) -> Any:
+    return yaml.safe_load((_FOLDER / name).read_text(encoding="utf-8"))

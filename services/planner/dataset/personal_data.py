@@ -1,0 +1,165 @@
+"""Addresses and numbers of people in texts: their kind and place, never the value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from services.planner.dataset import secrets
+from services.planner.dataset.findings import Finding, found
+from services.planner.dataset.rows import RowView
+from services.planner.dataset.secrets import Span
+
+_EMAIL = re.compile(
+    r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w@-]|:[\w~/])"
+)
+_IBAN = re.compile(r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{2,4}){2,8}(?:[ -]?[A-Z0-9]{1,3})?")
+_COUNTRIES_BY_LENGTH = {
+    15: "NO",
+    16: "BE",
+    18: "DK FI FO GL NL",
+    19: "MK SI",
+    20: "AT BA EE KZ LT LU XK",
+    21: "CH HR LI LV",
+    22: "BG BH CR DE GB GE IE ME RS VA",
+    23: "AE GI IL IQ TL",
+    24: "AD CZ ES MD PK RO SA SE SK TN VG",
+    25: "PT ST",
+    26: "IS TR",
+    27: "FR GR IT MC MR SM",
+    28: "AL AZ BY CY DO GT HU LB PL SV",
+    29: "BR EG PS QA UA",
+    30: "JO KW MU",
+    31: "MT SC",
+    32: "LC",
+}
+"""Countries by the characters of their account numbers; source: the IBAN registry of ISO 13616."""
+_IBAN_LENGTHS = {
+    country: length
+    for length, countries in _COUNTRIES_BY_LENGTH.items()
+    for country in countries.split()
+}
+_CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-]|\.\d)")
+_CARD_ISSUERS = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}"
+    r"|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|4[4-9]\d|5\d\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}"
+    r"|62\d{14,17}"
+)
+"""Ranges of Visa, Mastercard, American Express, Diners, Discover, JCB and UnionPay (ISO 7812)."""
+_PHONE = re.compile(
+    r"(?<![\w.,:/=#+-])(?:"
+    r"\+\d{1,3}(?:[ ./-]{0,2}(?:\(\d{1,5}\)|\d{1,14})){1,6}"
+    r"|00\d{1,3}(?:[ ./-]\(?\d{1,5}\)?){2,6}"
+    r"|(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}"
+    r"|555-01\d\d"
+    r"|\(0\d{1,5}\) ?\d{2,5}(?:[ -]?\d{2,5}){1,3}"
+    r"|0\d{1,4}[ /-]\d{2,8}(?:[ -]\d{2,5}){0,4}"
+    r")(?![\w/-]|\.\d|,\d)"
+)
+_CALLED = re.compile(
+    r"(?:phone|mobile|cell|call(?: me| us)?|tel|ring|fax|whats ?app|telefon|handy|t[e\u00e9]l"
+    r"[e\u00e9]fono|telefone|t[e\u00e9]l[e\u00e9]phone|rufnummer|\u7535\u8bdd|\u96fb\u8a71)\D{0,25}?"
+    r"(?<![\w.])(\d[\d ()/-]{5,18}\d)(?![\w-]|\.\d)",
+    re.IGNORECASE,
+)
+_DIGITS_LEAST, _DIGITS_MOST = 8, 15
+"""Digits of a number with its country's code; source: ITU-T E.164, at most 15."""
+_DATE = re.compile(
+    r"(?:19|20)\d\d[ ./-]\d{1,2}[ ./-]\d{1,2}|\d{1,2}[ ./-]\d{1,2}[ ./-](?:19|20)\d\d"
+)
+_CODES = {
+    "pii_email": ("e-mail address", "e-mail addresses"),
+    "pii_phone": ("phone number", "phone numbers"),
+    "pii_card": ("card number", "card numbers"),
+    "pii_iban": ("account number", "account numbers"),
+}
+
+
+def spans(text: str) -> list[Span]:
+    """Return where a text holds personal data, in order; kinds are codes such as `pii_email`."""
+    result: list[Span] = []
+    if "@" in text:
+        logins = [span for span in secrets.spans(text) if span.kind.endswith("in an address")]
+        result.extend(
+            Span(match.start(), match.end(), "pii_email")
+            for match in _EMAIL.finditer(text)
+            if not match[0].startswith("git@") and _clear(logins, match.start(), match.end())
+        )
+    if sum(map(str.isdigit, text)) >= 7:
+        for kind, candidates in (
+            ("pii_iban", _ibans),
+            ("pii_card", _cards),
+            ("pii_phone", _phones),
+        ):
+            for start, end in candidates(text):
+                if _clear(result, start, end):
+                    result.append(Span(start, end, kind))
+    return sorted(result, key=lambda span: span.start)
+
+
+def find(rows: Sequence[RowView]) -> list[Finding]:
+    """Return a finding for each text and kind of personal data in it."""
+    findings = []
+    for row in rows:
+        for field, text in row.texts:
+            kinds = [span.kind for span in spans(text)]
+            for code in dict.fromkeys(kinds):
+                one, several = _CODES[code]
+                count = kinds.count(code)
+                message = f"Holds {count} {one if count == 1 else several}."
+                findings.append(found(code, row.line, message, field))
+    return findings
+
+
+def mask(text: str) -> str:
+    """Return a text with secrets and personal data replaced by their kind in brackets."""
+    hidden = [Span(each.start, each.end, "secret") for each in secrets.spans(text)]
+    hidden += [
+        Span(each.start, each.end, _CODES[each.kind][0])
+        for each in spans(text)
+        if _clear(hidden, each.start, each.end)
+    ]
+    for span in sorted(hidden, key=lambda each: -each.start):
+        text = f"{text[: span.start]}[{span.kind}]{text[span.end :]}"
+    return text
+
+
+def _ibans(text: str) -> Iterator[tuple[int, int]]:
+    for match in _IBAN.finditer(text):
+        compact = re.sub(r"[ -]", "", match[0])
+        length = _IBAN_LENGTHS.get(compact[:2], 99)
+        if len(compact) < length:
+            continue
+        number = compact[4:length] + compact[:4]
+        if int("".join(str(int(character, 36)) for character in number)) % 97 == 1:
+            kept = [at for at, character in enumerate(match[0]) if character not in " -"]
+            yield match.start(), match.start() + kept[length - 1] + 1
+
+
+def _cards(text: str) -> Iterator[tuple[int, int]]:
+    for match in _CARD.finditer(text):
+        digits = re.sub(r"\D", "", match[0])
+        if _CARD_ISSUERS.fullmatch(digits) and len(set(digits)) > 1 and _luhn(digits):
+            yield match.start(), match.end()
+
+
+def _phones(text: str) -> Iterator[tuple[int, int]]:
+    for match in _PHONE.finditer(text):
+        digits = sum(map(str.isdigit, match[0]))
+        short = match[0].startswith("555-01")
+        if (short or _DIGITS_LEAST <= digits <= _DIGITS_MOST) and not _DATE.fullmatch(match[0]):
+            yield match.start(), match.end()
+    for match in _CALLED.finditer(text):
+        digits = sum(map(str.isdigit, match[1]))
+        if 7 <= digits <= _DIGITS_MOST and not _DATE.fullmatch(match[1]):
+            yield match.start(1), match.end(1)
+
+
+def _luhn(digits: str) -> bool:
+    """Return whether the check digit is right (ISO 7812-1, annex B)."""
+    doubled = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits))]
+    return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
+
+
+def _clear(taken: Sequence[Span], start: int, end: int) -> bool:
+    return all(end <= span.start or span.end <= start for span in taken)
