@@ -1,4 +1,4 @@
-"""Writes docs/api.md and docs/events.md from the comments of the protos.
+"""Writes the pages under docs/ that are made from the protos' comments and from tables of codes.
 
 Run `python protos/document.py`; a test refuses pages that are not current.
 """
@@ -10,6 +10,8 @@ from typing import Any
 
 from descriptors import file_set
 from google.protobuf import descriptor_pb2
+
+from services.planner.plan import notices
 
 ROOT = Path(__file__).parents[1]
 FIELD = descriptor_pb2.FieldDescriptorProto
@@ -191,11 +193,11 @@ def events_page() -> str:
     )
 
 
-PAGES = {"api.md": api_page, "events.md": events_page}
+PAGES = {"api.md": api_page, "events.md": events_page, "notices.md": notices.page}
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
     for name, page in PAGES.items():
         (ROOT / "docs" / name).write_text(page())
 

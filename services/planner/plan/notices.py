@@ -129,7 +129,7 @@ NOTICES: dict[str, Kind] = {
         WARNING,
         "The length limit cuts answers away.",
         "The mean row is longer than the limit that the person set.",
-        ("limit", "mean"),
+        ("limit", "mean", "longest", "share"),
     ),
     "pii": Kind(
         WARNING,
@@ -280,6 +280,18 @@ NOTICES: dict[str, Kind] = {
         "The catalogue has none that small within the other limits.",
         ("model", "limit"),
     ),
+    "deadline_fitted": Kind(
+        WARNING,
+        "The plan was cut to fit the deadline, and what was given up.",
+        "Rule R4: the estimate was longer than the deadline.",
+        ("hours", "before", "after"),
+    ),
+    "deadline_missed": Kind(
+        WARNING,
+        "The plan cannot meet the deadline, even with as few passes as are worth training.",
+        "Rule R4: the estimate is still longer than the deadline.",
+        ("hours", "estimate"),
+    ),
     "holdout_overlap": Kind(
         WARNING,
         "Rows also stand in the hold-out, which flatters the score.",
@@ -307,7 +319,7 @@ being approved until what it names is settled.
 """
 
 
-def note(code: str, *, field_path: str = "", rule: str = "", **values: object) -> Note:
+def note(code: str, /, *, field_path: str = "", rule: str = "", **values: object) -> Note:
     """Return a note with the severity of its code.
 
     Args:

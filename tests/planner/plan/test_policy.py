@@ -1,58 +1,107 @@
 """Few questions, each worth asking."""
 
-from services.planner.brief import DATASET_PATH, PROBLEM_PATH, QUESTIONS_MAX, TARGET_PATH, Brief
-from services.planner.plan.policy import is_ready, next_question
-from services.planner.reading.interpreter import DeterministicReader
-from tests.planner.plans import SENTENCE, a_brief
+from dataclasses import replace
 
-READER = DeterministicReader(["attune/starter"])
+import pytest
 
+from services.planner.brief import DATASET_PATH, PROBLEM_PATH, QUESTIONS_MAX, TARGET_PATH
+from services.planner.plan.decision import decide
+from services.planner.plan.policy import CONFLICT_PATH, TOPICS, is_ready, next_question
+from services.planner.vocabulary import Shape, Signal, Task
+from tests.planner.plan.evidence_made import said, shown
 
-def talk(*messages: str, dataset: str = "projects/default/datasets/a1") -> list[str]:
-    """Return the field paths that are asked about, one after each message."""
-    brief, asked = Brief().with_data(dataset, ""), []
-    for message in messages:
-        brief = brief.apply(READER.read(message, brief), message)
-        if question := next_question(brief):
-            brief = brief.asked(question.field_path)
-            asked.append(question.field_path)
-    return asked
+JSON_ROWS = shown("chat", 600, json_answer_share=1.0)
 
 
-def test_the_demo_sentence_with_a_dataset_leads_to_exactly_one_question():
-    assert talk(SENTENCE, "85 %") == [TARGET_PATH]
+def asked(brief, dataset=None) -> str:
+    """Return the field path that is asked about; empty for none."""
+    question = next_question(brief, decide(brief, dataset, None), dataset)
+    assert question is None or question.topic in TOPICS
+    return question.field_path if question else ""
 
 
-def test_a_sentence_that_names_the_target_leads_to_none():
-    assert talk(SENTENCE + " At least 85 % must be right.") == []
+def asked_in_turn(brief, dataset=None) -> list[str]:
+    """Return what is asked when nothing that is said answers it."""
+    found = []
+    while path := asked(brief, dataset):
+        found.append(path)
+        brief = brief.asked(path)
+    return found
 
 
-def test_a_target_left_to_the_planner_is_not_asked_again():
-    assert talk(SENTENCE, "you decide") == [TARGET_PATH]
+def test_a_sentence_and_rows_with_one_right_answer_lead_to_exactly_one_question():
+    assert asked_in_turn(said(), JSON_ROWS) == [TARGET_PATH]
 
 
-def test_the_problem_is_asked_before_the_dataset_and_the_dataset_before_the_target():
-    assert talk("hello", SENTENCE, "hm", dataset="") == [PROBLEM_PATH, DATASET_PATH, DATASET_PATH]
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"target": 0.9},
+        {"target_delegated": True},
+        {"base_success": 0.4},
+        {"grader_kinds": ("win_rate",)},
+    ],
+)
+def test_the_target_is_not_asked_when_success_was_spoken_of(known):
+    assert asked(said(**known), JSON_ROWS) == ""
+
+
+def test_the_target_is_not_asked_where_no_share_of_right_answers_decides():
+    assert asked(said(task=Task.STYLE), shown("preference")) == ""
+    assert asked(said(task=Task.SUMMARIZATION), shown()) == ""
+
+
+def test_without_task_and_data_both_are_asked_one_at_a_time():
+    assert asked_in_turn(said()) == [PROBLEM_PATH, DATASET_PATH]
+    assert asked_in_turn(said(task=Task.CLASSIFICATION)) == [DATASET_PATH]
+
+
+def test_data_that_are_described_are_not_asked_for_but_their_number_is():
+    assert asked(said(data_shape=Shape.PAIRS, data_row_count=4200)) == ""
+    assert asked(said(data_shape=Shape.NONE)) == ""
+    assert asked(said(data_shape=Shape.PAIRS)) == DATASET_PATH
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        Signal.HARMFUL,
+        Signal.OUT_OF_SCOPE,
+        Signal.VOLATILE_FACTS,
+        Signal.CITATIONS,
+        Signal.FACTS_WANTED,
+        Signal.UNSETTLED,
+        Signal.LOW_VOLUME,
+        Signal.ONE_OFF,
+        Signal.NO_RIGHTS,
+    ],
+)
+def test_nothing_is_asked_when_what_was_said_settles_the_verdict(signal):
+    assert asked(said(signal)) == ""
+
+
+def test_a_greeting_is_answered_with_the_question_what_the_model_should_do():
+    assert asked(said(Signal.ASKS_CAPABILITY, problem="")) == PROBLEM_PATH
+    assert asked(said(problem=""), JSON_ROWS) == PROBLEM_PATH
+
+
+def test_of_two_wishes_that_exclude_each_other_one_is_asked_to_win():
+    brief = said(Signal.CONFLICTING_WISHES, data_shape=Shape.NONE, conflict="Small and best.")
+    assert asked_in_turn(brief) == [CONFLICT_PATH]
+
+
+def test_a_technique_that_the_data_do_not_allow_is_no_question():
+    brief = said(technique="DPO", task=Task.STYLE)
+    assert asked(brief, shown()) == ""
 
 
 def test_never_more_than_three_questions():
-    asked = talk("hello", "hi", "hey", "hello", "hi", dataset="")
-    assert len(asked) == QUESTIONS_MAX
+    brief = said()
+    for _ in range(QUESTIONS_MAX):
+        brief = brief.asked("objective.users")
+    assert asked(brief) == ""
 
 
-def test_without_an_answer_after_three_questions_the_plan_is_made_all_the_same():
-    brief = a_brief(target=None, questions=(PROBLEM_PATH, TARGET_PATH, TARGET_PATH))
-    assert next_question(brief) is None
-    assert is_ready(brief)
-
-
-def test_no_plan_without_problem_or_dataset():
-    assert not is_ready(Brief(problem=SENTENCE))
-    assert not is_ready(Brief(dataset="projects/default/datasets/a1"))
-
-
-def test_a_brief_survives_its_json():
-    brief = a_brief(overrides={"data.split_seed": 3}, questions=(TARGET_PATH,))
-    brief = brief.apply(READER.read("90 %", brief), "90 %")
-    assert Brief.from_json(brief.to_json()) == brief
-    assert brief.open_question == ""
+def test_a_plan_needs_a_problem_and_nothing_else():
+    assert is_ready(said())
+    assert not is_ready(replace(said(), problem=""))
