@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from services.planner.brief import Brief, Value
 from services.planner.spec.path import resolve, text_at, write
-from services.planner.spec.rules import range_of
+from services.planner.spec.rules import LOSSES, range_of
 
 RECIPE = spec_pb2.Choice.SOURCE_RECIPE
 RULE = spec_pb2.Choice.SOURCE_RULE
@@ -134,6 +134,9 @@ def fits(spec: spec_pb2.Spec, path: str, value: Value) -> bool:
         written = typed(spec, path, value)
     except (ValueError, TypeError):
         return False
+    listed = LOSSES.get(path.partition(".hyperparameters.")[2])
+    if listed is not None:
+        return written in listed
     allowed = range_of(spec, path)
     return allowed is None or (isinstance(written, int | float) and allowed.holds(written))
 
@@ -160,7 +163,7 @@ def typed(spec: spec_pb2.Spec, path: str, value: Value) -> Any:
         return str(value).lower() in ("1", "1.0", "true", "yes", "on")
     if field.is_repeated:
         return [part.strip() for part in str(value).split(",") if part.strip()]
-    return str(value)
+    return str(value).lower() if path.endswith(".loss_type") else str(value)
 
 
 def set_range(choice: spec_pb2.Choice, spec: spec_pb2.Spec) -> None:

@@ -129,7 +129,7 @@ def propose_stage(
     )
     _method(ledger, path, brief, decision)
     rejected = {**REJECTED_METHODS, **decision.rejected}
-    own = [title for title, each in TECHNIQUE_NAMES.items() if each == technique]
+    own = [title for title, each in TECHNIQUE_NAMES.items() if each in decision.techniques]
     for title in (METHOD_TITLES[decision.method], *own):
         rejected.pop(title, None)
     stage.rejected_alternatives.extend(

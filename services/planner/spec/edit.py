@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from attune.spec.v1 import spec_pb2
+from attune.spec.v1 import spec_pb2, stage_pb2
 from google.protobuf.descriptor import Descriptor
 
 from services.common.errors import InvalidArgument, Violation, invalid
-from services.planner.plan.choice import USER, set_range
+from services.planner.plan.choice import RULE, USER, set_range
 from services.planner.spec.hash import DECISION_BLOCKS
 from services.planner.spec.path import (
     Place,
@@ -23,6 +23,11 @@ from services.planner.spec.path import (
 
 PATHS_MAX = 50
 DEPTH_MAX = 8
+EDITED = "Set by you in the spec"
+"""Origin of a value that came by an edit and not by a message."""
+ADAPTERS = (stage_pb2.METHOD_LORA, stage_pb2.METHOD_QLORA, stage_pb2.METHOD_DORA)
+FOLLOWING = {"lora.rank": "lora.alpha", "effective_batch_size": "learning_rate"}
+"""Hyperparameters and what a recipe derives from them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Change:
     """Its value as text; empty when unset."""
     after: str
     """Its new value as text; empty when unset."""
+    reason: str = ""
+    """Why it has its new value, one sentence, from the later spec's choices; empty when nothing
+    there says so."""
 
     def __str__(self) -> str:
         return f"{self.field_path}: {self.before or 'unset'} \u2192 {self.after or 'unset'}"
@@ -72,7 +80,10 @@ def apply_edit(
 def carry_over(
     previous: spec_pb2.Spec, proposed: spec_pb2.Spec, decided_now: Collection[str]
 ) -> None:
-    """Keep in a new proposal what a person set in the spec before.
+    """Keep in a new proposal what a person set in the spec before, and what hangs on it.
+
+    A value that is derived from another one stays as it was when a person names only the other
+    one: who says rank 64 has not said anything about alpha.
 
     Args:
         previous: The newest revision.
@@ -88,9 +99,54 @@ def carry_over(
         except InvalidArgument:
             continue  # The new plan has no such field, such as `lora` without adapters.
         before = resolve(previous, path)
+        if _follows_decision(path, choice, before, place):
+            continue
         write(proposed, path, before.value if before.is_set else None)
         if place.field.has_presence or place.is_set or before.is_set:
             mark(proposed, path, choice.origin)
+    _hold_derived(previous, proposed, decided_now)
+
+
+def _follows_decision(path: str, choice: spec_pb2.Choice, before: Place, now: Place) -> bool:
+    """Return whether a field is the decision's: how a stage teaches, and by which weights.
+
+    An edit that swapped one kind of adapter for another is kept, for their settings are alike.
+    """
+    if path.endswith(".technique"):
+        return True
+    if not path.endswith(".method"):
+        return False
+    swapped = before.value in ADAPTERS and now.value in ADAPTERS
+    return not (swapped and choice.origin == EDITED)
+
+
+def _hold_derived(
+    previous: spec_pb2.Spec, proposed: spec_pb2.Spec, decided_now: Collection[str]
+) -> None:
+    if previous.base_model.id != proposed.base_model.id:
+        return
+    theirs = {each.field_path for each in proposed.choices if each.source == USER}
+    for index, (old, new) in enumerate(zip(previous.stages, proposed.stages, strict=False)):
+        if (old.technique, old.method) != (new.technique, new.method):
+            continue
+        for cause, derived in FOLLOWING.items():
+            inside = f"stages.{index}.hyperparameters."
+            path = inside + derived
+            if inside + cause not in theirs or path in theirs or path in decided_now:
+                continue
+            if resolve(previous, path).is_set:
+                _hold(previous, proposed, path)
+
+
+def _hold(previous: spec_pb2.Spec, proposed: spec_pb2.Spec, path: str) -> None:
+    if text_at(previous, path) == text_at(proposed, path):
+        return
+    write(proposed, path, resolve(previous, path).value)
+    for choice in proposed.choices:
+        if choice.field_path == path:
+            choice.source = RULE
+            choice.origin = "rule R2: only what was named changes"
+            choice.reason = "You named another value and not this one, so it stays as it was."
 
 
 def mark(spec: spec_pb2.Spec, path: str, origin: str) -> None:
@@ -111,11 +167,29 @@ def mark(spec: spec_pb2.Spec, path: str, origin: str) -> None:
 def diff(before: spec_pb2.Spec, after: spec_pb2.Spec) -> list[Change]:
     """Return every decision that differs, in order of the paths."""
     old, new = _decisions(before), _decisions(after)
+    reasons = {choice.field_path: choice for choice in after.choices}
     return [
-        Change(path, as_text(old.get(path, "")), as_text(new.get(path, "")))
+        Change(
+            path,
+            as_text(old.get(path, "")),
+            as_text(new.get(path, "")),
+            _reason(path, reasons, after),
+        )
         for path in sorted(old.keys() | new.keys())
         if old.get(path) != new.get(path)
     ]
+
+
+def _reason(path: str, choices: Mapping[str, spec_pb2.Choice], after: spec_pb2.Spec) -> str:
+    """Return why a field has its value: by its own choice or that of what it stands in."""
+    if path.startswith("verdict."):
+        return after.verdict.reason
+    parts = path.split(".")
+    for end in range(len(parts), 0, -1):
+        choice = choices.get(".".join(parts[:end]))
+        if choice is not None:
+            return choice.origin if choice.source == USER else choice.reason
+    return ""
 
 
 def _edit(changed: spec_pb2.Spec, edited: spec_pb2.Spec, path: str) -> None:
@@ -131,7 +205,7 @@ def _edit(changed: spec_pb2.Spec, edited: spec_pb2.Spec, path: str) -> None:
     before = text_at(changed, path)
     write(changed, path, given.value if given.is_set else None)
     if text_at(changed, path) != before or path not in {c.field_path for c in changed.choices}:
-        mark(changed, path, "Set by you in the spec")
+        mark(changed, path, EDITED)
 
 
 def _output_only_inside(place: Place) -> str:

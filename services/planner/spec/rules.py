@@ -7,21 +7,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from attune.spec.v1 import grader_pb2, spec_pb2, stage_pb2
+from attune.spec.v1 import spec_pb2, stage_pb2
 from google.protobuf.message import Message
 
 from services.common.errors import Violation
+from services.planner.spec.grader_rules import grader_violations, reward_violations
 from services.planner.spec.path import as_text, is_output_only, is_required, resolve
+from services.planner.vocabulary import Task
 
 VIOLATIONS_MAX = 100
 TARGETS = ("shared",)
 """Deploy targets that serving has."""
 ALIAS = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
-GRADER_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 DATASET = re.compile(
     r"projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/datasets/[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 )
-WEIGHT_SUM_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,22 @@ TEXT_LENGTHS = {
     "display_name": (0, 120),
     "objective.problem": (1, 2000),
     "objective.users": (0, 500),
+    "evaluation.general_ability_check": (0, 4000),
+    "maintenance.drift_trigger": (0, 500),
+    "maintenance.when_superseded": (0, 500),
 }
+LOSSES = {
+    "dpo.loss_type": (
+        "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard",
+        "aot", "aot_pair", "discopop", "apo_zero", "apo_down",
+    ),
+    "rl.loss_type": ("grpo", "dapo", "bnpo", "dr_grpo"),
+}  # fmt: skip
+"""Losses in TRL's words, by hyperparameter."""
+STAGES_MAX = 4
+LANGUAGES_MAX = 20
+EXAMPLES_MAX = 3
+EXAMPLE_CHARACTERS_MAX = 1000
 
 
 def context_of(spec: spec_pb2.Spec) -> int:
@@ -127,10 +142,10 @@ def violations(spec: spec_pb2.Spec) -> list[Violation]:
     """Return every rule that a spec breaks, at most 100."""
     found = [*_missing(spec, ""), *_numbers(spec), *_texts(spec), *_objective(spec)]
     found += [*_data(spec), *_evaluation(spec), *_serving(spec)]
-    if len(spec.stages) > 4:
+    if len(spec.stages) > STAGES_MAX:
         found.append(Violation("stages", "COUNT", "At most four stages run one after another."))
     for index, stage in enumerate(spec.stages):
-        found += _stage(stage, f"stages.{index}.")
+        found += [*_stage(stage, f"stages.{index}."), *_lengths(spec, index)]
     return found[:VIOLATIONS_MAX]
 
 
@@ -181,11 +196,27 @@ def _texts(spec: spec_pb2.Spec) -> Iterator[Violation]:
         if len(entries) > count or any(len(entry) > length for entry in entries):
             text = f"At most {count} entries of {length} characters are allowed. Shorten it."
             yield Violation(path, "LENGTH", text)
+    for path, examples in (
+        ("data.guidelines.good_examples", spec.data.guidelines.good_examples),
+        ("data.guidelines.bad_examples", spec.data.guidelines.bad_examples),
+    ):
+        limit = EXAMPLE_CHARACTERS_MAX
+        long = any(len(each.prompt) > limit or len(each.answer) > limit for each in examples)
+        if len(examples) > EXAMPLES_MAX or long:
+            text = f"At most {EXAMPLES_MAX} examples of {limit:,} characters. Shorten them."
+            yield Violation(path, "LENGTH", text)
 
 
 def _objective(spec: spec_pb2.Spec) -> Iterator[Violation]:
     criteria = spec.objective.success_criteria
     names = [grader.name for grader in spec.evaluation.graders]
+    task, languages = spec.objective.task, spec.objective.languages
+    if task and task not in list(Task):
+        text = f"'{task[:80]}' is not a kind of task. Use one of: {', '.join(Task)}."
+        yield Violation("objective.task", "UNKNOWN_TASK", text)
+    if len(languages) > LANGUAGES_MAX or not all(LANGUAGE.fullmatch(each) for each in languages):
+        text = f"At most {LANGUAGES_MAX} codes of two letters, such as `de`. Correct them."
+        yield Violation("objective.languages", "LANGUAGE", text)
     if len(criteria) > 5:
         text = f"{len(criteria)} criteria; at most five are allowed. Keep those that decide."
         yield Violation("objective.success_criteria", "COUNT", text)
@@ -214,6 +245,12 @@ def _data(spec: spec_pb2.Spec) -> Iterator[Violation]:
         text = "The hold-out holds the training rows themselves. Name other, unseen rows."
         yield Violation("data.holdout_dataset", "SAME_DATASET", text)
 
+    rows = data.train_row_count + data.holdout_row_count
+    drawn = data.split_method == spec_pb2.Data.SPLIT_METHOD_RANDOM
+    if drawn and data.HasField("holdout_rows") and 0 < rows <= data.holdout_rows:
+        text = f"{data.holdout_rows:,} of {rows:,} rows leaves none to learn from. Hold out fewer."
+        yield Violation("data.holdout_rows", "RANGE", text)
+
 
 def _evaluation(spec: spec_pb2.Spec) -> Iterator[Violation]:
     graders = spec.evaluation.graders
@@ -221,19 +258,7 @@ def _evaluation(spec: spec_pb2.Spec) -> Iterator[Violation]:
         yield Violation("evaluation.graders", "COUNT", "At most eight graders. Keep fewer.")
     seen: set[str] = set()
     for index, grader in enumerate(graders):
-        yield from _grader(grader, f"evaluation.graders.{index}.", seen)
-
-
-def _grader(grader: grader_pb2.Grader, path: str, seen: set[str]) -> Iterator[Violation]:
-    if not GRADER_NAME.fullmatch(grader.name):
-        text = f"'{grader.name[:80]}' is not a name of the form [a-z][a-z0-9_]{{0,62}}."
-        yield Violation(path + "name", "NAME", text)
-    if grader.name in seen:
-        text = f"'{grader.name}' names two graders. Give each a name of its own."
-        yield Violation(path + "name", "DUPLICATE", text)
-    seen.add(grader.name)
-    if grader.WhichOneof("kind") is None:
-        yield Violation(path + "kind", "REQUIRED", "A grader needs a kind. Set one of them.")
+        yield from grader_violations(grader, f"evaluation.graders.{index}.", seen)
 
 
 def _serving(spec: spec_pb2.Spec) -> Iterator[Violation]:
@@ -276,21 +301,23 @@ def _stage(stage: stage_pb2.Stage, path: str) -> Iterator[Violation]:
         text = "TECHNIQUE_SFT needs it. Set it to true to learn only the answers."
         yield Violation(inside + "assistant_only_loss", "REQUIRED", text)
     if stage.HasField("reward"):
-        yield from _reward(stage.reward, path + "reward.")
+        yield from reward_violations(stage.reward, path + "reward.")
 
 
-def _reward(reward: stage_pb2.Reward, path: str) -> Iterator[Violation]:
-    weights = [weighted.weight for weighted in reward.graders]
-    if len(weights) > 8:
-        yield Violation(path + "graders", "COUNT", "At most eight graders. Keep fewer.")
-    if any(not 0 < weight <= 1 for weight in weights):
-        yield Violation(path + "graders", "RANGE", "Every weight must lie in (0, 1].")
-    if weights and abs(math.fsum(weights) - 1) > WEIGHT_SUM_TOLERANCE:
-        text = f"The weights add up to {as_text(math.fsum(weights))}. Make them add up to 1."
-        yield Violation(path + "graders", "SUM", text)
-    if reward.HasField("timeout_s") and not 0 < reward.timeout_s <= 60:
-        text = f"{as_text(reward.timeout_s)} is not in (0, 60]. Choose a number in that range."
-        yield Violation(path + "timeout_s", "RANGE", text)
-    seen: set[str] = set()
-    for index, weighted in enumerate(reward.graders):
-        yield from _grader(weighted.grader, f"{path}graders.{index}.grader.", seen)
+def _lengths(spec: spec_pb2.Spec, index: int) -> Iterator[Violation]:
+    """Yield what does not fit into the context, and losses that nobody has."""
+    tuned, path = spec.stages[index].hyperparameters, f"stages.{index}.hyperparameters."
+    context_length = context_of(spec)
+    both = tuned.rl.max_prompt_length + tuned.rl.max_completion_length
+    if both > context_length:
+        text = (
+            f"Prompt and completion take {both:,} tokens, and the base model's context has "
+            f"{context_length:,}. Shorten one of them."
+        )
+        yield Violation(path + "rl.max_completion_length", "CONTEXT", text)
+    for name, known in LOSSES.items():
+        part, _, field = name.partition(".")
+        loss = getattr(getattr(tuned, part), field)
+        if loss and loss not in known:
+            text = f"'{loss[:80]}' is not a loss here. Use one of: {', '.join(known)}."
+            yield Violation(path + name, "UNKNOWN_LOSS", text)
