@@ -108,6 +108,29 @@ class Trainer:
             for shape in answer.models
         )
 
+    async def render_rows(
+        self, base_model: str, rows: Sequence[str], max_length: int = 0
+    ) -> render_pb2.RenderRowsResponse:
+        """Return what training sees of rows, in order.
+
+        Args:
+            base_model: Id of a model that is at hand.
+            rows: JSON lines, 1 to 20, at most 2 MiB in all.
+            max_length: Tokens at which they are cut, at least 16; 0 for the context length.
+
+        Raises:
+            Unavailable: If the trainer cannot be asked now.
+            NotFound: If the model is not at hand.
+            InvalidArgument: If a row has no known shape, or the template refuses it.
+        """
+        request = render_pb2.RenderRowsRequest(
+            base_model=base_model, rows=rows, max_length=max_length
+        )
+        answer: render_pb2.RenderRowsResponse = await _ask(
+            "trainer", self._address, self._stub.RenderRows, request, COUNT_TIMEOUT_S
+        )
+        return answer
+
     async def count_tokens(self, base_model: str, rows: Sequence[str]) -> list[TokenCount]:
         """Return the tokens of rows, in order.
 
