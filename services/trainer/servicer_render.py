@@ -14,6 +14,11 @@ from services.trainer import wire
 from services.trainer.base_models import find_local, list_local
 from services.trainer.fork_server import ForkServer
 
+PREVIEW_ROWS_MAX = 20
+LENGTH_MIN = 16
+LENGTH_MAX = 32_768
+"""Tokens of a row that one answer shows; more would be no answer for a person."""
+
 
 class RenderServicer(render_pb2_grpc.RenderServiceServicer):
     """Reads rows in a process of their own, which has the tokenizer library loaded."""
@@ -32,6 +37,25 @@ class RenderServicer(render_pb2_grpc.RenderServiceServicer):
             raise invalid(counts)
         return pb.CountTokensResponse(
             counts=wire.counts_to_proto(counts),
+            context_length=shape.context_length,
+            base_model_revision=shape.revision,
+        )
+
+    async def RenderRows(
+        self, request: pb.RenderRowsRequest, context: Any
+    ) -> pb.RenderRowsResponse:
+        rows = wire.rows_from_request(request.rows, PREVIEW_ROWS_MAX)
+        if request.max_length and request.max_length < LENGTH_MIN:
+            text = f"{request.max_length} is below {LENGTH_MIN}. Raise it, or leave it out."
+            raise invalid([Violation("max_length", "OUT_OF_RANGE", text)])
+        shape, folder = await asyncio.to_thread(find_local, self._artefacts, request.base_model)
+        most = min(shape.context_length, LENGTH_MAX)
+        length = min(request.max_length or most, most)
+        previews = await self._forks.render("render_rows", folder, rows, length)
+        if previews and isinstance(previews[0], Violation):
+            raise invalid(previews)
+        return pb.RenderRowsResponse(
+            rows=wire.previews_to_proto(previews),
             context_length=shape.context_length,
             base_model_revision=shape.revision,
         )

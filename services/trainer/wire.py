@@ -13,7 +13,7 @@ from attune.scheduler.v1.worker_pb2 import FinishRunRequest, Lease, Node, RenewL
 from attune.spec.v1.compute_pb2 import ModelShape
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
 from attune.trainer.v1 import trainer_pb2
-from attune.trainer.v1.render_pb2 import TokenCount
+from attune.trainer.v1.render_pb2 import RenderedRow, TokenCount
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.rpc.code_pb2 import ABORTED, FAILED_PRECONDITION
@@ -24,6 +24,7 @@ from services.common.errors import Violation, invalid
 from services.trainer.attempt import Attempt
 from services.trainer.devices import Device
 from services.trainer.recipes import METHODS, RECIPES
+from services.trainer.row_shape import Counts, Preview, ShapedRow, shape_row
 from services.trainer.run import Manifest, Phase, Progress
 from services.trainer.settings import TrainerSettings
 
@@ -159,35 +160,59 @@ def report_from_json(values: dict[str, Any]) -> EvaluationReport:
     return ParseDict(values, EvaluationReport())
 
 
-def rows_from_request(rows: Sequence[str]) -> list[tuple[Any, Any]]:
-    """Return messages and tools of chat rows.
+def rows_from_request(rows: Sequence[str], most: int = ROWS_MAX) -> list[ShapedRow]:
+    """Return rows taken apart.
+
+    Args:
+        rows: JSON objects.
+        most: Rows that one request may hold.
 
     Raises:
-        InvalidArgument: If there are too many, or some are no chat; all of those are named.
+        InvalidArgument: If there are too many, or some have no known shape; all those are named.
     """
     size = sum(len(row) for row in rows)
-    if len(rows) > ROWS_MAX or size > ROW_BYTES_MAX:
-        text = f"{len(rows)} rows of {size} characters; at most {ROWS_MAX} of 2 MiB. Send fewer."
+    if len(rows) > most or size > ROW_BYTES_MAX:
+        text = f"{len(rows)} rows of {size} characters; at most {most} of 2 MiB. Send fewer."
         raise invalid([Violation("rows", "TOO_MANY", text)])
     parsed, violations = [], []
     for index, row in enumerate(rows):
         try:
-            values = json.loads(row)
-            messages = values["messages"]
-            if not messages or not all("role" in one and "content" in one for one in messages):
-                raise ValueError("a message lacks role or content")
-            parsed.append((messages, values.get("tools")))
-        except (ValueError, KeyError, TypeError) as error:
-            text = f"Not a chat row ({error}). Send a JSON object with `messages`."
-            violations.append(Violation(f"rows.{index}", "NOT_A_CHAT", text))
+            parsed.append(shape_row(json.loads(row)))
+        except (ValueError, RecursionError) as error:
+            text = f"Not a row to train on ({error}). Send messages, a prompt or text as JSON."
+            violations.append(Violation(f"rows.{index}", "NOT_A_ROW", text))
     if violations:
         raise invalid(violations[:100])
     return parsed
 
 
-def counts_to_proto(counts: Sequence[tuple[int, int]]) -> list[TokenCount]:
-    """Return token counts, all and trainable ones, of rows."""
-    return [TokenCount(token_count=all_, trainable_token_count=own) for all_, own in counts]
+def counts_to_proto(counts: Sequence[Counts]) -> list[TokenCount]:
+    """Return token counts of rows."""
+    return [
+        TokenCount(
+            token_count=one.total,
+            trainable_token_count=one.trainable,
+            prompt_token_count=one.prompt,
+            answer_token_count=one.answer,
+            rejected_token_count=one.rejected,
+        )
+        for one in counts
+    ]
+
+
+def previews_to_proto(previews: Sequence[Preview]) -> list[RenderedRow]:
+    """Return rows as training sees them."""
+    return [
+        RenderedRow(
+            text=one.text,
+            token_ids=one.token_ids,
+            token_texts=one.token_texts,
+            trainable=one.trainable,
+            cut_token_count=one.cut_count,
+            trains_nothing=one.trains_nothing,
+        )
+        for one in previews
+    ]
 
 
 def _finish(lease: Lease, outcome: FinishRunRequest.Outcome.ValueType) -> FinishRunRequest:
