@@ -1,8 +1,9 @@
 """Where artefacts lie under the one root, and how they are written so that a crash leaves no half.
 
-`datasets/<sha256>/rows.jsonl` rows as uploaded · `models/<id>/<revision>/` base models ·
-`runs/<run>/attempt-<fence>/` what a run writes · `adapters/<sha256>/` results. Every path is made
-here, from hashes and ids of our own, never from text that a user chose.
+`datasets/<sha256>/original` a file as uploaded, beside it `rows.jsonl`, its rows as they are
+read · `models/<id>/<revision>/` base models · `runs/<run>/attempt-<fence>/` what a run writes ·
+`adapters/<sha256>/` results. Every path is made here, from hashes and ids of our own, never from
+text that a user chose.
 """
 
 from __future__ import annotations
@@ -26,8 +27,16 @@ class Artefacts:
     root: Path
 
     def dataset(self, dataset_sha256: str) -> Path:
-        """Return the rows of a dataset."""
+        """Return the rows of a dataset, one JSON object per line; there once it is found valid.
+
+        They are the uploaded bytes where those are such rows. Where they are not, a manifest ties
+        the rows to the upload's hash.
+        """
         return self.root / "datasets" / dataset_sha256 / "rows.jsonl"
+
+    def original(self, dataset_sha256: str) -> Path:
+        """Return the file of a dataset as it was uploaded; its hash is the dataset's."""
+        return self.root / "datasets" / dataset_sha256 / "original"
 
     def model(self, model_id: str) -> Path:
         """Return the folder of all revisions of a base model, such as `attune/starter`."""

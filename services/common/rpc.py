@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -189,6 +189,12 @@ class Server:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # Stubs lack it.
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names: list[str] = []
+        self._works: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def accompany(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run work in the background from the server's start until its stop, which cancels it."""
+        self._works.append(work)
 
     def add(self, register: Callable[[Any, Any], None], servicer: object, name: str) -> None:
         """Serve one API.
@@ -216,6 +222,7 @@ class Server:
         check_port_is_free(host, port)
         bound: int = self._server.add_insecure_port(f"{host}:{port}")
         await self._server.start()
+        self._tasks = [asyncio.create_task(work()) for work in self._works]
         for name in ["", *self._names]:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return bound
@@ -224,6 +231,9 @@ class Server:
         """Say so, let running calls end within the grace, then close."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(STOP_GRACE_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def check_port_is_free(host: str, port: int) -> None:

@@ -16,6 +16,7 @@ from services.common.outbox import Relay
 from services.common.processes import ProcessFolder
 from services.common.rpc import Server, until_signal
 from services.common.telemetry import configure_logging
+from services.planner.analysis import Analyses
 from services.planner.dataset_store import DatasetStore
 from services.planner.dialogue import Dialogue
 from services.planner.peers import Scheduler, Trainer
@@ -50,12 +51,14 @@ def build_server(
     catalogue = load_catalogue()
     sources = SourceReader(datasets, trainer, catalogue, load_recipes(), settings.allowed_models)
     artefacts = Artefacts(settings.artefact_root)
-    uploads = Uploads(artefacts, datasets, sources, trainer, clock, settings.upload_bytes_max)
+    analyses = Analyses(artefacts, datasets, sources, trainer, settings.decoded_bytes_max)
+    uploads = Uploads(artefacts, datasets, clock, settings.upload_bytes_max, analyses.notify)
     uploads.remove_abandoned()
     named = {model.id for model in catalogue} | set(settings.allowed_models)
     dialogue = Dialogue(store, DeterministicReader(named), sources, scheduler, clock)
     revisions = Revisions(store, sources, scheduler, clock)
     server = Server("planner.attune")
+    server.accompany(analyses.run)
     server.add(
         planner_pb2_grpc.add_PlannerServiceServicer_to_server,
         PlannerServicer(store, dialogue, revisions, clock),

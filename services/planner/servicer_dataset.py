@@ -33,6 +33,18 @@ class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
         parse(request.name, wire.DATASET)
         return await self._datasets.get(request.name)
 
+    async def DeleteDataset(
+        self, request: dataset_pb2.DeleteDatasetRequest, context: Any
+    ) -> dataset_pb2.DeleteDatasetResponse:
+        parse(request.name, wire.DATASET)
+        return await self._uploads.remove(request)
+
+    async def GetDatasetReport(
+        self, request: dataset_pb2.GetDatasetReportRequest, context: Any
+    ) -> dataset_pb2.DatasetReport:
+        parse(request.name, wire.DATASET)
+        return await self._datasets.report(request.name)
+
     async def ListDatasets(
         self, request: dataset_pb2.ListDatasetsRequest, context: Any
     ) -> dataset_pb2.ListDatasetsResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from services.common import settings
 
@@ -20,8 +20,23 @@ class Settings(settings.Settings):
     """Host and port of the trainer."""
     base_models: str = ""
     """Ids of the base models that plans may name, separated by commas; empty for all."""
-    upload_bytes_max: int = Field(512 * 1024 * 1024, ge=1)
+    upload_bytes_max: int = Field(4 * 1024**3, ge=1)
     """Largest dataset file in bytes, at least 1."""
+    decoded_bytes_max: int = Field(16 * 1024**3, ge=1)
+    """Most bytes that a compressed dataset file may hold, at least 1."""
+    llm_base_url: str = ""
+    """OpenAI-compatible endpoint of a language model that reads messages, such as
+    `http://127.0.0.1:8000/v1`; empty for the deterministic reader alone."""
+    llm_model: str = ""
+    """Name of that model at its endpoint."""
+    llm_api_key: SecretStr = SecretStr("")
+    """Key for that endpoint; empty when it asks for none. Never logged."""
+    llm_timeout_s: float = Field(20.0, gt=0, le=120)
+    """Longest time that model may take for one message, in seconds, in (0, 120]; then the
+    deterministic reader reads it."""
+    report_wait_s: float = Field(20.0, ge=0, le=50)
+    """Longest time that a message waits for the report of a dataset that has just been uploaded,
+    in seconds, in [0, 50]."""
 
     @property
     def database(self) -> str:

@@ -85,9 +85,14 @@ DATASETS = Table(
     Column("project", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("holdout_dataset", String(200), nullable=False),
+    Column("file_format", String(20), nullable=False),
+    Column("state", Integer, nullable=False),
     Column("dataset", LargeBinary, nullable=False),
+    Column("report", LargeBinary, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("project", "sha256", "holdout_dataset", name="uq_datasets_content"),
+    UniqueConstraint(
+        "project", "sha256", "holdout_dataset", "file_format", name="uq_datasets_content"
+    ),
     Index("ix_datasets_project", "project", "dataset_id"),
 )
 

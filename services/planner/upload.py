@@ -1,4 +1,4 @@
-"""Takes a dataset in: to disk in pieces, then every row checked, then kept; or nothing stays."""
+"""Takes a file in: to disk in pieces, hashed on the way, then kept whole; or nothing stays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 import errno
 import hashlib
 import shutil
-from array import array
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,17 @@ from attune.planner.v1 import dataset_pb2
 
 from services.common.artefacts import Artefacts, publish, staging_folder, sync
 from services.common.clock import Clock, new_id
-from services.common.errors import InvalidArgument, ResourceExhausted, Violation, invalid
+from services.common.errors import ResourceExhausted, Violation, invalid
+from services.common.names import project_of
 from services.planner import wire
-from services.planner.dataset.file import Piece, read_digests, read_pieces
-from services.planner.dataset.report import VIOLATIONS_MAX, Tally, by_rule, cut_answers
+from services.planner.dataset.file import FORMATS, FileFormat, read_format
 from services.planner.dataset_store import DatasetStore
-from services.planner.peers import Trainer
-from services.planner.source_reader import SourceReader
 
 CHUNK_BYTES_MAX = 1024 * 1024
 ABANDONED_S = 3600.0
 """An upload's folder that was not written for so long belongs to a process that died."""
+ANALYSING_MAX = 100
+"""Datasets that may wait for their report."""
 
 
 @dataclass(frozen=True)
@@ -40,54 +39,67 @@ class Content:
 
 
 class Uploads:
-    """Takes datasets in."""
+    """Takes files in, and removes them."""
 
     def __init__(
         self,
         artefacts: Artefacts,
         datasets: DatasetStore,
-        sources: SourceReader,
-        trainer: Trainer,
         clock: Clock,
         bytes_max: int,
+        notify: Callable[[], None],
     ) -> None:
-        """Keep where datasets go; `bytes_max` bounds the size of one file."""
+        """Keep where datasets go.
+
+        Args:
+            artefacts: The root that their bytes lie under.
+            datasets: What is known of them.
+            clock: Where the time comes from.
+            bytes_max: Bound on the size of one file.
+            notify: Told that there is a dataset to analyse.
+        """
         self._artefacts = artefacts
         self._datasets = datasets
-        self._sources = sources
-        self._trainer = trainer
         self._clock = clock
         self._bytes_max = bytes_max
+        self._notify = notify
+        # Bytes are shared by content: nobody may remove them while another upload adopts them.
+        self._bytes_lock = asyncio.Lock()
 
     async def receive(
         self, requests: AsyncIterator[dataset_pb2.UploadDatasetRequest]
     ) -> dataset_pb2.Dataset:
-        """Return the dataset; the same bytes with the same hold-out are one dataset.
+        """Return the dataset as soon as its bytes are stored; its report is made afterwards.
 
         Raises:
-            InvalidArgument: If the stream, the file or a row breaks a rule.
-            NotFound: If there is no such hold-out dataset.
-            ResourceExhausted: If it is too large or the disk is full.
-            Unavailable: If the trainer cannot count tokens now.
+            InvalidArgument: If the stream or the header breaks a rule, or there are no bytes.
+            NotFound: If there is no such hold-out or previous dataset.
+            ResourceExhausted: If it is too large, the disk is full or too many reports are due.
         """
         header = await _header(requests)
         project = wire.check_header(header)
+        file_format = _format(header)
         found = await self._datasets.find_answer(header)
         if found is not None:
             return found
-        holdout = None
-        if header.holdout_dataset:
-            holdout = await self._sources.dataset(header.holdout_dataset)
+        holdout = await self._named(header.holdout_dataset)
+        await self._check_previous(header, project)
+        if await self._datasets.count_analysing() >= ANALYSING_MAX:
+            raise ResourceExhausted(
+                f"{ANALYSING_MAX} datasets wait for their reports, which is the most. Upload "
+                "again in a while.",
+                reason="TOO_MANY_REPORTS",
+                max_reports=str(ANALYSING_MAX),
+            )
         with _disk_errors():
             staged = await asyncio.to_thread(staging_folder, self._folder / "upload")
         try:
-            content = await self._write(staged / "rows.jsonl", requests)
+            content = await self._write(staged / "original", requests)
             if holdout is not None and holdout.sha256 == content.sha256:
                 text = f"{holdout.display_name} has the same bytes. Hold out other, unseen rows."
                 raise invalid([Violation("holdout_dataset", "SAME_DATASET", text)])
-            report = await self._check(content, holdout.sha256 if holdout else "")
             # From here on a caller who goes away changes nothing: folder and row come together.
-            keeping = asyncio.create_task(self._keep(header, project, content, report, staged))
+            keeping = asyncio.create_task(self._keep(header, project, content, file_format, staged))
             try:
                 return await asyncio.shield(keeping)
             except asyncio.CancelledError:
@@ -95,6 +107,22 @@ class Uploads:
                 raise
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+
+    async def remove(
+        self, request: dataset_pb2.DeleteDatasetRequest
+    ) -> dataset_pb2.DeleteDatasetResponse:
+        """Remove a dataset, and its bytes when nothing else has the same.
+
+        Raises:
+            NotFound: If there is none of that name.
+            FailedPrecondition: If an approved plan or another dataset's hold-out names it.
+        """
+        async with self._bytes_lock:
+            answer, orphan = await self._datasets.delete(request, self._clock.now())
+            if orphan:
+                folder = self._artefacts.original(orphan).parent
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        return answer
 
     def remove_abandoned(self) -> None:
         """Remove folders of uploads whose process died; called once at start."""
@@ -107,6 +135,16 @@ class Uploads:
     @property
     def _folder(self) -> Path:
         return self._artefacts.root / "datasets"
+
+    async def _named(self, name: str) -> dataset_pb2.Dataset | None:
+        return await self._datasets.get(name) if name else None
+
+    async def _check_previous(self, header: dataset_pb2.UploadHeader, project: str) -> None:
+        name = header.previous_dataset
+        if name and project_of(name) != project:
+            text = f"'{name}' belongs to another project than the upload."
+            raise invalid([Violation("previous_dataset", "OTHER_PROJECT", text)])
+        await self._named(name)
 
     async def _write(
         self, path: Path, requests: AsyncIterator[dataset_pb2.UploadDatasetRequest]
@@ -133,57 +171,37 @@ class Uploads:
             file.flush()
             await asyncio.to_thread(sync, path)
         if size_bytes == 0:
-            text = "The file is empty. Upload a JSONL file with one row on each line."
+            text = "The file is empty. Upload the file that holds the rows."
             raise invalid([Violation("chunk", "EMPTY_FILE", text)])
         return Content(path, digest.hexdigest(), size_bytes)
-
-    async def _check(self, content: Content, holdout_sha256: str) -> dataset_pb2.DatasetReport:
-        model = await self._sources.model_at_hand()
-        tally, broken = Tally(), list[Violation]()
-        pieces = read_pieces(content.path)
-        while piece := await asyncio.to_thread(_next, pieces):
-            broken += piece.violations
-            # Rows of a file that is refused anyway are not worth a call.
-            if piece.rows and not piece.violations and len(broken) < VIOLATIONS_MAX:
-                texts = [row.text for row in piece.rows]
-                counts = await self._trainer.count_tokens(model.id, texts)
-                broken += cut_answers(piece.rows, counts, model.context_length)
-                tally.add(piece.rows, counts)
-            if len(broken) >= VIOLATIONS_MAX:
-                break
-        if broken:
-            raise _refusal(broken)
-        digests: array[int] = array("Q")
-        if holdout_sha256:
-            path = self._artefacts.dataset(holdout_sha256)
-            digests = await asyncio.to_thread(read_digests, path)
-        return await asyncio.to_thread(tally.report, model.id, digests)
 
     async def _keep(
         self,
         header: dataset_pb2.UploadHeader,
         project: str,
         content: Content,
-        report: dataset_pb2.DatasetReport,
+        file_format: FileFormat,
         staged: Path,
     ) -> dataset_pb2.Dataset:
-        target = self._artefacts.dataset(content.sha256).parent
-        with _disk_errors():
-            await asyncio.to_thread(publish, staged, target)
-        now = self._clock.now()
-        dataset = dataset_pb2.Dataset(
-            name=f"projects/{project}/datasets/{new_id(now)}",
-            display_name=header.display_name,
-            sha256=content.sha256,
-            size_bytes=content.size_bytes,
-            holdout_dataset=header.holdout_dataset,
-            report=report,
-            state=dataset_pb2.Dataset.STATE_READY,
-            progress=1.0,
-            file_format="jsonl",
-            create_time=wire.timestamp(now),
-        )
-        return await self._datasets.add(header, dataset, now)
+        async with self._bytes_lock:
+            with _disk_errors():
+                target = self._artefacts.original(content.sha256).parent
+                await asyncio.to_thread(publish, staged, target)
+            now = self._clock.now()
+            dataset = dataset_pb2.Dataset(
+                name=f"projects/{project}/datasets/{new_id(now)}",
+                display_name=header.display_name,
+                sha256=content.sha256,
+                size_bytes=content.size_bytes,
+                holdout_dataset=header.holdout_dataset,
+                previous_dataset=header.previous_dataset,
+                state=dataset_pb2.Dataset.STATE_ANALYSING,
+                file_format=str(file_format),
+                create_time=wire.timestamp(now),
+            )
+            kept = await self._datasets.add(header, dataset, now)
+        self._notify()
+        return kept
 
 
 async def _header(
@@ -196,6 +214,14 @@ async def _header(
     return first.header
 
 
+def _format(header: dataset_pb2.UploadHeader) -> FileFormat:
+    file_format = read_format(header.display_name, header.file_format)
+    if file_format is None:
+        text = f"'{header.file_format[:40]}' is none. Give one of {', '.join(FORMATS)}."
+        raise invalid([Violation("file_format", "UNKNOWN_FORMAT", text)])
+    return file_format
+
+
 def _chunk(request: dataset_pb2.UploadDatasetRequest) -> bytes:
     if request.WhichOneof("piece") != "chunk":
         text = "Only the first message may carry the header. Send chunks after it."
@@ -204,23 +230,6 @@ def _chunk(request: dataset_pb2.UploadDatasetRequest) -> bytes:
         text = f"{len(request.chunk):,} bytes; at most {CHUNK_BYTES_MAX:,} are taken. Send less."
         raise invalid([Violation("chunk", "CHUNK_TOO_LARGE", text)])
     return request.chunk
-
-
-def _next(pieces: Iterator[Piece]) -> Piece | None:
-    return next(pieces, None)
-
-
-def _refusal(broken: list[Violation]) -> InvalidArgument:
-    grouped = by_rule(broken)
-    first = grouped[0]
-    more = "" if len(grouped) == 1 else f" {len(grouped) - 1} more rules are broken."
-    return InvalidArgument(
-        f"The file was not stored. {first.field}: {first.message}{more}",
-        reason="BAD_ROWS",
-        violations=grouped,
-        field=first.field,
-        rule=first.rule,
-    )
 
 
 def _check_disk(folder: Path, written_bytes: int, next_bytes: int) -> None:

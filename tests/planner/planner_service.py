@@ -1,5 +1,6 @@
 """The whole planner on a real port with a real database, and a client of it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,18 +39,39 @@ class Planner:
     datasets: dataset_pb2_grpc.DatasetServiceStub
 
     async def upload(
-        self, content: bytes, holdout: str = "", request_id: str = "", name: str = "train.jsonl"
+        self,
+        content: bytes,
+        holdout: str = "",
+        request_id: str = "",
+        name: str = "train.jsonl",
+        **header_fields: str,
     ) -> dataset_pb2.Dataset:
+        """Upload a file and return the dataset with its report."""
         header = dataset_pb2.UploadHeader(
             parent=PARENT,
             display_name=name,
             holdout_dataset=holdout,
             request_id=request_id or str(uuid4()),
+            **header_fields,
         )
         chunks = [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)]
         messages = [dataset_pb2.UploadDatasetRequest(header=header)]
         messages += [dataset_pb2.UploadDatasetRequest(chunk=chunk) for chunk in chunks]
-        return await self.upload_stream(messages)
+        return await self.analysed((await self.upload_stream(messages)).name)
+
+    async def analysed(self, name: str) -> dataset_pb2.Dataset:
+        """Wait for a dataset's report."""
+        request = dataset_pb2.GetDatasetRequest(name=name)
+        for _ in range(3000):
+            dataset = await clients.call(self.datasets.GetDataset, request)
+            if dataset.state != dataset_pb2.Dataset.STATE_ANALYSING:
+                return dataset
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"the report of {name} was never made")
+
+    async def report(self, dataset: dataset_pb2.Dataset) -> dataset_pb2.DatasetReport:
+        request = dataset_pb2.GetDatasetReportRequest(name=dataset.name)
+        return await clients.call(self.datasets.GetDatasetReport, request)
 
     async def upload_stream(
         self, messages: Iterable[dataset_pb2.UploadDatasetRequest]

@@ -1,6 +1,7 @@
 """Uploads through real gRPC: what is kept, what is refused, and that nothing half stays."""
 
 import asyncio
+import gzip
 import json
 import os
 import shutil
@@ -9,17 +10,22 @@ from collections import namedtuple
 from pathlib import Path
 from uuid import uuid4
 
-import grpc
 import pytest
-from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc
+from attune.planner.v1 import dataset_pb2
+from attune.spec.v1 import spec_pb2
+from sqlalchemy import update
 
 from services.common import errors
 from services.common import peers as clients
-from tests.planner.dataset.test_rows import BROKEN
+from services.common.artefacts import Artefacts
+from services.planner.store import DATASETS
+from services.trainer.rows import read_split
+from services.trainer.run import RunFailed
 from tests.planner.peer_servers import a_row, files_under, jsonl, some_rows
 from tests.planner.planner_service import PARENT, running_planner
 
-GOOD = some_rows(3)
+GOOD = some_rows(12)
+READY, INVALID = dataset_pb2.Dataset.STATE_READY, dataset_pb2.Dataset.STATE_INVALID
 
 
 @pytest.fixture
@@ -52,31 +58,43 @@ def chunk(content: bytes) -> dataset_pb2.UploadDatasetRequest:
 async def test_a_good_file_is_kept_by_its_content_with_a_report(service):
     content = some_rows(2500)
     dataset = await service.upload(content)
-    kept = service.artefacts / "datasets" / dataset.sha256 / "rows.jsonl"
-    assert kept.read_bytes() == content
-    assert files_under(service.artefacts) == [kept]
+    folder = service.artefacts / "datasets" / dataset.sha256
+    assert (folder / "original").read_bytes() == (folder / "rows.jsonl").read_bytes() == content
+    assert len(files_under(service.artefacts)) == 2
+    assert (dataset.state, dataset.progress, dataset.file_format) == (READY, 1, "jsonl")
     assert (dataset.report.row_count, dataset.size_bytes) == (2500, len(content))
     assert dataset.report.tokenizer_model == "attune/starter"
     assert dataset.report.json_answer_share == 1
     assert service.peers.trainer.batches == [1000, 1000, 500]
-    request = dataset_pb2.GetDatasetRequest(name=dataset.name)
-    assert await clients.call(service.datasets.GetDataset, request) == dataset
     assert await listed(service) == [dataset]
+    assert (await service.report(dataset)).row_count == 2500
+
+
+async def test_an_upload_returns_before_its_report(service):
+    stored = await service.upload_stream([header(), chunk(some_rows(2000))])
+    assert stored.state == dataset_pb2.Dataset.STATE_ANALYSING
+    assert not stored.HasField("report")
+    early = await refusal(service.report(stored))
+    assert (early.code, early.reason) == ("FAILED_PRECONDITION", "REPORT_IN_PROGRESS")
+    assert (await service.analysed(stored.name)).state == READY
 
 
 async def test_the_same_bytes_twice_are_one_dataset(service):
     first, second = await service.upload(GOOD), await service.upload(GOOD, name="other.jsonl")
     assert first == second
-    assert len(files_under(service.artefacts)) == 1
+    assert len(files_under(service.artefacts)) == 2
 
 
 async def test_the_same_bytes_with_a_hold_out_are_another_dataset_on_the_same_file(service):
-    held = await service.upload(some_rows(4, start=2))
+    held = await service.upload(some_rows(12, start=11))
     alone, split = await service.upload(GOOD), await service.upload(GOOD, holdout=held.name)
     assert alone.name != split.name
     assert (split.sha256, split.holdout_dataset) == (alone.sha256, held.name)
-    assert (alone.report.holdout_overlap_count, split.report.holdout_overlap_count) == (0, 1)
-    assert len(files_under(service.artefacts)) == 2
+    assert alone.report.holdout_overlap_count == 0
+    assert split.report.holdout_overlap_count >= 1
+    found = {each.code: each.line for each in (await service.report(split)).findings}
+    assert found["train_test_overlap"] == 12
+    assert split.state == INVALID
 
 
 async def test_a_repeated_request_returns_the_first_answer(service):
@@ -86,70 +104,131 @@ async def test_a_repeated_request_returns_the_first_answer(service):
 
 
 def with_line(line: bytes) -> bytes:
-    return GOOD + line + b"\n" + GOOD
+    return GOOD + line + b"\n" + some_rows(12, start=50)
 
 
-LONG = jsonl([a_row("x" * 5000)]).strip()
 BAD_FILES = {
-    "broken line": (with_line(b'{"messages": ['), "line 4", "NOT_JSON"),
-    "not UTF-8": (with_line(b"\xff\xfe"), "line 4", "NOT_UTF8"),
-    "empty line": (with_line(b""), "line 4", "EMPTY_LINE"),
+    "broken line": (with_line(b'{"messages": ['), 13, "invalid_json"),
+    "not UTF-8": (with_line(b"\xff\xfe"), 13, "encoding_not_utf8"),
     "wrong role": (
         with_line(b'{"messages": [{"role": "bot", "content": "x"}]}'),
-        "line 4",
-        "BAD_ROLE",
+        13,
+        "unknown_role",
     ),
-    "no assistant": (
-        with_line(b'{"messages": [{"role": "user", "content": "x"}]}'),
-        "line 4",
-        "NO_ASSISTANT",
-    ),
-    "cut answer": (with_line(LONG), "line 4", "ANSWER_CUT"),
-    "line without an end": (GOOD + b"x" * (2 * 1024 * 1024), "line 4", "LINE_TOO_LONG"),
-    "not JSONL at all": (b"%PDF-1.7\n" * 500, "lines 1, 2, 3", "NOT_JSON"),
-    "empty file": (b"", "chunk", "EMPTY_FILE"),
+    "cut answer": (with_line(jsonl([a_row("x" * 20_000)]).strip()), 13, "answer_truncated"),
+    "line without an end": (GOOD + b"x" * (2 * 1024 * 1024), 13, "line_too_long"),
+    "not JSONL at all": (b"%PDF-1.7\n" * 500, 1, "invalid_json"),
+    "only blanks": (b" \n\n", 0, "empty_file"),
+    "too few": (some_rows(9), 0, "too_few_rows"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-async def test_a_bad_file_is_refused_by_line_and_rule_and_leaves_nothing(service, case):
-    content, field, rule = BAD_FILES[case]
-    refused = await refusal(service.upload(content))
-    assert refused.code == "INVALID_ARGUMENT"
-    found = [each for each in refused.violations if each.rule == rule]
-    assert found
-    assert found[0].field.startswith(field)
-    assert found[0].message
-    assert files_under(service.artefacts) == []
-    assert list((service.artefacts / "datasets").iterdir()) == []
-    assert await listed(service) == []
+async def test_a_bad_file_is_kept_as_invalid_with_its_report_and_no_rows(service, case):
+    content, line, code = BAD_FILES[case]
+    dataset = await service.upload(content)
+    assert dataset.state == INVALID
+    report = await service.report(dataset)
+    finding = next(each for each in report.findings if each.code == code)
+    assert finding.line == line
+    assert finding.message
+    assert finding.remedy
+    assert not dataset.report.findings
+    assert dataset.report.finding_counts == report.finding_counts
+    assert [path.name for path in files_under(service.artefacts)] == ["original"]
 
 
-async def test_every_rule_that_a_file_breaks_is_told(service):
-    lines = [b"{", b'{"messages": []}', b"\xff", GOOD.splitlines()[0], b"[]"]
-    refused = await refusal(service.upload(b"\n".join(lines)))
-    assert [(each.field, each.rule) for each in refused.violations] == [
-        ("line 1", "NOT_JSON"),
-        ("line 2: messages", "NO_MESSAGES"),
-        ("line 3", "NOT_UTF8"),
-        ("line 5", "NOT_AN_OBJECT"),
-    ]
-
-
-async def test_every_rule_at_once_still_fits_into_a_status_of_any_client(service):
-    lines = [line for line in BROKEN.values() for _ in range(4)]
-    stub_channel = grpc.aio.insecure_channel(service.address)
-    async with stub_channel:
-        stub = dataset_pb2_grpc.DatasetServiceStub(stub_channel)
-        service.datasets = stub
-        refused = await refusal(service.upload(b"\n".join(lines)))
-    assert refused.code == "INVALID_ARGUMENT"
-    assert {each.rule for each in refused.violations} >= set(BROKEN) - {"LINE_TOO_LONG"}
+async def test_findings_stop_at_a_thousand_and_are_counted_beyond(service):
+    dataset = await service.upload(GOOD + b"{}\n" * 1500)
+    report = await service.report(dataset)
+    assert len(report.findings) == 1000
+    assert report.findings[0].line == 13
+    assert report.finding_counts[0].count == 1500
 
 
 async def test_a_last_line_without_an_end_counts(service):
-    assert (await service.upload(GOOD.rstrip(b"\n"))).report.row_count == 3
-    assert (await service.upload(GOOD.replace(b"\n", b"\r\n"))).report.row_count == 3
+    assert (await service.upload(GOOD.rstrip(b"\n"))).report.row_count == 12
+    returns = await service.upload(GOOD.replace(b"\n", b"\r\n"))
+    assert (returns.state, returns.report.row_count) == (READY, 12)
+
+
+TABLE = b"prompt,completion\n" + b"".join(
+    b'"How many, in box %d?",%d\n' % (number, number) for number in range(12)
+)
+OTHER_FORMATS = {
+    "pairs.csv": TABLE,
+    "pairs.csv.gz": gzip.compress(TABLE),
+    "rows.json": b"[" + b",".join(GOOD.splitlines()) + b"]",
+    "rows.jsonl.gz": gzip.compress(GOOD),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+async def test_rows_of_other_formats_are_written_as_the_trainer_reads_them(service, name):
+    dataset = await service.upload(OTHER_FORMATS[name], name=name)
+    assert (dataset.state, dataset.report.row_count) == (READY, 12)
+    assert dataset.file_format == name.partition(".")[2]
+    data = spec_pb2.Data(
+        dataset_sha256=dataset.sha256,
+        split_method=spec_pb2.Data.SPLIT_METHOD_RANDOM,
+        holdout_row_count=2,
+    )
+    rows = read_split(Artefacts(service.artefacts), data)
+    assert len(rows.train) + len(rows.validation) + len(rows.holdout) == 12
+    path = service.artefacts / "datasets" / dataset.sha256 / "rows.jsonl"
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(RunFailed, match="approved"):
+        read_split(Artefacts(service.artefacts), data)
+
+
+async def test_a_named_format_goes_before_the_name(service):
+    dataset = await service.upload(TABLE, name="data.txt", file_format="csv")
+    assert (dataset.state, dataset.file_format) == (READY, "csv")
+    taken_for_rows = await service.upload(TABLE, name="data.txt")
+    assert [each.code for each in taken_for_rows.report.finding_counts] == ["looks_like_csv"]
+    unknown = await refusal(service.upload(TABLE, file_format="xlsx"))
+    assert unknown.violations[0].rule == "UNKNOWN_FORMAT"
+
+
+async def test_a_correction_tells_what_changed(service):
+    first = await service.upload(GOOD)
+    second = await service.upload(some_rows(13, start=1), previous_dataset=first.name)
+    change = second.report.difference
+    assert second.previous_dataset == first.name
+    assert (change.added_row_count, change.removed_row_count, change.kept_row_count) == (2, 1, 11)
+
+
+async def test_a_dataset_is_deleted_with_its_bytes_unless_something_needs_it(service):
+    held, twin = await service.upload(GOOD), await service.upload(some_rows(12, start=50))
+    user = await service.upload(some_rows(12, start=50), holdout=held.name)
+    refused = await refusal(delete(service, held.name))
+    assert (refused.code, refused.metadata["needed_by"]) == ("FAILED_PRECONDITION", user.name)
+    await delete(service, user.name)
+    assert (service.artefacts / "datasets" / twin.sha256).exists()
+    await delete(service, twin.name)
+    assert not (service.artefacts / "datasets" / twin.sha256).exists()
+    request_id = str(uuid4())
+    await delete(service, held.name, request_id)
+    await delete(service, held.name, request_id)
+    assert await listed(service) == []
+    assert (await refusal(delete(service, held.name))).code == "NOT_FOUND"
+
+
+async def test_what_waits_for_its_report_is_analysed_after_a_restart(tmp_path):
+    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
+    async with running_planner(tmp_path, url) as service:
+        dataset = await service.upload(GOOD)
+        dataset.state = dataset_pb2.Dataset.STATE_ANALYSING
+        async with service.database.write() as connection:
+            values = {"state": dataset.state, "dataset": dataset.SerializeToString()}
+            await connection.execute(update(DATASETS).values(values))
+    async with running_planner(tmp_path, url) as service:
+        assert (await service.analysed(dataset.name)).state == READY
+
+
+def delete(service, name: str, request_id: str = ""):
+    request = dataset_pb2.DeleteDatasetRequest(name=name, request_id=request_id or str(uuid4()))
+    return clients.call(service.datasets.DeleteDataset, request)
 
 
 BAD_STREAMS = {
@@ -181,7 +260,7 @@ async def test_a_bad_stream_is_refused_and_leaves_nothing(service, case):
 async def test_a_title_that_is_a_path_names_no_file(service):
     dataset = await service.upload(GOOD, name="../../../../etc/passwd")
     assert dataset.display_name == "../../../../etc/passwd"
-    assert len(files_under(service.artefacts)) == 1
+    assert len(files_under(service.artefacts)) == 2
 
 
 async def test_an_unknown_hold_out_and_a_hold_out_of_the_same_bytes_are_refused(service):
@@ -227,12 +306,11 @@ async def until(holds) -> None:
     raise AssertionError("it never came true")
 
 
-async def test_without_the_trainer_nothing_is_kept(service):
-    service.peers.trainer.models.clear()
-    refused = await refusal(service.upload(GOOD))
-    assert (refused.code, refused.reason) == ("UNAVAILABLE", "NO_BASE_MODEL_AT_HAND")
-    assert "services.trainer.base_models ensure" in refused.message
-    assert files_under(service.artefacts) == []
+async def test_without_a_base_model_tokens_are_estimates(service):
+    service.peers.trainer.models = []
+    report = (await service.upload(GOOD)).report
+    assert report.tokenizer_model == ""
+    assert report.token_percentiles[-1].count == report.max_token_count > 0
 
 
 async def test_a_full_disk_is_said_and_leaves_nothing(service, monkeypatch):
@@ -249,16 +327,11 @@ async def test_a_file_above_the_limit_is_refused_and_leaves_nothing(tmp_path):
         assert await service.upload(GOOD)
         refused = await refusal(service.upload(GOOD + b"\n"))
         assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "FILE_TOO_LARGE")
-        assert len(files_under(service.artefacts)) == 1
+        assert len(files_under(service.artefacts)) == 2
 
 
 async def test_a_batch_for_the_trainer_stays_below_its_bound(service):
-    service.peers.trainer.models[0].context_length = 1_000_000
-    big = [a_row("x" * 900_000 + str(n)) for n in range(4)]
-    try:
-        await service.upload(jsonl(big))
-    finally:
-        service.peers.trainer.models[0].context_length = 1024
+    await service.upload(jsonl([a_row("x" * 900_000 + str(n)) for n in range(4)]))
     assert service.peers.trainer.batches == [2, 2]
 
 

@@ -128,6 +128,10 @@ CODES: dict[str, Code] = {
         "The file grows beyond the bound when it is decompressed.",
         "Split it, or raise ATTUNE_PLANNER_DECODED_BYTES_MAX if you trust it.",
     ),
+    "report_failed": _error(
+        "The report could not be made, for a fault of ours.",
+        "Upload the file again; if it happens again, tell who runs the planner.",
+    ),
     "bad_header": _error(
         "The first line of a table does not name each column once.",
         "Write a first line that names every column, each name once.",

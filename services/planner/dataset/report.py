@@ -1,20 +1,67 @@
-"""Statistics over a dataset's rows, gathered in one pass, eight bytes for each row and figure."""
+"""The report of a dataset: what both passes and the analyses of rows found, put together."""
 
 from __future__ import annotations
 
+import json
+import random
 from array import array
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from heapq import merge
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 from attune.planner.v1 import dataset_pb2
 
-from services.common.errors import Violation
-from services.planner.dataset.rows import Row
+from services.planner.dataset import (
+    contradictions,
+    difference,
+    injection,
+    invisible,
+    labels,
+    language,
+    near_duplicates,
+    overlap,
+    personal_data,
+    secrets,
+    split,
+    sufficiency,
+)
+from services.planner.dataset.file import FileFormat
+from services.planner.dataset.file_rows import DECODED_BYTES_MAX, read_records
+from services.planner.dataset.findings import ERROR, Finding, Severity, found, to_proto
+from services.planner.dataset.report_structure import FINDINGS_MAX, Estimate, Structure
+from services.planner.dataset.rows import RowView, view_of
 
-ROWS_MAX = 1_000_000
-VIOLATIONS_MAX = 100
-"""Lines that an error names; the rest would tell nothing new."""
+SAMPLE_ROWS_MAX = 200_000
+SAMPLE_BYTES_MAX = 64 * 1024 * 1024
+"""Text of the rows that the statistical passes look at; in memory it is about four times that."""
+SAMPLE_SEED = 7
+ROW_TOKENS_MAX = 4096
+"""Length at which training cuts rows unless a plan says otherwise."""
+PERCENTILES = (5, 25, 50, 75, 95, 99, 100)
+LABELS_MAX = 100
+LABEL_CHARACTERS_MAX = 100
+LANGUAGES_MAX = 10
+SAMPLES_SHOWN = 3
+SAMPLE_CHARACTERS_MAX = 2000
+"""Of each part of a row that is shown."""
+
+
+FINDERS = (
+    near_duplicates.find_identical,
+    near_duplicates.find,
+    contradictions.find,
+    labels.find,
+    secrets.find,
+    personal_data.find,
+    injection.find,
+    invisible.find,
+)
+"""Analyses that look at the rows of one file."""
 
 
 @dataclass(frozen=True)
@@ -28,96 +75,216 @@ class TokenCount:
 
 
 @dataclass
-class Tally:
-    """Takes rows in and gives the report."""
+class Sample:
+    """The rows that the statistical passes look at."""
 
-    digests: array[int] = field(default_factory=lambda: array("Q"))
-    answers: array[int] = field(default_factory=lambda: array("Q"))
-    tokens: array[int] = field(default_factory=lambda: array("Q"))
-    max_answer_token_count: int = 0
-    json_count: int = 0
-
-    def add(self, rows: Sequence[Row], counts: Sequence[TokenCount]) -> None:
-        """Take in rows with their token counts, in the same order."""
-        for row, count in zip(rows, counts, strict=True):
-            self.digests.append(row.digest)
-            self.answers.append(row.answer_digest)
-            self.tokens.append(count.token_count)
-            # A row with several answers counts as one long one: an upper bound.
-            longest = max(self.max_answer_token_count, count.trainable_token_count)
-            self.max_answer_token_count = longest
-            self.json_count += row.is_json
-
-    def report(
-        self, tokenizer_model: str, holdout_digests: array[int]
-    ) -> dataset_pb2.DatasetReport:
-        """Return the statistics; there must be at least one row.
-
-        Args:
-            tokenizer_model: Base model whose tokenizer counted.
-            holdout_digests: Digests of the hold-out's rows; empty when there is none.
-        """
-        row_count = len(self.digests)
-        tokens = sorted(self.tokens)
-        repeats = [sum(1 for _ in group) for _, group in groupby(sorted(self.answers))]
-        held = set(holdout_digests)
-        return dataset_pb2.DatasetReport(
-            format="chat",
-            valid_row_count=row_count,
-            row_count=row_count,
-            tokenizer_model=tokenizer_model,
-            total_token_count=sum(tokens),
-            median_token_count=tokens[(row_count - 1) // 2],
-            max_token_count=tokens[-1],
-            max_answer_token_count=self.max_answer_token_count,
-            json_answer_share=self.json_count / row_count,
-            distinct_answer_count=len(repeats),
-            majority_answer_share=max(repeats) / row_count,
-            duplicate_row_count=row_count - len(set(self.digests)),
-            holdout_overlap_count=sum(digest in held for digest in self.digests),
-        )
+    views: list[RowView] = field(default_factory=list)
+    """In the order of the file."""
+    counts: dict[int, TokenCount] = field(default_factory=dict)
+    """By line; those of all rows of the sample, or of none."""
 
 
-def cut_answers(
-    rows: Sequence[Row], counts: Sequence[TokenCount], context_length: int
-) -> list[Violation]:
-    """Return a violation for each row whose answer does not fit into the context.
+@dataclass(frozen=True)
+class Others:
+    """What a report compares a file with."""
+
+    holdout: Sequence[RowView] = ()
+    """Rows of the hold-out."""
+    previous: array[int] | None = None
+    """Digests of the dataset that this one corrects, made in the same process."""
+
+
+def choose_sample(structure: Structure) -> Container[int]:
+    """Return the lines of the rows to look at: all, or a part that depends on their number only."""
+    count = len(structure.lines)
+    wanted = min(count, SAMPLE_ROWS_MAX)
+    if structure.byte_count > SAMPLE_BYTES_MAX:
+        wanted = min(wanted, count * SAMPLE_BYTES_MAX // structure.byte_count)
+    if wanted == count:
+        return set(structure.lines)
+    chosen = random.Random(SAMPLE_SEED).sample(range(count), wanted)
+    return {structure.lines[place] for place in chosen}
+
+
+def read_sample(
+    path: Path,
+    file_format: FileFormat,
+    structure: Structure,
+    bytes_max: int = DECODED_BYTES_MAX,
+) -> Iterator[tuple[RowView, Mapping[str, Any]]]:
+    """Yield the rows of the sample as plain text and as they are, in order.
 
     Args:
-        rows: Rows in order; the last message of each is its answer.
-        counts: Their tokens.
-        context_length: Of the base model, in tokens.
+        path: The file that `structure` was read from.
+        file_format: How to read it.
+        structure: What the first pass found.
+        bytes_max: Decompressed bytes after which it is refused.
     """
-    return [
-        Violation(
-            f"line {row.line_number}",
-            "ANSWER_CUT",
-            f"{count.token_count:,} tokens, but the base model reads {context_length:,}: the "
-            "answer would be cut. Shorten the row or split it.",
-        )
-        for row, count in zip(rows, counts, strict=True)
-        if count.token_count > context_length
+    if structure.form is None or not structure.lines:
+        return
+    lines, last = choose_sample(structure), structure.lines[-1]
+    for record, _ in read_records(path, file_format, bytes_max, lines):
+        if record.line in lines and record.raw:
+            yield view_of(record.body, structure.form, record.line), record.body
+        if record.line >= last:
+            return
+
+
+def build_report(
+    structure: Structure, sample: Sample, others: Others, tokenizer_model: str = ""
+) -> dataset_pb2.DatasetReport:
+    """Return the whole report, findings included.
+
+    Args:
+        structure: Of the first pass.
+        sample: Rows to look at, with their tokens where they were counted.
+        others: What to compare with.
+        tokenizer_model: Base model whose tokenizer counted; ignored when nothing was counted.
+    """
+    report = dataset_pb2.DatasetReport(format=structure.shape, row_count=structure.row_count)
+    found_later = _too_long(structure, sample)
+    for finder in FINDERS if sample.views else ():
+        found_later += finder(sample.views)
+    if sample.views and others.holdout:
+        found_later += overlap.find(sample.views, others.holdout)
+    repeated = {finding.line for finding in structure.repeats}
+    found_later = [
+        finding
+        for finding in found_later
+        if finding.code != "near_duplicate_row" or finding.line not in repeated
     ]
+    counts = _add_findings(report, structure, found_later)
+    _add_rows(report, structure, found_later, counts)
+    _add_tokens(report, structure, sample, tokenizer_model)
+    if sample.views:
+        _add_statistics(report, sample.views, others.holdout)
+    leaks = {each.line for each in found_later if each.code.startswith("train_test")}
+    report.holdout_overlap_count = _scaled(len(leaks), structure, sample)
+    report.near_duplicate_row_count = counts["near_duplicate_row"]
+    report.contradictory_row_count = counts["contradictory_labels"]
+    report.sufficiencies.extend(sufficiency.judge(report))
+    if others.previous is not None:
+        report.difference.CopyFrom(difference.between(others.previous, structure.digests))
+    return report
 
 
-def by_rule(violations: Sequence[Violation]) -> list[Violation]:
-    """Return one violation for each rule, which names all its lines, at most 100 in all.
-
-    A status travels in a header that clients cut off at 8 KiB, and a file with one bad row tends
-    to have a hundred of the same kind.
-    """
-    kept = sorted(violations[:VIOLATIONS_MAX], key=lambda violation: violation.rule)
-    grouped = []
-    for _, group in groupby(kept, key=lambda violation: violation.rule):
-        first, *others = group
-        lines = [each.field.split(":")[0].removeprefix("line ") for each in (first, *others)]
-        distinct = list(dict.fromkeys(lines))
-        if len(distinct) > 1:
-            first = Violation("lines " + ", ".join(distinct), first.rule, first.message)
-        grouped.append(first)
-    return sorted(grouped, key=lambda violation: _first_line(violation.field))
+def is_valid(report: dataset_pb2.DatasetReport) -> bool:
+    """Return whether a file may be trained on: no finding is an error."""
+    return all(each.severity != ERROR for each in report.finding_counts)
 
 
-def _first_line(field_text: str) -> int:
-    digits = field_text.split()[1].rstrip(":,")
-    return int(digits)
+def _too_long(structure: Structure, sample: Sample) -> list[Finding]:
+    """Return the findings about rows that training would cut; counts go before estimates."""
+    long_rows = dict(structure.long_rows)
+    for line, count in sample.counts.items():
+        answer = min(count.trainable_token_count, count.token_count)
+        long_rows[line] = Estimate(count.token_count - answer, answer)
+    findings = []
+    for line, tokens in long_rows.items():
+        total = tokens.prompt + max(tokens.answer, tokens.rejected)
+        if total <= ROW_TOKENS_MAX:
+            continue
+        text = f"{total:,} tokens, {tokens.prompt:,} of them before the answer."
+        code = "answer_truncated" if tokens.prompt >= ROW_TOKENS_MAX else "row_too_long"
+        findings.append(found(code, line, text))
+    return findings
+
+
+def _add_findings(
+    report: dataset_pb2.DatasetReport, structure: Structure, later: list[Finding]
+) -> Counter[str]:
+    """Add the first findings by line and the counts of all, and return the counts by code."""
+    kinds: Counter[tuple[str, Severity.ValueType]] = Counter(structure.counts)
+    kinds.update((finding.code, finding.severity) for finding in later)
+    parts = (structure.findings, structure.repeats, later)
+    ordered = merge(*(sorted(part, key=_line) for part in parts), key=_line)
+    report.findings.extend(to_proto(finding) for finding in islice(ordered, FINDINGS_MAX))
+    for (code, severity), count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])):
+        report.finding_counts.add(code=code, severity=severity, count=count)
+    return Counter({code: count for (code, _), count in kinds.items()})
+
+
+def _add_rows(
+    report: dataset_pb2.DatasetReport,
+    structure: Structure,
+    later: Sequence[Finding],
+    counts: Mapping[str, int],
+) -> None:
+    bad_later = {finding.line for finding in later if finding.line and finding.severity == ERROR}
+    report.valid_row_count = len(structure.lines) - len(bad_later)
+    report.duplicate_row_count = counts["duplicate_row"]
+    if count := len(structure.lines):
+        _, repeats = np.unique(np.frombuffer(structure.answers, np.int64), return_counts=True)
+        report.distinct_answer_count = len(repeats)
+        report.majority_answer_share = int(repeats.max()) / count
+        report.json_answer_share = structure.json_count / count
+
+
+def _add_tokens(
+    report: dataset_pb2.DatasetReport, structure: Structure, sample: Sample, tokenizer_model: str
+) -> None:
+    """Add the counts where rows were counted, scaled to all rows, else the estimates."""
+    count = len(structure.lines)
+    if not count:
+        return
+    tokens = np.frombuffer(structure.tokens, np.uint32)
+    prompt, answer = structure.prompt_token_count / count, structure.answer_token_count / count
+    longest_answer = structure.max_answer_token_count
+    if sample.counts:
+        report.tokenizer_model = tokenizer_model
+        counted = list(sample.counts.values())
+        tokens = np.array([each.token_count for each in counted], np.uint32)
+        answers = [each.trainable_token_count for each in counted]
+        answer, longest_answer = sum(answers) / len(answers), max(answers)
+        prompt = float(tokens.mean()) - answer
+    report.total_token_count = round(float(tokens.mean(dtype=np.float64)) * count)
+    ordered = np.sort(tokens)
+    for percentile in PERCENTILES:
+        place = max(0, -(-percentile * len(ordered) // 100) - 1)
+        report.token_percentiles.add(percentile=percentile, count=int(ordered[place]))
+    report.median_token_count = int(ordered[(len(ordered) - 1) // 2])
+    report.max_token_count = int(ordered[-1])
+    report.max_answer_token_count = longest_answer
+    report.mean_prompt_token_count = prompt
+    report.mean_answer_token_count = answer
+    report.mean_rejected_token_count = structure.rejected_token_count / count
+
+
+def _add_statistics(
+    report: dataset_pb2.DatasetReport, views: Sequence[RowView], holdout: Sequence[RowView]
+) -> None:
+    report.sampled_row_count = len(views)
+    scale = report.valid_row_count / len(views) if report.valid_row_count > len(views) else 1.0
+    for label, count in labels.labels(views)[:LABELS_MAX]:
+        report.labels.add(label=label[:LABEL_CHARACTERS_MAX], count=round(count * scale))
+    for code, share in language.shares(views)[:LANGUAGES_MAX]:
+        report.languages.add(language=code, share=share)
+    if holdout:
+        least = split.minimum_detectable_difference(len(holdout))
+        report.minimum_detectable_difference = least
+    report.sample_rows.extend(_masked(view) for view in views[:SAMPLES_SHOWN])
+
+
+def _masked(view: RowView) -> str:
+    """Return a row for people to read, as JSON, without secrets and personal data."""
+    parts = {
+        "system": view.system,
+        "prompt": view.prompt,
+        "answer": view.answer,
+        "rejected": view.rejected,
+    }
+    masked = {
+        name: personal_data.mask(text)[:SAMPLE_CHARACTERS_MAX]
+        for name, text in parts.items()
+        if text
+    }
+    return json.dumps(masked, ensure_ascii=False)
+
+
+def _scaled(count: int, structure: Structure, sample: Sample) -> int:
+    """Return a count in the sample as one in all rows."""
+    return round(count * len(structure.lines) / len(sample.views)) if count else 0
+
+
+def _line(finding: Finding) -> int:
+    return finding.line

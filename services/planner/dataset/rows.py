@@ -1,19 +1,23 @@
-"""The rules of one dataset row: a line of JSON with a chat that ends in the wanted answer."""
+"""One row: its rules by shape, its plain view, and what a training run reads of it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
-from services.common.errors import Violation
-
-LINE_BYTES_MAX = 1024 * 1024
-MESSAGES_MAX = 1000
-ROLES = ("system", "user", "assistant")
-MESSAGE_KEYS = {"role", "content", "weight"}
-UTF8_MARK = b"\xef\xbb\xbf"
+from services.planner.dataset import shapes
+from services.planner.dataset.findings import Finding, found
+from services.planner.dataset.rows_messages import (
+    Faults,
+    check_messages,
+    check_tools,
+    kind,
+    quoted,
+)
+from services.planner.dataset.rows_pairs import check_pair, check_prompt_row, check_text
+from services.planner.dataset.shapes import Form
 
 
 @dataclass(frozen=True)
@@ -43,180 +47,186 @@ class RowView:
     """Path of the answer."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row that keeps every rule."""
-
-    line_number: int
-    """From 1."""
-    text: str
-    """The line as it was uploaded, without its end."""
-    answer: str
-    """The last assistant message."""
-    digest: int
-    """64 bits of the hash of roles and contents; equal rows have equal digests."""
-    answer_digest: int
-    """64 bits of the hash of the answer."""
-    is_json: bool
-    """Whether the answer is a JSON object."""
-
-
-def check_line(line: bytes, line_number: int) -> Row | list[Violation]:
-    """Return the row in a line, or every rule that it breaks.
+def check_row(body: Any, form: Form | None, line: int) -> list[Finding]:
+    """Return what is wrong with a row, in the order in which it stands there.
 
     Args:
-        line: The bytes without the line's end, cut after 1 MiB and one byte.
-        line_number: From 1, for the violations.
+        body: Its JSON value.
+        form: That of the file; None if no row has a known one.
+        line: Of the row.
     """
-    broken = _Broken(line_number)
-    text = _decode(line, broken)
-    if text is None:
-        return broken.found
-    body = _parse(text, broken)
-    if body is None:
-        return broken.found
-    messages = _messages(body, broken)
+    if not isinstance(body, dict):
+        return [found("row_not_object", line, f"The row is {kind(body)} ({quoted(body)}).")]
+    if form is None or not shapes.fits(form, body):
+        own = shapes.form_of(body)
+        if form is None or own is None or not own.is_plain:
+            keys = ", ".join(sorted(map(str, body)))[:100]
+            return [found("unknown_shape", line, f"Its keys are: {keys or 'none'}.")]
+        text = f"The row has the shape {own.shape}, the file's first {form.shape}."
+        return [found("mixed_shapes", line, text)]
+    faults = Faults(line)
+    if form is shapes.CHAT_FORM:
+        _check_chat(body, faults)
+    elif form.answer and form is not shapes.TEXT_FORM:
+        check_pair(body, form, faults)
+    elif form is shapes.TEXT_FORM:
+        check_text(body, faults)
+    else:
+        check_prompt_row(body, form, faults)
+    return faults.found
+
+
+def _check_chat(body: Mapping[str, Any], faults: Faults) -> None:
+    tools = body.get("tools")
+    if len(body) > 1:
+        check_tools(tools, "tools", faults)
+        for key in body:
+            if key not in shapes.CHAT_KEYS:
+                faults.add("unknown_key", key, f"{quoted(key)} is no key of a chat row.")
+    messages = check_messages(body["messages"], "messages", tools, faults)
     if messages is None:
-        return broken.found
-    for index, message in enumerate(messages):
-        _check_message(message, f"messages.{index}", broken)
-    if not broken.found:
-        _check_order(messages, broken)
-    if broken.found:
-        return broken.found
-    answer = messages[-1]["content"]
-    return Row(
-        line_number=line_number,
-        text=text,
-        answer=answer,
-        digest=_digest(json.dumps([[each["role"], each["content"]] for each in messages])),
-        answer_digest=_digest(answer),
-        is_json=_is_json_object(answer),
+        return
+    answers = [message for message in messages if message["role"] == "assistant"]
+    if not answers:
+        faults.add("no_assistant_message", "messages", "No message is the assistant's.")
+    elif (last := messages[-1]["role"]) != "assistant":
+        field = f"messages[{len(messages) - 1}].role"
+        faults.add("last_role_not_assistant", field, f"The last message is the {last}'s.")
+    weights = [message.get("weight", 1) for message in answers]
+    if weights and all(type(weight) is int and weight == 0 for weight in weights):
+        faults.add("nothing_to_train", "messages", "Every answer has weight 0.")
+
+
+def view_of(body: Mapping[str, Any], form: Form, line: int) -> RowView:
+    """Return a row that keeps every rule as plain text.
+
+    Args:
+        body: An object in which `check_row` found no error.
+        form: That of the file.
+        line: Of the row.
+    """
+    if form is shapes.TEXT_FORM:
+        text = body["text"]
+        return RowView(line, form.shape, "", text, "", "", (("text", text),), "", "text")
+    path = form.prompt
+    prompt = body[path]
+    if form is shapes.OPENAI_PREFERENCE:
+        path, prompt = "input.messages", prompt["messages"]
+    answer_message: Mapping[str, Any] | None = None
+    if form is shapes.CHAT_FORM:
+        answer_message, prompt = prompt[-1], prompt[:-1]
+    texts, system, asked, prompt_field = _prompt_parts(prompt, path, body, form)
+    rejected = ""
+    if answer_message is not None:
+        answer_field = f"messages[{len(prompt)}].content"
+        answer = _said(answer_message)
+        texts += _texts_of(answer_message, f"messages[{len(prompt)}]")
+    elif form.answer:
+        answer, answer_field, more = _answer_parts(body[form.answer], form.answer)
+        texts += more
+        if form.rejected:
+            rejected, _, more = _answer_parts(body[form.rejected], form.rejected)
+            texts += more
+    else:
+        answer, answer_field = _reference_of(body, form)
+        if answer:
+            texts.append((answer_field, answer))
+    shape = form.shape
+    if shape == shapes.CHAT and has_calls(body):
+        shape = shapes.TOOL_CALLS
+    return RowView(
+        line, shape, asked, answer, system, rejected, tuple(texts), prompt_field, answer_field
     )
 
 
-class _Broken:
-    """Collects the violations of one line."""
-
-    def __init__(self, line_number: int) -> None:
-        self.found: list[Violation] = []
-        self._line_number = line_number
-
-    def add(self, rule: str, message: str, place: str = "") -> None:
-        where = f"line {self._line_number}" + (f": {place}" if place else "")
-        self.found.append(Violation(where, rule, message))
+def has_calls(body: Mapping[str, Any]) -> bool:
+    """Tell whether a chat's messages hold a call of a tool."""
+    return "tools" in body and any(message.get("tool_calls") for message in body["messages"])
 
 
-def _decode(line: bytes, broken: _Broken) -> str | None:
-    if len(line) > LINE_BYTES_MAX:
-        broken.add("LINE_TOO_LONG", f"More than {LINE_BYTES_MAX:,} bytes. Split or shorten it.")
+def messages_of(body: Mapping[str, Any], form: Form) -> dict[str, Any] | None:
+    """Return a row to learn from as a chat, as the trainer reads it; None for other shapes.
+
+    Args:
+        body: An object in which `check_row` found no error.
+        form: That of the file.
+    """
+    if form is shapes.CHAT_FORM:
+        return dict(body)
+    if form.shape != shapes.PAIR:
         return None
-    if line.startswith(UTF8_MARK):
-        broken.add("BYTE_ORDER_MARK", "Starts with a byte order mark. Save as UTF-8 without it.")
-        return None
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        broken.add(
-            "NOT_UTF8", f"Byte {error.start + 1} is not UTF-8. Save the file in that encoding."
-        )
-        return None
-    if not text.strip():
-        broken.add("EMPTY_LINE", "The line is empty. Remove it: every line is one row.")
-        return None
-    return text
+    prompt, answer = body[form.prompt], body[form.answer]
+    context = body.get(form.context) if form.context else None
+    if context:
+        prompt = f"{prompt}\n\n{context}"
+    asked = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
+    said = answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}]
+    system = [{"role": "system", "content": body["system"]}] if body.get("system") else []
+    tools = {"tools": body["tools"]} if body.get("tools") else {}
+    return {"messages": [*system, *asked, *said], **tools}
 
 
-def _parse(text: str, broken: _Broken) -> dict[str, Any] | None:
-    try:
-        body = json.loads(text)
-    except json.JSONDecodeError as error:
-        broken.add(
-            "NOT_JSON", f"Not JSON: {error.msg} at column {error.colno}. Write one JSON object."
-        )
-        return None
-    except (ValueError, RecursionError):
-        broken.add("NOT_JSON", "Not JSON that can be read: too deep, or a number too long.")
-        return None
-    if not isinstance(body, dict):
-        kind = type(body).__name__
-        broken.add("NOT_AN_OBJECT", f'A JSON {kind}, not an object. Write {{"messages": [...]}}.')
-        return None
-    return body
+def _prompt_parts(
+    prompt: Any, path: str, body: Mapping[str, Any], form: Form
+) -> tuple[list[tuple[str, str]], str, str, str]:
+    """Return a prompt's texts, its system message, the rest as one text, and where that stands."""
+    system = body.get("system")
+    system = system if isinstance(system, str) else ""
+    texts = [("system", system)] if system else []
+    if isinstance(prompt, str):
+        context = body.get(form.context) if form.context else None
+        texts.append((path, prompt))
+        if context:
+            texts.append((form.context, context))
+            return texts, system, f"{prompt}\n\n{context}", path
+        return texts, system, prompt, path
+    turns: Sequence[Mapping[str, Any]] = prompt
+    for index, message in enumerate(turns):
+        texts += _texts_of(message, f"{path}[{index}]")
+    first = 0
+    if turns and turns[0]["role"] == "system":
+        system, first = turns[0]["content"], 1
+    rest = turns[first:]
+    if len(rest) == 1:
+        asked = _said(rest[0])
+    else:
+        asked = "\n".join(f"{message['role']}: {_said(message)}" for message in rest)
+    return texts, system, asked, f"{path}[{len(turns) - 1}].content" if rest else path
 
 
-def _messages(body: dict[str, Any], broken: _Broken) -> list[Any] | None:
-    unknown = sorted(set(body) - {"messages"})
-    if unknown:
-        broken.add("UNKNOWN_KEY", f"{_quote(unknown[0])} is not known here. Keep only 'messages'.")
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        text = "Needs a list 'messages' with at least one question and its answer."
-        broken.add("NO_MESSAGES", text, "messages")
-        return None
-    if len(messages) > MESSAGES_MAX:
-        text = f"{len(messages):,} messages; at most {MESSAGES_MAX:,} are taken. Split the row."
-        broken.add("TOO_MANY_MESSAGES", text, "messages")
-        return None
-    return messages
+def _answer_parts(answer: Any, path: str) -> tuple[str, str, list[tuple[str, str]]]:
+    if isinstance(answer, str):
+        return answer, path, [(path, answer)]
+    return _said(answer[0]), f"{path}[0].content", _texts_of(answer[0], f"{path}[0]")
 
 
-def _check_message(message: Any, place: str, broken: _Broken) -> None:
-    if not isinstance(message, dict):
-        broken.add("MESSAGE_NOT_AN_OBJECT", "Write {'role': ..., 'content': ...}.", place)
-        return
-    for key in sorted(set(message) - MESSAGE_KEYS):
-        text = f"{_quote(key)} is not known here. Keep role, content and weight."
-        broken.add("UNKNOWN_MESSAGE_KEY", text, place)
-    if message.get("role") not in ROLES:
-        text = f"{_quote(message.get('role'))} is not a role. Use system, user or assistant."
-        broken.add("BAD_ROLE", text, f"{place}.role")
+def _reference_of(body: Mapping[str, Any], form: Form) -> tuple[str, str]:
+    if not form.reference:
+        return "", ""
+    value, path = body[form.reference], form.reference
+    if form is shapes.VERL:
+        value, path = value["ground_truth"], f"{path}.ground_truth"
+    return value if isinstance(value, str) else _json(value), path
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """Return what a message says: its text, its calls as JSON, or one after the other."""
+    content = message.get("content") or ""
+    calls = message.get("tool_calls")
+    if not calls:
+        return str(content)
+    called = _json([call["function"] for call in calls])
+    return f"{content}\n{called}" if content else called
+
+
+def _texts_of(message: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
     content = message.get("content")
-    if not isinstance(content, str) or not content.strip():
-        text = "Must be text that is not empty. Write what is said, or remove the message."
-        broken.add("EMPTY_CONTENT", text, f"{place}.content")
-    elif any("\ud800" <= character <= "\udfff" for character in content):
-        text = "Holds half a surrogate pair, which is no character. Write the character itself."
-        broken.add("LONE_SURROGATE", text, f"{place}.content")
-    weight = message.get("weight", 1)
-    if isinstance(weight, bool) or weight != 1:
-        text = f"{_quote(weight)} is not taken: every answer is learnt. Leave the weight out."
-        broken.add("BAD_WEIGHT", text, f"{place}.weight")
+    texts = [(f"{path}.content", content)] if content else []
+    for index, call in enumerate(message.get("tool_calls") or ()):
+        place = f"{path}.tool_calls[{index}].function.arguments"
+        texts.append((place, call["function"]["arguments"]))
+    return texts
 
 
-def _check_order(messages: list[dict[str, Any]], broken: _Broken) -> None:
-    roles = [message["role"] for message in messages]
-    if "system" in roles[1:]:
-        text = "A system message may only stand first. Move its text there."
-        broken.add("SYSTEM_NOT_FIRST", text, f"messages.{roles.index('system', 1)}")
-    if "assistant" not in roles:
-        text = "No assistant message: there is no answer to learn. Add the answer you want."
-        broken.add("NO_ASSISTANT", text, "messages")
-        return
-    start = 1 if roles[0] == "system" else 0
-    for index, role in enumerate(roles[start:], start):
-        wanted = "user" if (index - start) % 2 == 0 else "assistant"
-        if role not in (wanted, "system"):
-            text = f"'{role}' where '{wanted}' is due: user and assistant must alternate."
-            broken.add("NO_ALTERNATION", text, f"messages.{index}")
-            break
-    if roles[-1] != "assistant":
-        text = f"Ends with '{roles[-1]}'. The last message must be the assistant's answer."
-        broken.add("LAST_NOT_ASSISTANT", text, "messages")
-
-
-def _is_json_object(answer: str) -> bool:
-    if not answer.lstrip().startswith("{"):
-        return False
-    try:
-        return isinstance(json.loads(answer), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
-
-
-def _quote(value: Any) -> str:
-    return repr(value if value is None or isinstance(value, (str, int, float)) else "...")[:60]
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)

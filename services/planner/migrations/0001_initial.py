@@ -37,10 +37,15 @@ def upgrade() -> None:
         sa.Column("project", sa.String(64), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("holdout_dataset", sa.String(200), nullable=False),
+        sa.Column("file_format", sa.String(20), nullable=False),
+        sa.Column("state", sa.Integer, nullable=False),
         sa.Column("dataset", sa.LargeBinary, nullable=False),
+        sa.Column("report", sa.LargeBinary, nullable=False),
         sa.Column("create_time", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_datasets"),
-        sa.UniqueConstraint("project", "sha256", "holdout_dataset", name="uq_datasets_content"),
+        sa.UniqueConstraint(
+            "project", "sha256", "holdout_dataset", "file_format", name="uq_datasets_content"
+        ),
     )
     op.create_index("ix_datasets_project", "datasets", ["project", "dataset_id"])
 

@@ -1,0 +1,52 @@
+"""Writes the rows of a valid file as the trainer reads them: one JSON object per line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from services.common.artefacts import MANIFEST, sync, write_manifest
+from services.planner.dataset import shapes
+from services.planner.dataset.file import UTF8_MARK, FileFormat
+from services.planner.dataset.file_rows import read_records
+from services.planner.dataset.rows import messages_of
+from services.planner.dataset.shapes import Form
+
+
+def write_rows(original: Path, rows: Path, sha256: str, form: Form, source: FileFormat) -> None:
+    """Write the rows beside the upload; the same bytes where those are such rows already.
+
+    Args:
+        original: The file as it was uploaded, without errors.
+        rows: Where the rows go, in the same folder.
+        sha256: Of the original, for the manifest that ties other rows to it.
+        form: Of the file.
+        source: How to read it.
+    """
+    staged = rows.with_name(f".{rows.name}.tmp")
+    staged.unlink(missing_ok=True)
+    if str(source) == "jsonl" and form.shape != shapes.PAIR and not _has_mark(original):
+        try:
+            os.link(original, staged)
+        except OSError:  # Not every disk has links.
+            shutil.copyfile(original, staged)
+        staged.rename(rows)
+        return
+    with staged.open("w", encoding="utf-8") as file:
+        for record, _ in read_records(original, source):
+            if record.raw:
+                row = messages_of(record.body, form) or record.body
+                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+    sync(staged)
+    with suppress(FileNotFoundError):
+        rows.with_name(MANIFEST).unlink()
+    staged.rename(rows)
+    write_manifest(rows.parent, {"source_sha256": sha256, "file_format": str(source)})
+
+
+def _has_mark(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(UTF8_MARK)) == UTF8_MARK
