@@ -30,7 +30,10 @@ OWNERS = {
     "starlette": r"services/serving/http\w*",
     "mlflow": r"services/trainer/tracking",
     "pydantic_ai": r"services/planner/reading/language_model",
-    "pydantic": r"services/(common|planner|scheduler|trainer|serving)/settings",
+    "pydantic": (
+        r"services/(common|planner|scheduler|trainer|serving)/settings"
+        r"|services/planner/reading/language_model_output"
+    ),
     "yaml": r"services/(planner/\w+|scheduler)/(catalogue|recipe|lexicon|profile|base_model)\w*",
     "openai": r"cli/(chat|demo/serving)",
     "rich": r"cli/views/\w+",
