@@ -34,7 +34,10 @@ OWNERS = {
         r"services/(common|planner|scheduler|trainer|serving)/settings"
         r"|services/planner/reading/language_model_output"
     ),
-    "yaml": r"services/(planner/\w+|scheduler)/(catalogue|recipe|lexicon|profile|base_model)\w*",
+    "yaml": (
+        r"services/(planner/\w+|scheduler)"
+        r"/(catalogue|recipe|lexicon|template|profile|base_model)\w*"
+    ),
     "openai": r"cli/(chat|demo/serving)",
     "rich": r"cli/views/\w+",
     "click": r"cli/(\w+|demo/command)",
