@@ -8,7 +8,7 @@ from attune.planner.v1 import dataset_pb2
 
 from services.planner.brief import Brief
 from services.planner.dataset.facts import DatasetFacts
-from services.planner.vocabulary import Shape, Signal, Task
+from services.planner.vocabulary import Shape, Signal
 
 SHAPES = {
     "chat": Shape.DEMONSTRATIONS,
@@ -33,9 +33,12 @@ SUCCESS_LOW, SUCCESS_HIGH = 0.1, 0.9
 """Between them a verifiable reward has something to sharpen (D8, field research 6.2)."""
 PAIRED_SHARE = 0.2
 """Share of rated rows whose prompt must occur with another answer, so that pairs can be made."""
-CODE_GRADERS = frozenset({"unit_tests", "math", "numeric", "tool_call"})
-"""Checks that need no reference answer written by a person."""
-VERIFIABLE_TASKS = frozenset({Task.MATH_REASONING, Task.CODE, Task.TOOL_CALLING})
+CODE_GRADERS = frozenset(
+    {"unit_tests", "math", "numeric", "tool_call", "json_schema", "regex", "string_check", "length"}
+)
+"""Checks by code that need no model answer."""
+CODE_SIGNALS = frozenset({Signal.CHECK_BY_CODE, Signal.REWARD_IS_FORM, Signal.UNSAFE_GRADER})
+"""What is said of a reward that is code, good or bad."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,16 @@ class Evidence:
     @property
     def has_check(self) -> bool:
         """Whether code can tell a right answer."""
-        if self.shape == Shape.PROMPTS_WITH_CHECK or self.has(Signal.CHECK_BY_CODE):
+        if self.shape == Shape.PROMPTS_WITH_CHECK or CODE_SIGNALS & self.brief.signals:
             return True
         return bool(CODE_GRADERS & set(self.brief.grader_kinds))
+
+    @property
+    def has_rubric(self) -> bool:
+        """Whether a judge has something to go by, or one was asked for."""
+        brief = self.brief
+        named = brief.technique == "RLAIF" or brief.judge_model
+        return bool(self.has(Signal.RUBRIC_AGREED) or brief.criteria or named)
 
     @property
     def has_demonstrations(self) -> bool:

@@ -146,8 +146,8 @@ def lacking(evidence: Evidence, technique: stage_pb2.Technique.ValueType) -> str
         if base is not None and base < SUCCESS_LOW and not evidence.has_demonstrations:
             return f"The base model succeeds in {base:.0%} of the cases, too few to learn from."
         return ""
-    agreed = evidence.has(Signal.RUBRIC_AGREED) or bool(evidence.brief.criteria)
-    return "" if agreed else "There is no rubric that people agree on for a judge to follow."
+    text = "There is no rubric that people agree on for a judge to follow."
+    return "" if evidence.has_rubric else text
 
 
 def _pairs(evidence: Evidence) -> Chosen | None:

@@ -188,7 +188,7 @@ def _unrecorded(evidence: Evidence, choice: TechniqueChoice) -> Advice | None:
             ),
             (f"A base success of {SUCCESS_LOW:.0%} or more, or 50 demonstrations.",),
         )
-    tacit = evidence.has(Signal.TACIT_JUDGEMENT) and not evidence.has(Signal.RUBRIC_AGREED)
+    tacit = evidence.has(Signal.TACIT_JUDGEMENT) and not evidence.has_rubric
     unanswered = evidence.shape == Shape.PROMPTS and evidence.has(Signal.PROMPT_FALLS_SHORT)
     if recorded or not (tacit or unanswered):
         return None

@@ -43,6 +43,8 @@ def chosen(*signals, **given):
             ("T6", (SFT,)),
         ),
         ((Signal.RUBRIC_AGREED,), {"dataset": shown("prompts_only")}, ("T7", (RLAIF,))),
+        ((Signal.REWARD_IS_FORM,), {"dataset": shown("prompts_only")}, ("T4", (RLVR,))),
+        ((), {"dataset": shown("prompts_only"), "technique": "RLAIF"}, ("T7", (RLAIF,))),
         ((), {"dataset": shown("prompts_only")}, ("", ())),
         ((), {"dataset": shown("prompts_with_reference"), "base_success": 0.0}, ("", ())),
         ((), {"data_shape": Shape.NONE}, ("", ())),
@@ -67,7 +69,6 @@ def test_t8_what_was_asked_for_is_kept_when_the_data_allow_it():
     [
         ("DPO", shown("chat"), SFT),
         ("SFT", shown("prompts_with_reference"), RLVR),
-        ("RLAIF", shown("chat"), SFT),
         ("RLVR", shown("preference"), DPO),
         ("KTO", shown("ratings"), SFT),
         ("pretraining", shown("text"), SFT),
