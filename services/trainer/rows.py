@@ -14,6 +14,7 @@ from attune.spec.v1.spec_pb2 import Data
 from services.common.artefacts import Artefacts, file_sha256, read_manifest
 from services.trainer.row_shape import said
 from services.trainer.run import RunFailed
+from services.trainer.split import choose
 
 VALIDATION_FRACTION = 0.1
 """Share of the training rows that chooses the checkpoint when the spec names none."""
@@ -43,6 +44,12 @@ class Row:
         return said(self.messages[self._answer_index])
 
     @property
+    def asked(self) -> str:
+        """What is said before the last answer, without the system message."""
+        turns = (message for message in self.prompt if message["role"] != "system")
+        return "\n".join(said(message) for message in turns)
+
+    @property
     def question(self) -> str:
         """The last message of the user before that answer; empty when there is none."""
         asked = [message for message in self.prompt if message["role"] == "user"]
@@ -64,6 +71,8 @@ class Split:
     """Choose the checkpoint."""
     holdout: Sequence[Row]
     """Never seen in training."""
+    apart: bool = True
+    """Whether no row that was held out at random nearly equals one that is taught."""
 
 
 def read_split(artefacts: Artefacts, data: Data) -> Split:
@@ -78,19 +87,19 @@ def read_split(artefacts: Artefacts, data: Data) -> Split:
     if data.split_method == Data.SPLIT_METHOD_RANDOM:
         fraction = data.holdout_fraction or HOLDOUT_FRACTION
         count = data.holdout_row_count or max(1, round(len(rows) * fraction))
-        rows, holdout = _hold_out(rows, count, f"holdout-{seed}")
+        rows, holdout, apart = _hold_out(rows, count, f"holdout-{seed}")
     else:
-        holdout = _read(artefacts, data.holdout_sha256)
+        holdout, apart = _read(artefacts, data.holdout_sha256), True
     fraction = data.validation_fraction or VALIDATION_FRACTION
     count = max(1, round(len(rows) * fraction))
-    train, validation = _hold_out(rows, count, f"validation-{seed}")
+    train, validation, _ = _hold_out(rows, count, f"validation-{seed}")
     if not train or not holdout:
         raise RunFailed(
             "TOO_FEW_ROWS",
             f"{len(rows)} rows to train on and {len(holdout)} held out are too few. "
             "At least 2 and 1 are needed; add rows.",
         )
-    return Split(train, validation, holdout)
+    return Split(train, validation, holdout, apart)
 
 
 def most_frequent_answer(rows: Sequence[Row]) -> str:
@@ -125,12 +134,10 @@ def spread(rows: Sequence[Row], count: int) -> list[int]:
     return [index * len(rows) // taken for index in range(taken)]
 
 
-def _hold_out(rows: list[Row], count: int, seed: str) -> tuple[list[Row], list[Row]]:
-    order = list(range(len(rows)))
-    random.Random(seed).shuffle(order)
-    held = set(order[:count])
+def _hold_out(rows: list[Row], count: int, seed: str) -> tuple[list[Row], list[Row], bool]:
+    held, apart = choose([row.asked for row in rows], [row.reference for row in rows], count, seed)
     kept = [row for index, row in enumerate(rows) if index not in held]
-    return kept, [rows[index] for index in sorted(held)]
+    return kept, [rows[index] for index in sorted(held)], apart
 
 
 def _read(artefacts: Artefacts, expected_sha256: str) -> list[Row]:

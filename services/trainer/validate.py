@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
+from attune.spec.v1.spec_pb2 import SuccessCriterion
 from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
 
 from services.trainer import grader
@@ -54,6 +55,8 @@ def validate(context: RunContext) -> dict[str, Any]:
             "TOO_FEW_ROWS",
             f"{len(learnt)} rows to learn and {len(measured)} to validate are left. Add rows.",
         )
+    if not split.apart:
+        context.attempt.say("Some held-out rows nearly equal rows that are taught: too many do.")
     longest = context.stage.hyperparameters.max_length
     cut = sum(len(example.token_ids) >= longest for example in [*learnt, *measured])
     if cut:
@@ -108,9 +111,16 @@ def deciding_grader(context: RunContext) -> Grader:
     """Return the grader that the first success criterion names.
 
     Raises:
-        RunFailed: If there is none of that name.
+        RunFailed: If there is none of that name, or it is to decide by something else than a mean.
     """
-    metric = context.spec.objective.success_criteria[0].metric
+    first = context.spec.objective.success_criteria[0]
+    metric = first.metric
+    if first.aggregate == SuccessCriterion.AGGREGATE_MACRO_F1:
+        raise RunFailed(
+            "UNSUPPORTED_AGGREGATE",
+            "The first success criterion decides by the mean over the rows, not by macro-F1. Name "
+            "macro-F1 in a later one.",
+        )
     for one in context.spec.evaluation.graders:
         if one.name == metric:
             return one

@@ -34,12 +34,31 @@ def test_a_given_holdout_is_taken_whole_and_validation_comes_from_training(artef
 
 def test_a_random_holdout_has_the_approved_size_and_shares_no_row(artefacts):
     data = given(artefacts)
+    rows = [tiny.row(kind, value) for kind in ("colour", "animal") for value in "abcdefghij"]
+    data.dataset_sha256 = tiny.put_rows(artefacts, rows)
     data.split_method = Data.SPLIT_METHOD_RANDOM
     data.holdout_row_count = 7
     split = read_split(artefacts, data)
     parts = [{row.line for row in part} for part in (split.train, split.validation, split.holdout)]
     assert len(parts[2]) == 7
     assert len(set.union(*parts)) == sum(map(len, parts)) == 20
+
+
+def test_rows_that_ask_the_same_stay_on_one_side(artefacts):
+    data = given(artefacts, train=60)
+    data.split_method = Data.SPLIT_METHOD_RANDOM
+    data.holdout_row_count = 12
+    split = read_split(artefacts, data)
+    parts = [{row.question for row in part} for part in (split.train, split.holdout)]
+    assert split.apart
+    assert not parts[0] & parts[1]
+    assert 10 <= len(split.holdout) <= 12
+
+
+def test_calls_without_words_are_a_reference(artefacts):
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    row = Row(1, [message("user", "one"), {"role": "assistant", "tool_calls": [call]}])
+    assert json.loads(row.reference) == [{"name": "add", "arguments": {"a": 1}}]
 
 
 def test_equal_seeds_split_equally_and_others_do_not(artefacts):
