@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToDict
 
 from services.trainer import bootstrap, grader
 from services.trainer.attempt import SAMPLES
+from services.trainer.criteria import criterion_scores
 from services.trainer.recipes.generation import Generator, load_generator
 from services.trainer.rows import (
     Row,
@@ -103,6 +104,10 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
         interval_low=outcome.interval_low,
         interval_high=outcome.interval_high,
         verdict=VERDICTS[outcome.judgement],
+    )
+    references = [row.reference for row in holdout]
+    report.criteria.extend(
+        criterion_scores(context.spec, references, base["base_answers"], answers)
     )
     _write_samples(context, base, answers, scores)
     for index in spread(holdout, EXAMPLES_MAX):

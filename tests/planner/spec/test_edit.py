@@ -6,7 +6,7 @@ from attune.spec.v1 import spec_pb2
 from services.common.errors import InvalidArgument
 from services.planner.spec.edit import PATHS_MAX, apply_edit, carry_over, diff
 from services.planner.spec.path import text_at, write
-from tests.planner.plans import a_spec, choice_of
+from tests.planner.plans import a_brief, a_spec, choice_of, plan
 
 RANK = "stages.0.hyperparameters.lora.rank"
 
@@ -86,6 +86,29 @@ def test_more_than_fifty_paths_are_refused():
 def test_a_difference_names_field_old_and_new_value_and_skips_what_is_no_decision():
     after = edited(stages__0__hyperparameters__lora__rank=32, display_name="other")
     assert [str(change) for change in diff(a_spec(), after)] == [f"{RANK}: 16 \u2192 32"]
+
+
+def test_a_difference_tells_the_reason_of_the_new_value():
+    after = a_spec(alias="router", overrides={"stages.0.hyperparameters.lora.dropout": 0.1})
+    reasons = {change.field_path: change.reason for change in diff(a_spec(), after)}
+    assert reasons["serving.alias"] == "You said: as I said"
+    other = a_spec(overrides={RANK: 32})
+    reasons = {change.field_path: change.reason for change in diff(a_spec(), other)}
+    assert "relative to the rank" in reasons["stages.0.hyperparameters.lora.alpha"]
+    waiting = plan(a_brief(), recommendation=2, reason="A prompt may do.")
+    reasons = {change.field_path: change.reason for change in diff(a_spec(), waiting)}
+    assert reasons["verdict.reason"] == "A prompt may do."
+
+
+def test_technique_and_method_are_never_carried_over_an_adapter_that_was_edited_in_is():
+    before = plan(a_brief(technique="SFT", method="LoRA"))
+    proposed = plan(a_brief(), techniques=(2,), method=4)
+    carry_over(before, proposed, set())
+    assert (proposed.stages[0].technique, proposed.stages[0].method) == (2, 4)
+    swapped = apply_edit(a_spec(), edited(stages__0__method=3), ["stages.0.method"])
+    again = a_spec(alias="new")
+    carry_over(swapped, again, {"serving.alias"})
+    assert again.stages[0].method == 3
 
 
 def test_what_a_person_set_survives_a_new_proposal_unless_this_message_decides_it():

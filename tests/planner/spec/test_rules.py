@@ -5,10 +5,13 @@ from attune.spec.v1 import stage_pb2
 
 from services.planner.spec.path import resolve, write
 from services.planner.spec.rules import FIELD_RANGES, HYPERPARAMETER_RANGES, Range, violations
-from tests.planner.plans import a_spec
+from tests.planner.plans import a_brief, a_spec, plan, sources
 
 H = "stages.0.hyperparameters."
 OURS = [name for name in HYPERPARAMETER_RANGES if not name.startswith(("dpo.", "rl."))]
+OPTIONAL = ("max_step_count",)
+OTHERS = [name for name in HYPERPARAMETER_RANGES if name not in OURS]
+SFT, DPO, RLVR, RLAIF = 1, 2, 3, 4
 RANGES = {H + name: HYPERPARAMETER_RANGES[name] for name in OURS}
 RANGES |= {
     path: allowed for path, allowed in FIELD_RANGES.items() if path != "data.holdout_fraction"
@@ -58,9 +61,86 @@ def test_what_is_no_number_is_in_no_range(value):
 
 def test_every_required_hyperparameter_is_missed_when_it_is_unset():
     for name in OURS:
+        if name in OPTIONAL:
+            continue
         spec = a_spec()
         write(spec, H + name, None)
         assert (H + name, "REQUIRED") in rules(spec), name
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_hyperparameters_of_other_techniques_have_their_ranges_too(name):
+    path, allowed = H + name, HYPERPARAMETER_RANGES[name]
+    technique = DPO if name.startswith("dpo.") else RLVR
+    spec = plan(a_brief(), techniques=(technique,))
+    assert rules(spec) == set()
+    number = int if is_whole(spec, path) else float
+    for value in (allowed.low - 1, allowed.high + 1):
+        write(spec, path, number(value))
+        assert (path, "RANGE") in rules(spec), value
+    write(spec, path, None)
+    optional = name == "dpo.label_smoothing"
+    assert ((path, "REQUIRED") in rules(spec)) != optional
+
+
+JUDGE = "stages.0.reward.graders.0.grader."
+SCORED = {
+    (H + "rl.max_completion_length", "CONTEXT"): lambda s: edit(
+        s, H + "rl.max_completion_length", 1000
+    ),
+    (H + "rl.loss_type", "UNKNOWN_LOSS"): lambda s: edit(s, H + "rl.loss_type", "made_up"),
+    ("stages.0.reward.graders", "SUM"): lambda s: edit(s, "stages.0.reward.graders.0.weight", 0.5),
+    ("stages.0.reward.safeguards", "COUNT"): lambda s: edit(
+        s, "stages.0.reward.safeguards", ["x"] * 11
+    ),
+    (JUDGE + "name", "NAME"): lambda s: edit(s, JUDGE + "name", "No Spaces"),
+    (JUDGE + "score_model.range_high", "RANGE"): lambda s: edit(
+        s, JUDGE + "score_model.range_high", 0.0
+    ),
+    (JUDGE + "regex.pattern", "PATTERN"): lambda s: edit(s, JUDGE + "regex.pattern", "(("),
+    (JUDGE + "label_model.passing_labels", "UNKNOWN_LABEL"): lambda s: edit(
+        s, JUDGE + "label_model.passing_labels", ["x"]
+    ),
+    (JUDGE + "text_similarity.evaluation_metric", "UNKNOWN_METRIC"): lambda s: edit(
+        s, JUDGE + "text_similarity.evaluation_metric", "x"
+    ),
+    (JUDGE + "length.max_characters", "RANGE"): lambda s: (
+        edit(s, JUDGE + "length.min_characters", 9),
+        edit(s, JUDGE + "length.max_characters", 3),
+    ),
+    ("objective.task", "UNKNOWN_TASK"): lambda s: edit(s, "objective.task", "cooking"),
+    ("objective.languages", "LANGUAGE"): lambda s: edit(s, "objective.languages", ["english"]),
+    ("data.guidelines.good_examples", "LENGTH"): lambda s: s.data.guidelines.good_examples.add(
+        prompt="x" * 1001, answer="y"
+    ),
+    ("maintenance.drift_trigger", "LENGTH"): lambda s: edit(
+        s, "maintenance.drift_trigger", "x" * 501
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", SCORED, ids=lambda each: f"{each[0]}-{each[1]}")
+def test_a_broken_rule_of_a_rewarded_plan_is_named_with_its_field(broken):
+    spec = plan(a_brief(), techniques=(RLAIF,))
+    assert rules(spec) == set()
+    SCORED[broken](spec)
+    assert broken in rules(spec)
+
+
+def test_a_plan_may_have_no_stages_and_no_dataset_and_holds_out_less_than_all():
+    spec = plan(a_brief(data_row_count=300), sources(described=True), techniques=())
+    assert rules(spec) == set()
+    spec.data.holdout_rows = 300
+    assert rules(spec) == {("data.holdout_rows", "RANGE")}
+
+
+def test_lengths_are_bounded_though_nothing_is_known_of_the_base():
+    spec = a_spec()
+    spec.base_model.ClearField("context_length")
+    write(spec, H + "max_length", 100_000)
+    assert rules(spec) == set()
+    write(spec, H + "max_length", 10**6)
+    assert rules(spec) == {(H + "max_length", "RANGE")}
 
 
 def edit(spec, path, value):
