@@ -31,6 +31,8 @@ OUTPUT_TOKENS_MAX = 1500
 """Tokens of one answer; a full one has about 600."""
 TOKENS_MAX = 40_000
 """Tokens of one message in all, both requests with their instructions."""
+AT_ONCE_MAX = 8
+"""Messages that are with the model at one time; others wait, within their time."""
 ANSWER_BYTES_MAX = 1024 * 1024
 """Bytes of one HTTP answer; a full one has about 5,000."""
 MESSAGE_CHARACTERS_MAX = 8000
@@ -98,6 +100,7 @@ class LanguageModelReader:
             instructions=INSTRUCTIONS,
             name="message-reader",
             retries=max(0, request_limit - 1),
+            max_concurrency=AT_ONCE_MAX,
             model_settings=ModelSettings(
                 max_tokens=OUTPUT_TOKENS_MAX, temperature=0.0, max_retries=0, timeout=timeout_s
             ),

@@ -144,11 +144,13 @@ class MessageRead(Part):
     """Whether nothing besides the named values may change."""
 
 
-FREELY = (
-    "task", "target_delegated", "output_kind", "technique", "method", "data_shape",
-    "data_row_count", "text_megabytes", "base_success", "label_error_share", "language",
-)  # fmt: skip
+FREELY = ("task", "target_delegated", "data_shape")
 """Fields that are taken as the model read them."""
+WHERE_OPEN = (
+    "output_kind", "technique", "method", "data_row_count", "text_megabytes", "base_success",
+    "label_error_share", "language",
+)  # fmt: skip
+"""Fields that are taken where the deterministic reader found nothing."""
 COMMANDS = ("command", "restore_revision", "only")
 """Fields that are taken where the deterministic reader found no command."""
 
@@ -164,9 +166,10 @@ def merged(read: MessageRead, own: BriefPatch, message: str, brief: Brief) -> Br
     """
     ground = Ground(message)
     found: dict[str, Any] = {}
-    for name in FREELY:
+    for name in (*FREELY, *WHERE_OPEN):
         value = getattr(read, name)
-        if value not in (None, False):
+        is_open = name in FREELY or getattr(own, name) is None
+        if is_open and value is not None and value is not False:
             found[name] = value
     if own.command is None and own.restore_revision is None:
         found |= {name: getattr(read, name) for name in COMMANDS if getattr(read, name)}
@@ -199,7 +202,9 @@ def merged(read: MessageRead, own: BriefPatch, message: str, brief: Brief) -> Br
         languages=_joined(own.languages, read.languages),
         grader_kinds=_joined(own.grader_kinds, read.grader_kinds),
         criteria=_criteria(read, own, ground),
-        criteria_removed=_joined(own.criteria_removed, read.criteria_removed),
+        criteria_removed=_joined(
+            own.criteria_removed, [name for name in read.criteria_removed if ground.names(name)]
+        ),
         overrides={**_overrides(read, ground), **own.overrides},
         signals=own.signals | (frozenset(read.signals) - RELEASING),
         signals_withdrawn=own.signals_withdrawn
@@ -229,6 +234,10 @@ class Ground:
         own = sum(word in self._words for word in words)
         return bool(words) and own >= OWN_WORDS_MIN * len(words)
 
+    def names(self, name: str) -> bool:
+        """Return whether the words of a name such as `legal_accuracy` are the message's."""
+        return self.is_own(name.replace("_", " "))
+
     def has_figure(self, value: float, scales: Iterable[float] = PLAIN) -> bool:
         """Return whether a number stands in the message, in one of some units."""
         return any(
@@ -257,7 +266,10 @@ def _overrides(read: MessageRead, ground: Ground) -> dict[str, Value]:
 
 
 def _criteria(read: MessageRead, own: BriefPatch, ground: Ground) -> tuple[Criterion, ...]:
-    """Return the reader's criteria and those that only the model found."""
+    """Return the reader's criteria and those that only the model found.
+
+    A criterion must be called by the message's words or be described in them.
+    """
     known = {criterion.name for criterion in own.criteria}
     found = list(own.criteria)
     for each in read.criteria:
@@ -266,5 +278,7 @@ def _criteria(read: MessageRead, own: BriefPatch, ground: Ground) -> tuple[Crite
         known.add(each.name)
         stated = each.weight is not None and ground.has_figure(each.weight, PERCENT)
         text = each.text.strip() if ground.is_own(each.text) else ""
+        if not text and not ground.names(each.name):
+            continue
         found.append(Criterion(each.name, each.weight if stated else None, text))
     return tuple(found)

@@ -19,8 +19,13 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         server.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         position = min(len(server.requests), len(server.behaviours)) - 1
+        with server.lock:
+            server.at_once += 1
+            server.at_once_max = max(server.at_once_max, server.at_once)
         with contextlib.suppress(OSError):  # The client hung up, as it should.
             server.behaviours[position](self)
+        with server.lock:
+            server.at_once -= 1
 
     def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -43,6 +48,8 @@ class ModelServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests: list[tuple[str, dict, dict]] = []
         self.behaviours: list[Behaviour] = []
+        self.at_once = self.at_once_max = 0
+        self.lock = threading.Lock()
         self.stopped = threading.Event()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
