@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from attune.planner.v1 import dataset_pb2
 from attune.spec.v1 import spec_pb2, stage_pb2
 
 from services.planner.dataset.facts import DatasetFacts
+from services.planner.dataset.split import minimum_detectable_difference
 from services.planner.plan.catalogue import CatalogueModel
 
-Z_95 = 1.96
-"""Standard deviations on either side that hold 95 % of a normal distribution."""
-DISCORDANT_SHARE = 0.25
-"""Rows that only one of two models gets right, as planned for; so the figure equals the half-width
-of a single pass rate near one half, 0.98 / sqrt(rows)."""
 TRAINED_FORMATS = ("", "chat", "tool_calls")
 """Shapes that the trainer reads as they are; empty while unknown."""
 
@@ -66,23 +60,12 @@ def set_data(
         wanted = data.holdout_rows if data.HasField("holdout_rows") else share
         data.holdout_row_count = min(wanted, row_count)
     data.train_row_count = row_count if holdout else row_count - data.holdout_row_count
-    data.minimum_detectable_difference = detectable_difference(data.holdout_row_count)
+    held = data.holdout_row_count
+    data.minimum_detectable_difference = (
+        round(minimum_detectable_difference(held), 4) if held else 0
+    )
     del data.preparation_steps[:]
     data.preparation_steps.extend(_steps(spec, dataset.report if dataset else None))
-
-
-def detectable_difference(holdout_row_count: int) -> float:
-    """Return the smallest difference of two scores that is more than chance at 95 %, in [0, 1].
-
-    The two models answer the same rows, so only the rows count that one of them alone gets right:
-    the standard error of the difference is the root of their share over the rows (McNemar's test).
-
-    Args:
-        holdout_row_count: Rows that are held out; 0 gives 0, for unknown.
-    """
-    if holdout_row_count <= 0:
-        return 0.0
-    return round(min(1.0, Z_95 * math.sqrt(DISCORDANT_SHARE / holdout_row_count)), 4)
 
 
 def _steps(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport | None) -> list[str]:
@@ -92,8 +75,12 @@ def _steps(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport | None) -> lis
     if report is None and (spec.stages or spec.data.train_row_count):
         steps.append("You: upload the rows; until then every figure here is what was said.")
     if spec.data.split_method == spec_pb2.Data.SPLIT_METHOD_RANDOM:
-        steps.append("Hold out a seeded random share of the rows.")
-    steps.append("Set a seeded share of the training rows aside to choose the checkpoint.")
+        steps.append(
+            "Hold out rows by seed: near equals stay on one side, and every label keeps its share."
+        )
+    steps.append(
+        "Set a share of the training rows aside by the same seed to choose the checkpoint."
+    )
     if taught or not spec.stages:
         steps += [
             "Render every row with the base model's own chat template.",

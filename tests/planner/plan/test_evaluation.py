@@ -4,7 +4,7 @@ import pytest
 from attune.spec.v1 import spec_pb2
 
 from services.planner.plan.evaluation import default_target
-from services.planner.spec.facts import detectable_difference
+from services.planner.spec.facts import set_data
 from tests.planner.plans import a_brief, a_spec, choice_of, facts, plan, sources
 
 MACRO = spec_pb2.SuccessCriterion.AGGREGATE_MACRO_F1
@@ -71,7 +71,9 @@ def test_a_target_left_open_is_the_planners_and_says_so():
 
 @pytest.mark.parametrize(("rows", "step"), [(0, 0), (50, 0.1386), (200, 0.0693), (500, 0.0438)])
 def test_the_hold_out_tells_differences_down_to_a_size(rows, step):
-    assert detectable_difference(rows) == step
+    spec = a_spec()
+    set_data(spec, facts(), facts("b2", row_count=rows))
+    assert spec.data.minimum_detectable_difference == step
 
 
 def test_the_decision_rule_and_the_interval_are_in_the_reasons():
