@@ -1,31 +1,82 @@
-"""One turn of a conversation: read, decide, propose, estimate, word, keep."""
+"""One turn of a conversation: read, decide, ask or propose, estimate, word, keep."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attune.planner.v1 import planner_pb2
 from attune.spec.v1 import spec_pb2
 
 from services.common.clock import Clock, new_id
-from services.common.errors import InvalidArgument, invalid
-from services.planner import narrator, wire
+from services.planner import narration, wire
 from services.planner.attachment import assign
 from services.planner.brief import Brief, BriefPatch
-from services.planner.conversation_store import ConversationStore, check_room
+from services.planner.changes import with_reasons
+from services.planner.conversation_store import ConversationRow, ConversationStore, check_room
+from services.planner.dataset.facts import DatasetFacts
+from services.planner.drafts import Draft, Drafts, stamp, worded
 from services.planner.peers import Scheduler
-from services.planner.plan.notes import plan_notes
-from services.planner.plan.policy import Question, is_ready, next_question
-from services.planner.plan.propose import propose
-from services.planner.plan.stages import Sources
+from services.planner.plan.choice import place
+from services.planner.plan.decision import Decision, decide
+from services.planner.plan.notices import Note, note
+from services.planner.plan.policy import Question, next_question
 from services.planner.reading.interpreter import Interpreter
-from services.planner.revision import stamp
+from services.planner.refinement import restored
+from services.planner.row_objective import from_rows
 from services.planner.source_reader import SourceReader
-from services.planner.spec.edit import carry_over, diff
-from services.planner.spec.rules import violations
+from services.planner.spec.edit import Change, diff
 from services.planner.spec_store import SpecStore
 from services.planner.store import Store
+from services.planner.vocabulary import Command
+
+REFUSALS = frozenset({"harmful_declined", "out_of_scope"})
+STEPS = (Command.SMALLER_MODEL, Command.LARGER_MODEL)
+REVISIONS_MAX = 1000
+"""Revisions that going back looks through; a conversation makes at most 200."""
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a message meets."""
+
+    project: str
+    conversation: str
+    message: str
+    patch: BriefPatch
+    known: Brief
+    """What was known."""
+    brief: Brief
+    """What is known, this message included."""
+    before: spec_pb2.Spec | None
+    """The newest revision of the conversation's spec, if there is one."""
+    dataset: DatasetFacts | None
+    """The rows to learn from."""
+    holdout: DatasetFacts | None
+    """The rows that are held out."""
+    remarks: tuple[str, ...]
+    """Sentences about the message itself; empty unless the reply is in English."""
+
+    @property
+    def language(self) -> str:
+        """Language of the reply, ISO 639-1."""
+        return self.brief.language
+
+    @property
+    def known_here(self) -> Brief:
+        """What was known, in the language of the message."""
+        return replace(self.known, language=self.brief.language)
+
+    @property
+    def decision(self) -> Decision:
+        """What follows from the brief and the data."""
+        return decide(self.brief, self.dataset, self.holdout)
+
+    @property
+    def tells_something(self) -> bool:
+        """Whether the message adds to what is known."""
+        return _facts(self.brief) != _facts(self.known)
 
 
 @dataclass(frozen=True)
@@ -36,27 +87,16 @@ class Outcome:
     """What is known afterwards."""
     reply: str
     """What is said."""
+    notes: Sequence[Note] = ()
+    """What is pointed out."""
     question: Question | None = None
     """What is asked."""
     spec: spec_pb2.Spec | None = None
     """The revision that was made."""
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What a message meets."""
-
-    project: str
-    conversation: str
-    patch: BriefPatch
-    known: Brief
-    """What was known."""
-    brief: Brief
-    """What is known, this message included."""
-    before: spec_pb2.Spec | None
-    """The newest revision of the conversation's spec, if there is one."""
-    has_new_data: bool
-    notes: tuple[str, ...]
+    changes: Sequence[Change] = ()
+    """What it changes."""
+    withdrawn: bool = False
+    """Whether the conversation has no plan any more."""
 
 
 class Dialogue:
@@ -76,7 +116,7 @@ class Dialogue:
         self._specs = SpecStore(store)
         self._interpreter = interpreter
         self._sources = sources
-        self._scheduler = scheduler
+        self._drafts = Drafts(sources, scheduler)
         self._clock = clock
 
     async def answer(self, request: planner_pb2.SendMessageRequest) -> planner_pb2.Turn:
@@ -85,7 +125,8 @@ class Dialogue:
         Raises:
             InvalidArgument: If a field of the request breaks its rule.
             NotFound: If conversation or dataset do not exist.
-            Unavailable: If scheduler or trainer cannot be asked now; nothing is kept.
+            Unavailable: If scheduler or trainer cannot be asked now, or a dataset's report takes
+                long; nothing is kept.
         """
         found = await self._store.find_answer(request, planner_pb2.Turn)
         if found is not None:
@@ -93,89 +134,205 @@ class Dialogue:
         project = wire.check_send_message(request)
         row = await self._conversations.get(request.conversation)
         check_room(row)
-        known = Brief.from_json(row.brief)
-        patch = self._interpreter.read(request.message, known)
-        brief, notes = known.apply(patch, request.message), patch.notes
-        if request.datasets:
-            attached = [await self._sources.dataset(name) for name in request.datasets]
-            parts = assign(attached)
-            brief = brief.with_data(parts.dataset, parts.holdout_dataset)
-            notes += parts.notes
-        before = await self._specs.get(row.spec) if row.spec else None
-        situation = Situation(
-            project, row.name, patch, known, brief, before, bool(request.datasets), notes
-        )
-        outcome = await self._decide(situation)
+        met = await self._meet(request, row, project)
+        outcome = await self._lead(met)
         now = self._clock.now()
         turn = planner_pb2.Turn(
             turn_index=row.turn_count,
             message=request.message,
             reply=outcome.reply,
-            question=wire.question_to_proto(outcome.question) if outcome.question else None,
-            spec=outcome.spec.name if outcome.spec else "",
-            spec_revision=outcome.spec.revision if outcome.spec else 0,
+            notices=worded(outcome.notes, met.language),
+            language=met.language,
             create_time=wire.timestamp(now),
         )
+        if outcome.question is not None:
+            turn.question.CopyFrom(_question_to_proto(outcome.question, met.language))
+        if outcome.spec is not None:
+            turn.spec, turn.spec_revision = outcome.spec.name, outcome.spec.revision
+            turn.changes.extend(with_reasons(outcome.changes, outcome.spec))
         return await self._conversations.add_turn(
-            request, row, outcome.brief.to_json(), turn, outcome.spec, before, now
+            request,
+            row,
+            outcome.brief.to_json(),
+            turn,
+            outcome.spec,
+            met.before,
+            now,
+            withdrawn=outcome.withdrawn,
         )
 
-    async def _decide(self, situation: Situation) -> Outcome:
-        brief, before, notes = situation.brief, situation.before, situation.notes
-        if before is None:
-            if question := next_question(brief):
-                reply = narrator.ask(question, notes)
-                return Outcome(brief.asked(question.field_path), reply, question)
-            if not is_ready(brief):
-                return Outcome(brief, narrator.lacking(bool(brief.problem), notes))
-            return await self._plan(situation)
-        patch = situation.patch
-        if not (patch.paths or patch.technique or situation.has_new_data):
-            if patch.agreement is None:
-                return Outcome(brief, narrator.unchanged(notes))
-            reply = narrator.agree(before) if patch.agreement else narrator.wait()
-            return Outcome(brief, reply)
-        return await self._plan(situation)
+    async def _meet(
+        self, request: planner_pb2.SendMessageRequest, row: ConversationRow, project: str
+    ) -> Met:
+        known = Brief.from_json(row.brief)
+        read = self._interpreter.read(request.message, known)
+        patch = await read if inspect.isawaitable(read) else read
+        brief, said = known.apply(patch, request.message), patch.notes
+        if patch.parameters_max_b is not None and patch.base_model is None:
+            # A size that is named later opens the choice again.
+            brief = replace(brief, base_model="")
+        if request.datasets:
+            attached = [await self._sources.dataset(name) for name in request.datasets]
+            parts = assign(attached)
+            brief, said = brief.with_data(parts.dataset, parts.holdout_dataset), said + parts.notes
+        before = await self._specs.get(row.spec) if row.spec else None
+        dataset, holdout = await self._sources.rows(brief.dataset, brief.holdout_dataset)
+        return Met(
+            project,
+            row.name,
+            request.message,
+            patch,
+            known,
+            brief,
+            before,
+            dataset,
+            holdout,
+            said if brief.language == "en" else (),
+        )
 
-    async def _plan(self, situation: Situation) -> Outcome:
-        before = situation.before
-        sources = await self._sources.read(situation.brief.dataset, situation.brief.holdout_dataset)
-        brief, spec, refused = _propose(situation.brief, situation.known, sources)
-        notes = [*situation.notes, *refused]
-        now = self._clock.now()
-        spec.conversation = situation.conversation
-        if before is None:
-            spec.name = f"projects/{situation.project}/specs/{new_id(now)}"
-            notes += plan_notes(brief, sources)
-        else:
-            spec.name = before.name
-            carry_over(before, spec, situation.patch.paths)
-            if broken := violations(spec):
-                raise invalid(broken)
-            if situation.has_new_data or situation.patch.technique:
-                notes += plan_notes(brief, sources)
-        changes = diff(before, spec) if before else []
-        if before is not None and not changes:
-            return Outcome(brief, narrator.unchanged(notes))
-        spec.compute.CopyFrom(await self._scheduler.estimate(spec, sources.dataset))
-        stamp(spec, before, now)
-        reply = narrator.refine(spec, changes, notes) if before else narrator.present(spec, notes)
-        return Outcome(brief, reply, spec=spec)
+    async def _lead(self, met: Met) -> Outcome:
+        if met.decision.recommendation is None:
+            return _without_plan(met)
+        if met.before is None:
+            return await self._begin(met)
+        command, patch = met.patch.command, met.patch
+        if command is Command.RESTORE:
+            return await self._restore(met, met.before)
+        # A question changes nothing (rule R3), whatever was noticed beside it.
+        asks = command in (Command.EXPLAIN, Command.EXPERT_REVIEW)
+        sets_values = bool(patch.paths or patch.criteria or patch.criteria_removed)
+        if command in STEPS or (met.tells_something and (sets_values or not asks)):
+            return await self._refine(met, met.before)
+        return await self._remark(met, met.before)
+
+    async def _begin(self, met: Met) -> Outcome:
+        """Ask what is missing, or propose."""
+        decision, brief, language = met.decision, met.brief, met.language
+        if met.patch.command is not Command.PROPOSE_NOW:
+            question = next_question(brief, decision, met.dataset)
+            if question is not None:
+                reply = narration.ask(question, [*met.remarks, *decision.notes], language)
+                asked = brief.asked(question.field_path)
+                return Outcome(asked, reply, decision.notes, question)
+        if not brief.problem:
+            if met.dataset is None:
+                reply = narration.lacking("objective", decision.notes, language)
+                return Outcome(brief, reply, decision.notes)
+            brief = from_rows(brief, met.dataset)
+        draft = await self._drafts.propose(brief)
+        name = f"projects/{met.project}/specs/{new_id(self._clock.now())}"
+        self._name(draft, met, name, None)
+        return Outcome(
+            _without_refused(met, draft),
+            narration.present(draft.spec, [*met.remarks, *draft.notes], language),
+            draft.notes,
+            spec=draft.spec,
+        )
+
+    async def _refine(self, met: Met, before: spec_pb2.Spec) -> Outcome:
+        """Change what the message touches, and nothing else."""
+        language, command = met.language, met.patch.command
+        draft = await self._drafts.refine(met.brief, met.patch, met.message, before)
+        known = {(each.code, each.field_path) for each in before.notices}
+        notes = [each for each in draft.notes if (each.code, each.field_path) not in known]
+        explanation = ""
+        if command is Command.EXPLAIN:
+            notes.append(note("reason_given"))
+            explained = draft.spec if draft.changes else before
+            explanation = narration.explain(explained, met.patch.explain_paths, language)
+        brief = _without_refused(met, draft)
+        if not draft.changes:
+            if command is Command.COMPARE_TECHNIQUE:
+                brief = replace(brief, technique=met.known.technique)
+            if explanation:
+                return Outcome(brief, explanation, notes)
+            if met.patch.agreement and not notes:
+                return Outcome(brief, narration.agree(before, language))
+            return Outcome(brief, narration.unchanged([*met.remarks, *notes], language), notes)
+        self._name(draft, met, before.name, before)
+        reply = narration.refine(draft.spec, draft.changes, [*met.remarks, *notes], language)
+        if explanation:
+            reply = f"{reply}\n{explanation}"
+        return Outcome(brief, reply, notes, spec=draft.spec, changes=draft.changes)
+
+    async def _restore(self, met: Met, before: spec_pb2.Spec) -> Outcome:
+        """Bring the decisions of an earlier revision back, and what was known then."""
+        earlier = await self._earlier(before, met.patch.restore_revision or -1)
+        if earlier is None or earlier.hash == before.hash:
+            return Outcome(met.known_here, narration.unchanged((), met.language))
+        spec = restored(earlier, before)
+        changes = diff(before, spec)
+        await self._drafts.estimate(spec)
+        stamp(spec, before, self._clock.now())
+        then = await self._specs.brief(before.name, earlier.revision)
+        brief = Brief.from_json(then) if then else met.known
+        talk = met.known_here
+        brief = replace(
+            brief, language=talk.language, questions=talk.questions, answers=talk.answers
+        )
+        reply = narration.restored(spec, changes, met.language)
+        return Outcome(brief, reply, spec=spec, changes=changes)
+
+    async def _earlier(self, before: spec_pb2.Spec, revision: int) -> spec_pb2.Spec | None:
+        """Return the revision that is meant; -1 is the last one that decided something else."""
+        found = await self._specs.list_revisions(before.name, before.revision, REVISIONS_MAX)
+        if revision > 0:
+            return next((spec for spec in found if spec.revision == revision), None)
+        return next((spec for spec in found if spec.hash != before.hash), None)
+
+    async def _remark(self, met: Met, before: spec_pb2.Spec) -> Outcome:
+        """Answer what changes nothing: a question, a yes, a no."""
+        language, brief, patch = met.language, met.known_here, met.patch
+        if patch.command is Command.EXPLAIN:
+            reply = narration.explain(before, patch.explain_paths, language)
+            return Outcome(brief, reply, [note("reason_given")])
+        if patch.command is Command.EXPERT_REVIEW:
+            notes = await self._drafts.review(before, met.decision)
+            return Outcome(brief, narration.expert_review(before, notes, language), notes)
+        if patch.agreement is None:
+            return Outcome(met.brief, narration.unchanged(met.remarks, language))
+        reply = narration.agree(before, language) if patch.agreement else narration.wait(language)
+        return Outcome(met.brief, reply)
+
+    def _name(self, draft: Draft, met: Met, name: str, before: spec_pb2.Spec | None) -> None:
+        """Make a draft a revision of this conversation's spec."""
+        draft.spec.name, draft.spec.conversation = name, met.conversation
+        draft.spec.notices.extend(worded(draft.notes, met.language))
+        stamp(draft.spec, before, self._clock.now())
 
 
-def _propose(
-    brief: Brief, known: Brief, sources: Sources
-) -> tuple[Brief, spec_pb2.Spec, Sequence[str]]:
-    """Return the plan, and what had to be left out of the brief because it breaks a rule.
+def _without_plan(met: Met) -> Outcome:
+    """Decline, or ask what is wanted (rule V1)."""
+    decision, language = met.decision, met.language
+    question = next_question(met.brief, decision, met.dataset)
+    if question is not None and met.before is None:
+        reply = narration.ask(question, decision.notes, language)
+        return Outcome(met.brief.asked(question.field_path), reply, decision.notes, question)
+    reply = narration.decline(decision, decision.notes, language)
+    refused = any(each.code in REFUSALS for each in decision.notes)
+    return Outcome(met.brief, reply, decision.notes, withdrawn=refused)
 
-    What the message says is taken back first; if the rest does not fit either, as a length that
-    suited another base model, all that was ever said about these fields is.
-    """
-    notes: list[str] = []
-    for earlier in (known, Brief()):
-        try:
-            return brief, propose(brief, sources), notes
-        except InvalidArgument as error:
-            brief = brief.without([each.field for each in error.violations], earlier)
-            notes += [f"I did not change {each.field}: {each.message}" for each in error.violations]
-    return brief, propose(brief, sources), notes
+
+def _without_refused(met: Met, draft: Draft) -> Brief:
+    """Return what is known without wishes that were refused, so that they are refused once."""
+    refused = {each.field_path for each in draft.notes if each.code == "user_value_rejected"}
+    refused |= {
+        each.field_path
+        for each in draft.notes
+        if each.code == "conflict_named" and each.field_path == "base_model.id"
+    }
+    techniques = [stage.technique for stage in draft.spec.stages]
+    paths = {path for path in met.patch.paths if place(path, techniques) in refused}
+    return draft.brief.without(paths, met.known) if paths else draft.brief
+
+
+def _facts(brief: Brief) -> Brief:
+    """Return what is known of the task, without what is known of the talk."""
+    return replace(brief, language="", sentences={}, answers={}, questions=())
+
+
+def _question_to_proto(question: Question, language: str) -> planner_pb2.Question:
+    text, reason, options = narration.question_text(question, language)
+    return planner_pb2.Question(
+        field_path=question.field_path, text=text, reason=reason, options=options
+    )

@@ -1,27 +1,30 @@
-"""Edits and approvals of specs."""
+"""Edits, restorations, comparisons and approvals of specs."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 
 from attune.planner.v1 import planner_pb2
 from attune.spec.v1 import spec_pb2
 
 from services.common.clock import Clock
-from services.common.errors import Conflict, FailedPrecondition, Violation, invalid
+from services.common.errors import Conflict, FailedPrecondition, NotFound, Violation, invalid
 from services.planner import wire
+from services.planner.approval import Bar, bars
 from services.planner.brief import Brief
+from services.planner.changes import field_changes
+from services.planner.drafts import Drafts, etag, once, stamp, worded
 from services.planner.peers import Scheduler
 from services.planner.plan.choice import set_range
+from services.planner.plan.decision import Decision, decide
 from services.planner.plan.propose import find_model
 from services.planner.plan.stages import Sources
-from services.planner.plan.verdict import decide_verdict
+from services.planner.plan.user_values import check_user_values, notes_on_change
+from services.planner.refinement import restored
 from services.planner.source_reader import SourceReader
 from services.planner.spec.edit import apply_edit, diff
 from services.planner.spec.facts import set_base_model, set_data
-from services.planner.spec.hash import canonical_bytes, spec_hash
+from services.planner.spec.hash import canonical_bytes
 from services.planner.spec.rules import violations
 from services.planner.spec_store import SpecStore
 from services.planner.store import Store
@@ -31,7 +34,7 @@ CHANGES_CHARACTERS_MAX = 1000
 
 
 class Revisions:
-    """Makes new revisions of specs by edit, and approves them."""
+    """Makes new revisions of specs by edit or restoration, compares and approves them."""
 
     def __init__(
         self, store: Store, sources: SourceReader, scheduler: Scheduler, clock: Clock
@@ -41,10 +44,13 @@ class Revisions:
         self._specs = SpecStore(store)
         self._sources = sources
         self._scheduler = scheduler
+        self._drafts = Drafts(sources, scheduler)
         self._clock = clock
 
     async def update(self, request: planner_pb2.UpdateSpecRequest) -> spec_pb2.Spec:
         """Return the new revision, or the one that the same request made before.
+
+        Values stay as they were given; what speaks against them becomes a notice.
 
         Raises:
             InvalidArgument: With every path and value that breaks a rule.
@@ -56,19 +62,70 @@ class Revisions:
         if found is not None:
             return found
         before = await self._specs.get(request.spec.name)
-        _check_etag(request.spec.etag, before)
-        after = apply_edit(before, request.spec, request.update_mask.paths)
+        _check_etag(request.spec.etag, before, "spec.etag")
+        paths = request.update_mask.paths
+        after = apply_edit(before, request.spec, paths)
         if broken := violations(after):
             raise invalid(broken)
         sources = await self._sources.named(after.data.dataset, after.data.holdout_dataset)
-        _complete(after, before, sources, request.update_mask.paths)
+        known = await self._specs.brief(before.name, before.revision)
+        brief = Brief.from_json(known) if known else Brief(problem=after.objective.problem)
+        data = after.data
+        seen = brief.with_data(data.dataset, data.holdout_dataset)
+        decision = decide(seen, sources.dataset, sources.holdout)
+        _complete(after, before, sources, decision, paths)
         if broken := violations(after):
             raise invalid(broken)
-        after.compute.CopyFrom(await self._scheduler.estimate(after, sources.dataset))
+        notes = [*decision.notes, *check_user_values(after, sources)]
+        del after.notices[:]
+        after.notices.extend(
+            worded(once([*notes, *notes_on_change(before, after)]), brief.language)
+        )
+        await self._drafts.compute(after, sources.dataset)
         now = self._clock.now()
         stamp(after, before, now)
-        brief = await self._specs.brief(before.name, before.revision)
-        return await self._specs.revise(request, before, after, brief, now)
+        return await self._specs.revise(request, before, after, brief.to_json(), now)
+
+    async def restore(self, request: planner_pb2.RestoreSpecRequest) -> spec_pb2.Spec:
+        """Return a new revision that decides what an earlier one did.
+
+        Raises:
+            InvalidArgument: If the revision is no positive number.
+            NotFound: If there is no such spec or revision.
+            Conflict: If the etag is not the newest one.
+            Unavailable: If the scheduler cannot be asked now.
+        """
+        found = await self._store.find_answer(request, spec_pb2.Spec)
+        if found is not None:
+            return found
+        before = await self._specs.get(request.name)
+        _check_etag(request.etag, before, "etag")
+        wire.check_revision("revision", request.revision, least=1)
+        earlier = await self._specs.get(request.name, request.revision)
+        spec = restored(earlier, before)
+        await self._drafts.estimate(spec)
+        now = self._clock.now()
+        stamp(spec, before, now)
+        brief = await self._specs.brief(request.name, request.revision)
+        return await self._specs.revise(request, before, spec, brief, now)
+
+    async def compare(self, request: planner_pb2.DiffSpecsRequest) -> planner_pb2.DiffSpecsResponse:
+        """Return what differs between two revisions.
+
+        Raises:
+            InvalidArgument: If a revision is negative.
+            NotFound: If there is no such spec or revision.
+        """
+        wire.check_revision("from_revision", request.from_revision)
+        wire.check_revision("to_revision", request.to_revision)
+        after = await self._specs.get(request.name, request.to_revision)
+        first = request.from_revision or max(1, after.revision - 1)
+        before = await self._specs.get(request.name, first)
+        return planner_pb2.DiffSpecsResponse(
+            changes=field_changes(before, after),
+            from_revision=before.revision,
+            to_revision=after.revision,
+        )
 
     async def approve(self, request: planner_pb2.ApproveSpecRequest) -> spec_pb2.Spec:
         """Return the approved spec.
@@ -76,7 +133,8 @@ class Revisions:
         Raises:
             NotFound: If there is no such spec.
             Conflict: If the hash is not that of the newest revision.
-            FailedPrecondition: If no live node can run it.
+            FailedPrecondition: If it trains nothing, its data are missing or invalid, or no live
+                node can run it.
             Unavailable: If the scheduler cannot be asked now.
         """
         found = await self._store.find_answer(request, spec_pb2.Spec)
@@ -88,27 +146,36 @@ class Revisions:
         now = self._clock.now()
         if spec.state == spec_pb2.Spec.STATE_APPROVED:
             return await self._specs.approve(request, spec, spec, now)
-        dataset = await self._sources.dataset(spec.data.dataset)
         approved = spec_pb2.Spec()
         approved.CopyFrom(spec)
-        approved.compute.CopyFrom(await self._scheduler.estimate(spec, dataset))
-        if not approved.compute.available:
-            missing = " ".join(approved.compute.missing)
-            raise FailedPrecondition(
-                f"No node can run revision {spec.revision} of {spec.name} now: {missing}",
-                reason="NO_NODE_CAN_RUN",
-                spec=spec.name,
-                revision=str(spec.revision),
-                missing=missing,
-            )
+        await self._check_approvable(approved)
         now = self._clock.now()
         approved.state = spec_pb2.Spec.STATE_APPROVED
-        approved.etag = _etag(approved)
+        approved.etag = etag(approved)
         approved.approval.revision = spec.revision
         approved.approval.hash = spec.hash
         approved.approval.canonical_spec = canonical_bytes(spec)
         approved.approval.approve_time.CopyFrom(wire.timestamp(now))
         return await self._specs.approve(request, spec, approved, now)
+
+    async def _check_approvable(self, spec: spec_pb2.Spec) -> None:
+        """Refuse what must not run, and write into the rest where it would run now.
+
+        Raises:
+            FailedPrecondition: With everything that stands against it.
+        """
+        try:
+            data = spec.data
+            dataset, holdout = await self._sources.rows(data.dataset, data.holdout_dataset)
+        except NotFound as error:
+            raise _refusal(spec, [Bar("DATA_MISSING", error.message)]) from None
+        found = bars(spec, dataset, holdout)
+        if not found:
+            await self._drafts.compute(spec, dataset)
+            if not spec.compute.available:
+                found = [Bar("NO_NODE_CAN_RUN", " ".join(spec.compute.missing))]
+        if found:
+            raise _refusal(spec, found)
 
     async def _stale(self, spec: spec_pb2.Spec, given: str) -> Conflict:
         read = await self._specs.find_by_hash(spec.name, given)
@@ -131,25 +198,29 @@ class Revisions:
         )
 
 
-def stamp(spec: spec_pb2.Spec, before: spec_pb2.Spec | None, now: datetime) -> None:
-    """Make a spec a new draft revision: number, hash, etag, times; any approval ends.
-
-    Args:
-        spec: Named and complete.
-        before: The revision that it replaces; None for the first.
-        now: The present moment.
-    """
-    spec.revision = before.revision + 1 if before else 1
-    spec.state = spec_pb2.Spec.STATE_DRAFT
-    spec.ClearField("approval")
-    spec.update_time.CopyFrom(wire.timestamp(now))
-    spec.create_time.CopyFrom(before.create_time if before else spec.update_time)
-    spec.hash = spec_hash(spec)
-    spec.etag = _etag(spec)
+def _refusal(spec: spec_pb2.Spec, found: Sequence[Bar]) -> FailedPrecondition:
+    missing = " ".join(bar.text for bar in found)
+    what = f"revision {spec.revision} of {spec.name}"
+    if found[0].reason == "NO_NODE_CAN_RUN":
+        text = f"No node can run {what} now: {missing}"
+    else:
+        text = f"{what[0].upper()}{what[1:]} cannot be approved: {missing}"
+    return FailedPrecondition(
+        text,
+        reason=found[0].reason,
+        spec=spec.name,
+        revision=str(spec.revision),
+        missing=missing,
+        reasons=", ".join(bar.reason for bar in found),
+    )
 
 
 def _complete(
-    after: spec_pb2.Spec, before: spec_pb2.Spec, sources: Sources, paths: Sequence[str]
+    after: spec_pb2.Spec,
+    before: spec_pb2.Spec,
+    sources: Sources,
+    decision: Decision,
+    paths: Sequence[str],
 ) -> None:
     """Write again what follows from the edited fields."""
     if after.base_model.id != before.base_model.id:
@@ -157,17 +228,24 @@ def _complete(
             after.base_model.ClearField("revision")
         set_base_model(after, find_model(sources.models, after.base_model.id))
     set_data(after, sources.dataset, sources.holdout)
-    data, brief = after.data, Brief(problem=after.objective.problem)
-    verdict = decide_verdict(brief, sources.dataset, data.train_row_count, data.holdout_row_count)
-    after.verdict.CopyFrom(verdict)
+    if any(path.startswith("data") for path in paths) and decision.recommendation is not None:
+        verdict = after.verdict
+        verdict.recommendation, verdict.reason = decision.recommendation, decision.reason
+        for field, values in (
+            (verdict.rules, decision.rules),
+            (verdict.instead, decision.instead[:6]),
+            (verdict.would_change, decision.would_change[:6]),
+        ):
+            del field[:]
+            field.extend(values)
     for choice in after.choices:
         set_range(choice, after)
 
 
-def _check_etag(given: str, before: spec_pb2.Spec) -> None:
+def _check_etag(given: str, before: spec_pb2.Spec, field: str) -> None:
     if not given:
         text = "Send the etag that came with the spec you read."
-        raise invalid([Violation("spec.etag", "REQUIRED", text)])
+        raise invalid([Violation(field, "REQUIRED", text)])
     if given != before.etag:
         raise Conflict(
             f"{before.name} is at revision {before.revision} with etag {before.etag}, not "
@@ -178,8 +256,3 @@ def _check_etag(given: str, before: spec_pb2.Spec) -> None:
             etag=before.etag,
             given_etag=given[:64],
         )
-
-
-def _etag(spec: spec_pb2.Spec) -> str:
-    text = f"{spec.name}/{spec.revision}/{spec.state}/{spec.hash}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -11,11 +11,16 @@ from attune.spec.v1 import spec_pb2
 from services.common.clock import Clock, new_id
 from services.common.names import last_part, parse
 from services.common.paging import cut_page, page_size, page_token, read_page_token
-from services.planner import narrator, wire
+from services.planner import narration, wire
 from services.planner.brief import Brief
 from services.planner.conversation_store import ConversationStore
 from services.planner.dialogue import Dialogue
+from services.planner.plan.catalogue import models_to_proto
+from services.planner.plan.recipe import recipes_to_proto
+from services.planner.proposals import Proposals
+from services.planner.review import Review
 from services.planner.revision import Revisions
+from services.planner.source_reader import SourceReader
 from services.planner.spec_store import SpecStore
 from services.planner.store import Store
 
@@ -24,13 +29,23 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
     """Conversations that end in a spec, and the specs themselves."""
 
     def __init__(
-        self, store: Store, dialogue: Dialogue, revisions: Revisions, clock: Clock
+        self,
+        store: Store,
+        dialogue: Dialogue,
+        proposals: Proposals,
+        revisions: Revisions,
+        review: Review,
+        sources: SourceReader,
+        clock: Clock,
     ) -> None:
         """Keep what the methods call."""
         self._conversations = ConversationStore(store)
         self._specs = SpecStore(store)
         self._dialogue = dialogue
+        self._proposals = proposals
         self._revisions = revisions
+        self._review = review
+        self._sources = sources
         self._clock = clock
 
     async def CreateConversation(
@@ -53,17 +68,35 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         row, turns = await self._conversations.get_with_turns(request.name)
         return wire.conversation_to_proto(row, turns)
 
+    async def ListConversations(
+        self, request: planner_pb2.ListConversationsRequest, context: Any
+    ) -> planner_pb2.ListConversationsResponse:
+        project = parse(request.parent, wire.PROJECT, field="parent")["project"]
+        size, query = page_size(request.page_size), f"conversations {project}"
+        after = read_page_token(request.page_token, query)
+        rows = await self._conversations.list_newest(project, after, size + 1)
+        found = [wire.conversation_to_proto(row, ()) for row in rows]
+        kept = cut_page(found, size)
+        token = page_token(kept[-1].name, query) if len(found) > len(kept) else ""
+        return planner_pb2.ListConversationsResponse(conversations=kept, next_page_token=token)
+
     async def SendMessage(
         self, request: planner_pb2.SendMessageRequest, context: Any
     ) -> AsyncIterator[planner_pb2.SendMessageResponse]:
         turn = await self._dialogue.answer(request)
-        for piece in narrator.pieces(turn.reply):
+        for piece in narration.pieces(turn.reply):
             yield planner_pb2.SendMessageResponse(reply_delta=piece)
         yield planner_pb2.SendMessageResponse(turn=turn)
 
+    async def ProposeSpec(
+        self, request: planner_pb2.ProposeSpecRequest, context: Any
+    ) -> spec_pb2.Spec:
+        return await self._proposals.propose(request)
+
     async def GetSpec(self, request: planner_pb2.GetSpecRequest, context: Any) -> spec_pb2.Spec:
         parse(request.name, wire.SPEC)
-        return await self._specs.get(request.name, wire.revision(request))
+        revision = wire.check_revision("revision", request.revision)
+        return await self._specs.get(request.name, revision)
 
     async def ListSpecs(
         self, request: planner_pb2.ListSpecsRequest, context: Any
@@ -82,6 +115,47 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
     ) -> spec_pb2.Spec:
         parse(request.spec.name, wire.SPEC, field="spec.name")
         return await self._revisions.update(request)
+
+    async def ListSpecRevisions(
+        self, request: planner_pb2.ListSpecRevisionsRequest, context: Any
+    ) -> planner_pb2.ListSpecRevisionsResponse:
+        parse(request.name, wire.SPEC)
+        size, query = page_size(request.page_size), f"revisions {request.name}"
+        below = int(read_page_token(request.page_token, query) or 0)
+        if not below:
+            await self._specs.get(request.name)
+        found = await self._specs.list_revisions(request.name, below, size + 1)
+        kept = cut_page(found, size)
+        token = page_token(str(kept[-1].revision), query) if len(found) > len(kept) else ""
+        return planner_pb2.ListSpecRevisionsResponse(specs=kept, next_page_token=token)
+
+    async def DiffSpecs(
+        self, request: planner_pb2.DiffSpecsRequest, context: Any
+    ) -> planner_pb2.DiffSpecsResponse:
+        parse(request.name, wire.SPEC)
+        return await self._revisions.compare(request)
+
+    async def RestoreSpec(
+        self, request: planner_pb2.RestoreSpecRequest, context: Any
+    ) -> spec_pb2.Spec:
+        parse(request.name, wire.SPEC)
+        return await self._revisions.restore(request)
+
+    async def SuggestRevisions(
+        self, request: planner_pb2.SuggestRevisionsRequest, context: Any
+    ) -> planner_pb2.SuggestRevisionsResponse:
+        return await self._review.suggest(request)
+
+    async def ListRecipes(
+        self, request: planner_pb2.ListRecipesRequest, context: Any
+    ) -> planner_pb2.ListRecipesResponse:
+        return planner_pb2.ListRecipesResponse(recipes=recipes_to_proto(self._sources.recipes))
+
+    async def ListBaseModels(
+        self, request: planner_pb2.ListBaseModelsRequest, context: Any
+    ) -> planner_pb2.ListBaseModelsResponse:
+        models = await self._sources.models()
+        return planner_pb2.ListBaseModelsResponse(models=models_to_proto(models))
 
     async def ApproveSpec(
         self, request: planner_pb2.ApproveSpecRequest, context: Any

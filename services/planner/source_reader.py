@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
+
+from attune.planner.v1 import dataset_pb2
 
 from services.common.errors import NotFound, Unavailable, Violation, invalid
 from services.planner import wire
@@ -12,6 +16,9 @@ from services.planner.peers import Trainer
 from services.planner.plan.catalogue import CatalogueModel, narrow
 from services.planner.plan.recipe import Recipe
 from services.planner.plan.stages import Sources
+
+REPORT_WAIT_S = 20.0
+REPORT_POLL_S = 0.1
 
 
 class SourceReader:
@@ -24,6 +31,7 @@ class SourceReader:
         catalogue: Sequence[CatalogueModel],
         recipes: tuple[Recipe, ...],
         allowed_models: Sequence[str],
+        report_wait_s: float = REPORT_WAIT_S,
     ) -> None:
         """Keep where everything comes from.
 
@@ -33,12 +41,19 @@ class SourceReader:
             catalogue: All models that plans may name.
             recipes: Hyperparameters by size.
             allowed_models: Ids that the operator allows; empty for all.
+            report_wait_s: Longest wait for a report that is being made, in seconds.
         """
         self._datasets = datasets
         self._trainer = trainer
         self._catalogue = catalogue
         self._recipes = recipes
         self._allowed = allowed_models
+        self._report_wait_s = report_wait_s
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The recipes that hyperparameters come from."""
+        return self._recipes
 
     async def models(self) -> tuple[CatalogueModel, ...]:
         """Return the models that a plan may name, best default first.
@@ -74,27 +89,57 @@ class SourceReader:
         return model
 
     async def dataset(self, name: str) -> DatasetFacts:
-        """Return the facts of a dataset.
+        """Return the facts of a dataset, after a wait for its report when that is being made.
 
         Raises:
             NotFound: If there is none of that name.
+            Unavailable: If its report takes longer; the message says how far it is.
         """
-        return wire.facts_from_proto(await self._datasets.get(name))
+        latest = time.monotonic() + self._report_wait_s
+        while True:
+            dataset = await self._datasets.get(name)
+            if dataset.state != dataset_pb2.Dataset.STATE_ANALYSING:
+                return wire.facts_from_proto(dataset)
+            if time.monotonic() >= latest:
+                raise Unavailable(
+                    f"The report of {dataset.display_name or name} is {dataset.progress:.0%} made, "
+                    "and a plan needs it. Nothing was kept; send the same request again.",
+                    reason="REPORT_IN_PROGRESS",
+                    retry_after_s=5.0,
+                    dataset=name,
+                    progress=f"{dataset.progress:.4f}",
+                )
+            await asyncio.sleep(REPORT_POLL_S)
+
+    async def rows(
+        self, dataset: str, holdout_dataset: str
+    ) -> tuple[DatasetFacts | None, DatasetFacts | None]:
+        """Return the rows to learn from and those to hold out; None for an empty name.
+
+        Raises:
+            NotFound: If a dataset does not exist.
+            Unavailable: If a report is still being made.
+        """
+        return (
+            await self.dataset(dataset) if dataset else None,
+            await self.dataset(holdout_dataset) if holdout_dataset else None,
+        )
 
     async def read(self, dataset: str, holdout_dataset: str) -> Sources:
         """Return everything a plan needs.
 
         Args:
-            dataset: Name of the rows to learn from.
+            dataset: Name of the rows to learn from; empty while they are only described.
             holdout_dataset: Name of the rows to hold out; empty when a share is.
 
         Raises:
             NotFound: If a dataset does not exist.
-            Unavailable: If the trainer cannot be asked now.
+            Unavailable: If the trainer cannot be asked now, or a report is still being made.
         """
+        rows, holdout = await self.rows(dataset, holdout_dataset)
         return Sources(
-            dataset=await self.dataset(dataset),
-            holdout=await self.dataset(holdout_dataset) if holdout_dataset else None,
+            dataset=rows,
+            holdout=holdout,
             models=await self.models(),
             narrowed=bool(self._allowed),
             recipes=self._recipes,

@@ -42,7 +42,7 @@ async def test_a_sentence_leads_to_one_question_a_plan_and_an_event(service):
     spec = await service.spec(proposed.spec)
     assert spec.objective.success_criteria[0].target == 0.85
     assert spec.serving.alias == "support-tickets"
-    assert spec.base_model.id == "attune/starter"
+    assert spec.base_model.parameter_count > 0
     assert spec.compute.stages[0].profile == "cpu"
     assert spec.state == spec_pb2.Spec.STATE_DRAFT
     approved = await service.approve(spec)
@@ -68,8 +68,15 @@ async def test_a_refinement_makes_a_revision_and_tells_the_difference(service):
     await service.say(conversation, "85 %")
     turn = await service.say(conversation, "rank 8 and learning rate 1e-3")
     assert turn.spec_revision == 2
-    assert "lora.rank: 16 \u2192 8" in turn.reply
-    assert "learning_rate: 0.004 \u2192 0.001" in turn.reply
+    tuned = "stages.0.hyperparameters."
+    changes = {change.field_path: (change.before, change.after) for change in turn.changes}
+    assert changes == {
+        f"{tuned}lora.rank": ("16", "8"),
+        f"{tuned}learning_rate": ("0.0003", "0.001"),
+    }
+    assert all("rank 8 and learning rate 1e-3" in change.reason for change in turn.changes)
+    assert "16 \u2192 8" in turn.reply
+    assert "rank_alpha_scale" in {notice.code for notice in turn.notices}
     first, second = await service.spec(turn.spec, 1), await service.spec(turn.spec)
     assert first.hash != second.hash
     assert (first.create_time, second.conversation) == (second.create_time, conversation)
@@ -363,5 +370,10 @@ async def test_the_operators_choice_of_models_is_kept_and_told(tmp_path):
         (choice,) = [each for each in spec.choices if each.field_path == "base_model.id"]
         assert choice.source == spec_pb2.Choice.SOURCE_OPERATOR
         turn = await service.say(spec.conversation, "use Qwen/Qwen3-4B")
-        assert "not among the base models here" in turn.reply
+        assert "not among the base models allowed here" in turn.reply
         assert turn.spec == ""
+        later = await service.say(spec.conversation, "rank 8")
+        assert [change.field_path for change in later.changes] == [
+            "stages.0.hyperparameters.lora.rank"
+        ]
+        assert "not among" not in later.reply

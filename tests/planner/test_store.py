@@ -17,7 +17,7 @@ from services.common.database import Database
 from services.common.errors import Conflict, InvalidArgument, NotFound, ResourceExhausted
 from services.planner.conversation_store import TURNS_MAX, ConversationStore, check_room
 from services.planner.dataset_store import DatasetStore
-from services.planner.revision import stamp
+from services.planner.drafts import stamp
 from services.planner.spec_store import SpecStore
 from services.planner.store import METADATA, MIGRATIONS, OUTBOX, Store
 from tests.planner.plans import a_spec

@@ -1,0 +1,54 @@
+"""What keeps a plan from being approved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attune.spec.v1 import spec_pb2
+
+from services.planner.dataset.facts import DatasetFacts
+
+SEEN_ANEW = frozenset({"provisional", "data_invalid", "base_model_not_at_hand"})
+"""Blocking notices whose cause is looked at when the approval is asked for; it may be gone."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One reason against an approval."""
+
+    reason: str
+    """UPPER_SNAKE, for programs."""
+    text: str
+    """One or two sentences with the remedy."""
+
+
+def bars(
+    spec: spec_pb2.Spec, dataset: DatasetFacts | None, holdout: DatasetFacts | None
+) -> list[Bar]:
+    """Return everything but the hardware that keeps a plan from being approved.
+
+    Args:
+        spec: The newest revision.
+        dataset: What it would learn from; None while the rows are only described.
+        holdout: What it would be judged on; None when a share of the dataset is.
+    """
+    found = []
+    if not spec.stages:
+        instead = spec.verdict.instead[0] if spec.verdict.instead else ""
+        text = f"It trains nothing. {spec.verdict.reason} {instead}".strip()
+        found.append(Bar("TRAINS_NOTHING", text))
+    if spec.data.provisional or dataset is None:
+        text = "Its rows are only described. Upload them and attach the dataset."
+        found.append(Bar("DATA_MISSING", text))
+    for facts in (dataset, holdout):
+        if facts is not None and not facts.valid:
+            text = (
+                f"{facts.display_name} holds rows with errors. See `attune dataset report`, "
+                "correct the file and attach the new one."
+            )
+            found.append(Bar("DATA_INVALID", text))
+    for notice in spec.notices:
+        blocks = notice.severity == spec_pb2.Notice.SEVERITY_BLOCKING
+        if blocks and notice.code not in SEEN_ANEW:
+            found.append(Bar(notice.code.upper(), notice.message))
+    return found
