@@ -24,7 +24,8 @@ from services.planner.dataset.file_training import write_rows
 from services.planner.dataset.findings import WHOLE_FILE, found, to_proto
 from services.planner.dataset.report import Others, Sample, build_report, is_valid, read_sample
 from services.planner.dataset.report_structure import Structure, read_structure
-from services.planner.dataset.rows import RowView, messages_of
+from services.planner.dataset.rows import RowView, renderable
+from services.planner.dataset.shapes import Form
 from services.planner.dataset_store import DatasetStore
 from services.planner.peers import Trainer
 from services.planner.source_reader import SourceReader
@@ -162,8 +163,7 @@ class Analyses:
             sample.views.extend(view for view, _ in batch)
             form = structure.form
             assert form is not None
-            chats = [messages_of(body, form) for _, body in batch]
-            if model and not await self._count(sample, model, batch, chats):
+            if model and not await self._count(sample, model, form, batch):
                 model = ""
                 sample.counts.clear()
             done = len(sample.views) / max(1, len(structure.lines))
@@ -174,17 +174,14 @@ class Analyses:
         self,
         sample: Sample,
         model: str,
+        form: Form,
         batch: Sequence[tuple[RowView, Mapping[str, Any]]],
-        chats: Sequence[Mapping[str, Any] | None],
     ) -> bool:
         """Count the tokens of rows; False if they cannot be counted, so that estimates serve."""
         pairs = [
-            (view.line, json.dumps(chat, ensure_ascii=False))
-            for (view, _), chat in zip(batch, chats, strict=True)
-            if chat is not None
+            (view.line, json.dumps(renderable(body, form), ensure_ascii=False, default=str))
+            for view, body in batch
         ]
-        if len(pairs) < len(batch):
-            return False
         try:
             for lines, texts in _pieces(pairs):
                 counts = await self._trainer.count_tokens(model, texts)

@@ -147,7 +147,13 @@ class Trainer:
             "trainer", self._address, self._stub.CountTokens, request, COUNT_TIMEOUT_S
         )
         return [
-            TokenCount(count.token_count, count.trainable_token_count) for count in answer.counts
+            TokenCount(
+                count.token_count,
+                count.prompt_token_count,
+                count.answer_token_count,
+                count.rejected_token_count,
+            )
+            for count in answer.counts
         ]
 
     async def curves(self, run: str) -> dict[str, list[Point]]:

@@ -11,16 +11,18 @@ from services.common.names import last_part, parse
 from services.common.paging import cut_page, page_size, page_token, read_page_token
 from services.planner import wire
 from services.planner.dataset_store import DatasetStore
+from services.planner.row_previews import RowPreviews
 from services.planner.upload import Uploads
 
 
 class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
     """Files of examples."""
 
-    def __init__(self, datasets: DatasetStore, uploads: Uploads) -> None:
+    def __init__(self, datasets: DatasetStore, uploads: Uploads, previews: RowPreviews) -> None:
         """Keep what the methods call."""
         self._datasets = datasets
         self._uploads = uploads
+        self._previews = previews
 
     async def UploadDataset(
         self, request_iterator: AsyncIterator[dataset_pb2.UploadDatasetRequest], context: Any
@@ -44,6 +46,12 @@ class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
     ) -> dataset_pb2.DatasetReport:
         parse(request.name, wire.DATASET)
         return await self._datasets.report(request.name)
+
+    async def PreviewRows(
+        self, request: dataset_pb2.PreviewRowsRequest, context: Any
+    ) -> dataset_pb2.PreviewRowsResponse:
+        parse(request.name, wire.DATASET)
+        return await self._previews.preview(request)
 
     async def ListDatasets(
         self, request: dataset_pb2.ListDatasetsRequest, context: Any

@@ -60,10 +60,21 @@ class FakeTrainer(render_pb2_grpc.RenderServiceServicer):
         )
         for row in request.rows:
             messages = json.loads(row)["messages"]
+            total = sum(4 + len(each["content"]) // 4 for each in messages)
+            learnt = 1 + len(messages[-1]["content"]) // 4
             answer.counts.add(
-                token_count=sum(4 + len(each["content"]) // 4 for each in messages),
-                trainable_token_count=1 + len(messages[-1]["content"]) // 4,
+                token_count=total,
+                trainable_token_count=learnt,
+                prompt_token_count=total - learnt,
+                answer_token_count=learnt,
             )
+        return answer
+
+    async def RenderRows(self, request, context):
+        answer = render_pb2.RenderRowsResponse(context_length=STARTER.context_length)
+        for row in request.rows:
+            words = [each["content"] for each in json.loads(row)["messages"]]
+            answer.rows.add(text="\n".join(words), token_ids=range(len(words)), token_texts=words)
         return answer
 
 

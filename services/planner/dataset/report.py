@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from array import array
 from collections import Counter
@@ -26,6 +25,7 @@ from services.planner.dataset import (
     near_duplicates,
     overlap,
     personal_data,
+    preview,
     secrets,
     split,
     sufficiency,
@@ -33,7 +33,7 @@ from services.planner.dataset import (
 from services.planner.dataset.file import FileFormat
 from services.planner.dataset.file_rows import DECODED_BYTES_MAX, read_records
 from services.planner.dataset.findings import ERROR, Finding, Severity, found, to_proto
-from services.planner.dataset.report_structure import FINDINGS_MAX, Estimate, Structure
+from services.planner.dataset.report_structure import FINDINGS_MAX, Structure
 from services.planner.dataset.rows import RowView, view_of
 
 SAMPLE_ROWS_MAX = 200_000
@@ -46,9 +46,6 @@ PERCENTILES = (5, 25, 50, 75, 95, 99, 100)
 LABELS_MAX = 100
 LABEL_CHARACTERS_MAX = 100
 LANGUAGES_MAX = 10
-SAMPLES_SHOWN = 3
-SAMPLE_CHARACTERS_MAX = 2000
-"""Of each part of a row that is shown."""
 
 
 FINDERS = (
@@ -69,9 +66,13 @@ class TokenCount:
     """Tokens of one row under the base model's template."""
 
     token_count: int
-    """All tokens, template included."""
-    trainable_token_count: int
-    """Tokens of assistant turns."""
+    """All tokens, template included; of a pair with the preferred answer."""
+    prompt_token_count: int
+    """Tokens before the last answer."""
+    answer_token_count: int
+    """Tokens of the last answer, of the preferred one, or of a reference."""
+    rejected_token_count: int = 0
+    """Tokens of the rejected answer."""
 
 
 @dataclass
@@ -175,18 +176,19 @@ def is_valid(report: dataset_pb2.DatasetReport) -> bool:
 
 def _too_long(structure: Structure, sample: Sample) -> list[Finding]:
     """Return the findings about rows that training would cut; counts go before estimates."""
-    long_rows = dict(structure.long_rows)
+    sizes = {
+        line: (each.prompt, each.prompt + max(each.answer, each.rejected))
+        for line, each in structure.long_rows.items()
+    }
     for line, count in sample.counts.items():
-        answer = min(count.trainable_token_count, count.token_count)
-        long_rows[line] = Estimate(count.token_count - answer, answer)
+        with_rejected = count.prompt_token_count + count.rejected_token_count
+        sizes[line] = (count.prompt_token_count, max(count.token_count, with_rejected))
     findings = []
-    for line, tokens in long_rows.items():
-        total = tokens.prompt + max(tokens.answer, tokens.rejected)
-        if total <= ROW_TOKENS_MAX:
-            continue
-        text = f"{total:,} tokens, {tokens.prompt:,} of them before the answer."
-        code = "answer_truncated" if tokens.prompt >= ROW_TOKENS_MAX else "row_too_long"
-        findings.append(found(code, line, text))
+    for line, (prompt, total) in sizes.items():
+        if total > ROW_TOKENS_MAX:
+            text = f"{total:,} tokens, {prompt:,} of them before the answer."
+            code = "answer_truncated" if prompt >= ROW_TOKENS_MAX else "row_too_long"
+            findings.append(found(code, line, text))
     return findings
 
 
@@ -229,14 +231,16 @@ def _add_tokens(
         return
     tokens = np.frombuffer(structure.tokens, np.uint32)
     prompt, answer = structure.prompt_token_count / count, structure.answer_token_count / count
+    rejected = structure.rejected_token_count / count
     longest_answer = structure.max_answer_token_count
     if sample.counts:
         report.tokenizer_model = tokenizer_model
         counted = list(sample.counts.values())
         tokens = np.array([each.token_count for each in counted], np.uint32)
-        answers = [each.trainable_token_count for each in counted]
-        answer, longest_answer = sum(answers) / len(answers), max(answers)
-        prompt = float(tokens.mean()) - answer
+        prompt = sum(each.prompt_token_count for each in counted) / len(counted)
+        answer = sum(each.answer_token_count for each in counted) / len(counted)
+        rejected = sum(each.rejected_token_count for each in counted) / len(counted)
+        longest_answer = max(each.answer_token_count for each in counted)
     report.total_token_count = round(float(tokens.mean(dtype=np.float64)) * count)
     ordered = np.sort(tokens)
     for percentile in PERCENTILES:
@@ -247,7 +251,7 @@ def _add_tokens(
     report.max_answer_token_count = longest_answer
     report.mean_prompt_token_count = prompt
     report.mean_answer_token_count = answer
-    report.mean_rejected_token_count = structure.rejected_token_count / count
+    report.mean_rejected_token_count = rejected
 
 
 def _add_statistics(
@@ -262,23 +266,7 @@ def _add_statistics(
     if holdout:
         least = split.minimum_detectable_difference(len(holdout))
         report.minimum_detectable_difference = least
-    report.sample_rows.extend(_masked(view) for view in views[:SAMPLES_SHOWN])
-
-
-def _masked(view: RowView) -> str:
-    """Return a row for people to read, as JSON, without secrets and personal data."""
-    parts = {
-        "system": view.system,
-        "prompt": view.prompt,
-        "answer": view.answer,
-        "rejected": view.rejected,
-    }
-    masked = {
-        name: personal_data.mask(text)[:SAMPLE_CHARACTERS_MAX]
-        for name, text in parts.items()
-        if text
-    }
-    return json.dumps(masked, ensure_ascii=False)
+    report.sample_rows.extend(preview.sample_rows(views))
 
 
 def _scaled(count: int, structure: Structure, sample: Sample) -> int:

@@ -166,6 +166,26 @@ def messages_of(body: Mapping[str, Any], form: Form) -> dict[str, Any] | None:
     return {"messages": [*system, *asked, *said], **tools}
 
 
+def renderable(body: Mapping[str, Any], form: Form) -> Mapping[str, Any]:
+    """Return a row in a spelling that the trainer counts and renders, whatever its form.
+
+    Args:
+        body: An object in which `check_row` found no error.
+        form: That of the file.
+    """
+    if form in (shapes.OPENAI_PREFERENCE, shapes.HF_PREFERENCE, shapes.TEXT_FORM):
+        return body
+    chat = messages_of(body, form)
+    if chat is not None:
+        return chat
+    made = {"messages" if form.prompt == "messages" else "prompt": body[form.prompt]}
+    if form.answer:
+        made["completion"] = body[form.answer]
+    if body.get("tools"):
+        made["tools"] = body["tools"]
+    return made
+
+
 def _prompt_parts(
     prompt: Any, path: str, body: Mapping[str, Any], form: Form
 ) -> tuple[list[tuple[str, str]], str, str, str]:
