@@ -47,7 +47,7 @@ _CARD_ISSUERS = re.compile(
 )
 """Ranges of Visa, Mastercard, American Express, Diners, Discover, JCB and UnionPay (ISO 7812)."""
 _PHONE = re.compile(
-    r"(?<![\w.,:/=#+-])(?:"
+    r"(?<![\w.,:/=#+-])(?<!\d )(?:"
     r"\+\d{1,3}(?:[ ./-]{0,2}(?:\(\d{1,5}\)|\d{1,14})){1,6}"
     r"|00\d{1,3}(?:[ ./-]\(?\d{1,5}\)?){2,6}"
     r"|(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}"
