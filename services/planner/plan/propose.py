@@ -46,7 +46,8 @@ def propose(brief: Brief, sources: Sources, decision: Decision) -> spec_pb2.Spec
     """
     ledger = Ledger(brief, decision.techniques)
     spec = ledger.spec
-    spec.verdict.recommendation = decision.recommendation or 0
+    unknown = spec_pb2.Verdict.RECOMMENDATION_UNSPECIFIED
+    spec.verdict.recommendation = decision.recommendation or unknown
     spec.verdict.reason = decision.reason
     spec.verdict.rules.extend(decision.rules)
     spec.verdict.instead.extend(decision.instead[:6])
