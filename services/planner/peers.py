@@ -9,7 +9,7 @@ from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2, spec_pb2
 from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
 
-from services.common.errors import DeadlineExceeded, NotFound, Unavailable
+from services.common.errors import DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 from services.common.peers import CALL_TIMEOUT_S, call, channel, stream
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.dataset.report import TokenCount
@@ -41,6 +41,8 @@ class Scheduler:
     ) -> compute_pb2.ComputePlan:
         """Return hardware, memory, time and cost of a spec.
 
+        A plan that nothing here can run or estimate yet is not available, and says why.
+
         Args:
             spec: Complete but for `compute`; has a stage at least.
             dataset: What it trains on; None while the rows are only described, so that the
@@ -53,9 +55,13 @@ class Scheduler:
         if dataset is not None and dataset.report.total_token_count:
             request.data_shape.max_token_count = dataset.report.max_token_count
             request.data_shape.total_token_count = dataset.report.total_token_count
-        plan: compute_pb2.ComputePlan = await _ask(
-            "scheduler", self._address, self._stub.EstimateCompute, request
-        )
+        try:
+            plan: compute_pb2.ComputePlan = await _ask(
+                "scheduler", self._address, self._stub.EstimateCompute, request
+            )
+        except InvalidArgument as error:
+            missing = [each.message for each in error.violations] or [error.message]
+            return compute_pb2.ComputePlan(available=False, missing=missing)
         return plan
 
     async def job(self, name: str) -> scheduler_pb2.Job:
