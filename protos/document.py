@@ -11,6 +11,7 @@ from typing import Any
 from descriptors import file_set
 from google.protobuf import descriptor_pb2
 
+from services.planner.dataset import findings
 from services.planner.plan import notices
 
 ROOT = Path(__file__).parents[1]
@@ -193,7 +194,12 @@ def events_page() -> str:
     )
 
 
-PAGES = {"api.md": api_page, "events.md": events_page, "notices.md": notices.page}
+PAGES = {
+    "api.md": api_page,
+    "events.md": events_page,
+    "notices.md": notices.page,
+    "findings.md": findings.page,
+}
 
 
 def main() -> None:

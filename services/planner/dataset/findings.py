@@ -341,3 +341,30 @@ CODES: dict[str, Code] = {
     ),
 }
 """Every code, in the order in which a file is read."""
+
+
+PAGE_HEAD = """# What reports find in datasets
+
+Made by `make docs` from `services/planner/dataset/findings.py`; do not edit.
+
+A finding has a line (physical, counted by line feeds, from 1; the row's number in JSON arrays and
+Parquet; 0 for the whole file), a code, a field (a path such as `messages[2].role`), a message with
+the value, and the remedy. A dataset with an error is INVALID: no plan that names it is approved. A
+warning leaves it READY. `attune dataset show NAME --findings` prints them.
+
+A line that cannot be read has one finding and takes no part in anything else. Rows with an error
+take no part in the comparisons of rows. Reports keep the first 1,000 findings and count all.
+
+| code | severity | meaning | remedy |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Return docs/findings.md."""
+    rows = [
+        f"| `{name}` | {'error' if code.severity == ERROR else 'warning'} | {code.meaning} "
+        f"| {code.remedy} |"
+        for name, code in CODES.items()
+    ]
+    return PAGE_HEAD + "\n".join(rows) + "\n"
