@@ -66,6 +66,8 @@ def test_a_rubric_holds_every_criterion_in_the_persons_words_with_its_weight():
     assert "- accuracy: no wrong figures (weight 0.6)\n- clarity (weight 0.4)" in (
         made.input[1].content
     )
+    assert "support tickets" not in made.input[1].content
+    assert "support tickets" in grader("score_model", JUDGE).score_model.input[1].content
     assert grader("win_rate", judge).win_rate.criteria.startswith("- accuracy")
 
 
