@@ -72,7 +72,7 @@ class Drafts:
         sources = await self._sources.read(brief.dataset, brief.holdout_dataset)
         decision = decide(brief, sources.dataset, sources.holdout)
         spec = propose(brief, sources, decision)
-        notes = [*decision.notes, *_base_notes(brief, sources, decision)]
+        notes = [*decision.notes, *_plan_notes(spec, brief, sources, decision)]
         notes += check_user_values(spec, sources, brief)
         notes += await self._fit(spec, sources)
         return Draft(brief, spec, once(notes))
@@ -107,7 +107,7 @@ class Drafts:
         proposed = propose(brief, sources, decision)
         spec, lost = refined(before, proposed, patch)
         spec.name, spec.conversation = before.name, before.conversation
-        notes += [*decision.notes, *lost, *_base_notes(brief, sources, decision)]
+        notes += [*decision.notes, *lost, *_plan_notes(spec, brief, sources, decision)]
         notes += check_user_values(spec, sources, brief)
         if diff(before, spec):
             notes += await self._fit(spec, sources)
@@ -211,7 +211,10 @@ def _merged(said: Sequence[Note]) -> list[Note]:
     return [last]
 
 
-def _base_notes(brief: Brief, sources: Sources, decision: Decision) -> Sequence[Note]:
+def _plan_notes(
+    spec: spec_pb2.Spec, brief: Brief, sources: Sources, decision: Decision
+) -> list[Note]:
+    """Return what to say about the base model, and about rows that nobody has seen."""
     chosen = choose_base(
         brief,
         decision.task,
@@ -219,7 +222,9 @@ def _base_notes(brief: Brief, sources: Sources, decision: Decision) -> Sequence[
         narrowed=sources.narrowed,
         longest_row_tokens=sources.longest("max_token_count"),
     )
-    return chosen.notes
+    unseen = spec.data.provisional and spec.stages
+    provisional = [note("provisional", field_path="data.dataset", rule="C1")] if unseen else []
+    return [*provisional, *chosen.notes]
 
 
 def _stepped(
