@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -280,18 +281,18 @@ def _weighted(mask: list[int], messages: Sequence[Mapping[str, Any]]) -> list[in
     weights = [each.get("weight", 1) for each in messages if each["role"] == "assistant"]
     if 0 not in weights:
         return mask
-    starts = [at for at, one in enumerate(mask) if one and (at == 0 or not mask[at - 1])]
+    starts = {at for at, one in enumerate(mask) if one and (at == 0 or not mask[at - 1])}
     if len(starts) != len(weights):
         raise InvalidArgument(
             "The chat template does not keep answers apart, so none can be left out. Remove the "
             "weights, or split the row.",
             reason="WEIGHT_NOT_TAKEN",
         )
-    weighted, index = list(mask), -1
-    for at, one in enumerate(mask):
-        index += at in starts
-        weighted[at] = one if one and weights[index] else 0
-    return weighted
+    # Each run of ones is an answer, in order.
+    answers = accumulate(int(at in starts) for at in range(len(mask)))
+    return [
+        int(bool(one and weights[answer - 1])) for one, answer in zip(mask, answers, strict=True)
+    ]
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

@@ -5,6 +5,7 @@ import pytest
 from services.common.errors import FailedPrecondition, InvalidArgument
 from services.trainer import render
 from services.trainer.render import Renderer
+from services.trainer.row_shape import Preview, ShapedRow, shape_row
 from tests.trainer import tiny
 
 CHATS = [
@@ -24,35 +25,112 @@ def renderer(saved_model: Path) -> Renderer:
     return Renderer(saved_model)
 
 
-def test_tokens_and_masks_equal_those_of_trls_own_trainer(saved_model, renderer, tmp_path):
+def sft(saved_model: Path, folder: Path, rows: dict[str, list], **settings):
+    """Return the rows as TRL's own SFTTrainer prepares them, those left out that train nothing."""
     import datasets
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    # The longest chat is cut by one token.
-    longest = max(len(renderer.row(chat).token_ids) for chat in CHATS) - 1
-    chats = [one["messages"] for one in tiny.rows(6)] + CHATS
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(saved_model),
         args=SFTConfig(
-            output_dir=str(tmp_path),
-            assistant_only_loss=True,
-            max_length=longest,
-            bf16=False,
-            use_cpu=True,
-            report_to="none",
+            output_dir=str(folder), bf16=False, use_cpu=True, report_to="none", **settings
         ),
-        train_dataset=datasets.Dataset.from_dict({"messages": chats}),
+        train_dataset=datasets.Dataset.from_dict(rows),
         processing_class=AutoTokenizer.from_pretrained(saved_model),
     )
-    theirs = trainer.train_dataset
-    assert len(theirs) == len(chats)
-    for chat, expected in zip(chats, theirs, strict=True):
-        rendered = renderer.row(chat)
-        token_ids, mask = rendered.token_ids[:longest], rendered.assistant_mask[:longest]
-        labels = [token if own else -100 for token, own in zip(token_ids, mask, strict=True)]
-        assert expected["input_ids"] == token_ids
-        assert expected["labels"] == labels
+    return list(trainer.train_dataset)
+
+
+def labels(preview: Preview) -> list[int]:
+    pairs = zip(preview.token_ids, preview.trainable, strict=True)
+    return [token_id if learnt else -100 for token_id, learnt in pairs]
+
+
+def test_previews_of_chats_equal_what_trls_own_trainer_learns(saved_model, tmp_path):
+    too_long = [{"role": "user", "content": "red " * 80}, {"role": "assistant", "content": "red"}]
+    chats = [one["messages"] for one in tiny.rows(6)] + CHATS + [too_long]
+    # The longest of the others is cut by one token.
+    longest = max(len(Renderer(saved_model).row(chat).token_ids) for chat in chats[:-1]) - 1
+    theirs = sft(
+        saved_model,
+        tmp_path,
+        {"messages": chats},
+        assistant_only_loss=True,
+        max_length=longest,
+    )
+    ours = render.render_rows(saved_model, [ShapedRow(chat) for chat in chats], longest)
+    assert [one.trains_nothing for one in ours] == [False] * 8 + [True]
+    assert [one.cut_count > 0 for one in ours] == [False] * 7 + [True, True]
+    assert [one["input_ids"] for one in theirs] == [one.token_ids for one in ours[:-1]]
+    assert [one["labels"] for one in theirs] == [labels(one) for one in ours[:-1]]
+    assert all("".join(one.token_texts) == one.text for one in ours[:7])
+
+
+def test_previews_of_texts_equal_what_trls_own_trainer_learns(saved_model, tmp_path):
+    texts = ["red cat", "one two three</s>", "blue " * 30]
+    theirs = sft(saved_model, tmp_path, {"text": texts}, max_length=20)
+    ours = render.render_rows(saved_model, [ShapedRow(text=text) for text in texts], 20)
+    assert [one["input_ids"] for one in theirs] == [one.token_ids for one in ours]
+    assert [one["labels"] for one in theirs] == [labels(one) for one in ours]
+
+
+def test_pairs_are_what_trls_own_trainer_compares(saved_model, tmp_path):
+    import datasets
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    rows = [
+        shape_row({"prompt": f"say {word}", "chosen": word, "rejected": f"no {word}"})
+        for word in ("red", "blue cat", "\u00fcn")
+    ]
+    trainer = DPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(saved_model),
+        args=DPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, report_to="none"),
+        train_dataset=datasets.Dataset.from_dict(
+            {
+                "prompt": [row.messages for row in rows],
+                "chosen": [row.chosen for row in rows],
+                "rejected": [row.rejected for row in rows],
+            }
+        ),
+        processing_class=AutoTokenizer.from_pretrained(saved_model),
+    )
+    own = Renderer(saved_model)
+    for row, theirs in zip(rows, trainer.train_dataset, strict=True):
+        prompt, chosen, rejected = own.pair(row)
+        assert (theirs["prompt_ids"], theirs["chosen_ids"]) == (prompt, chosen)
+        assert theirs["rejected_ids"] == rejected
+        counts = own.counts(row)
+        assert (counts.prompt, counts.answer) == (len(prompt), len(chosen))
+        assert (counts.rejected, counts.total) == (len(rejected), len(prompt) + len(chosen))
+        assert own.shaped(row).trainable_count == len(chosen)
+
+
+def test_prompts_that_wait_for_answers_learn_nothing_of_their_own(saved_model, renderer):
+    row = shape_row({"messages": CHATS[0][:1], "reference_answer": "one two"})
+    counts = renderer.counts(row)
+    assert counts.total == counts.prompt == len(renderer.prompt(CHATS[0][:1]))
+    assert (counts.trainable, counts.rejected) == (0, 0)
+    assert counts.answer == len(renderer.tokenizer("one two")["input_ids"])
+    (whole,) = render.render_rows(saved_model, [row], 64)
+    assert not any(whole.trainable)
+    assert not whole.trains_nothing
+    (cut,) = render.render_rows(saved_model, [row], counts.total - 1)
+    assert cut.trains_nothing
+
+
+def test_answers_of_weight_0_are_not_learnt(renderer):
+    chat = [*CHATS[0], {"role": "user", "content": "say two"}]
+    chat.append({"role": "assistant", "content": "two"})
+    both = renderer.row(chat)
+    chat[1] = {**chat[1], "weight": 0}
+    rendered = renderer.row(chat)
+    assert rendered.token_ids == both.token_ids
+    learnt = [
+        token for token, own in zip(rendered.token_ids, rendered.assistant_mask, strict=True) if own
+    ]
+    assert renderer.tokenizer.decode(learnt) == "two</s>"
 
 
 def test_a_prompt_is_the_beginning_of_the_whole_row(renderer):
@@ -105,11 +183,17 @@ def test_a_row_that_the_template_refuses_is_refused_with_its_words(saved_model, 
     with pytest.raises(InvalidArgument, match="no system") as caught:
         Renderer(tmp_path).row(CHATS[1])
     assert caught.value.reason == "TEMPLATE_REFUSED"
-    (violation,) = render.count_tokens(tmp_path, [(CHATS[0], None), (CHATS[1], None)])
+    (violation,) = render.count_tokens(tmp_path, [ShapedRow(chat) for chat in CHATS])
     assert violation.field == "rows.1"
 
 
 def test_counts_are_those_of_the_rendered_rows(saved_model, renderer):
-    counts = render.count_tokens(saved_model, [(chat, None) for chat in CHATS])
-    rendered = [renderer.row(chat) for chat in CHATS]
-    assert counts == [(len(one.token_ids), one.trainable_count) for one in rendered]
+    counts = render.count_tokens(saved_model, [ShapedRow(chat) for chat in CHATS])
+    for chat, count in zip(CHATS, counts, strict=True):
+        rendered = renderer.row(chat)
+        assert (count.total, count.trainable) == (
+            len(rendered.token_ids),
+            rendered.trainable_count,
+        )
+        assert count.prompt == len(renderer.prompt(chat[:-1]))
+        assert count.prompt + count.answer == count.total

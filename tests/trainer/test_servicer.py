@@ -133,13 +133,34 @@ async def test_tokens_are_counted_as_training_will_see_them(
     assert (answer.context_length, answer.base_model_revision) == (256, revision)
 
 
-async def test_rows_that_are_no_chats_are_all_named(artefacts, revision, forks):
+async def test_rows_without_a_known_shape_are_all_named(artefacts, revision, forks):
     rows = [json.dumps(tiny.rows(1)[0]), "{", '{"messages": [{"role": "user"}]}', "[]"]
     request = render_pb2.CountTokensRequest(base_model=tiny.MODEL, rows=rows)
     async with serving(artefacts, forks) as (_, render):
         with pytest.raises(InvalidArgument) as caught:
             await peers.call(render.CountTokens, request)
     assert [one.field for one in caught.value.violations] == ["rows.1", "rows.2", "rows.3"]
+
+
+async def test_rows_are_rendered_as_training_will_see_them(artefacts, revision, saved_model, forks):
+    row = tiny.rows(1)[0]
+    rendered = Renderer(saved_model).row(row["messages"])
+    request = render_pb2.RenderRowsRequest(
+        base_model=tiny.MODEL, rows=[json.dumps(row), '{"prompt": "say one"}'], max_length=16
+    )
+    async with serving(artefacts, forks) as (_, render):
+        answer = await peers.call(render.RenderRows, request, timeout_s=60)
+        request.max_length = 15
+        with pytest.raises(InvalidArgument) as caught:
+            await peers.call(render.RenderRows, request)
+    first, second = answer.rows
+    assert list(first.token_ids) == rendered.token_ids[:16]
+    assert list(first.trainable) == [bool(one) for one in rendered.assistant_mask[:16]]
+    assert first.cut_token_count == max(0, len(rendered.token_ids) - 16)
+    assert len(first.token_texts) == len(first.token_ids)
+    assert not any(second.trainable)
+    assert (answer.context_length, answer.base_model_revision) == (256, revision)
+    assert caught.value.violations[0].field == "max_length"
 
 
 async def test_too_many_rows_are_refused(artefacts, revision, forks):
