@@ -166,7 +166,8 @@ class _BoundedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.headers["Accept-Encoding"] = "identity"
         answer = await self._inner.handle_async_request(request)
-        if answer.headers.get("Content-Encoding", "identity") != "identity":
+        packed = answer.headers.get("Content-Encoding", "identity") != "identity"
+        if packed or not isinstance(answer.stream, httpx2.AsyncByteStream):
             await answer.aclose()
             raise httpx2.DecodingError("The answer is compressed, which was not asked for.")
         answer.stream = _BoundedStream(answer.stream)
