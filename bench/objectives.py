@@ -182,7 +182,8 @@ def show(result: dict[str, Any], *, failures: bool) -> None:
     names = [[name, *group.values()] for name, group in result["by_expectation"].items()]
     report.show("by expectation", ["expectation", "expectations", "met"], names)
     for each in result["failures"][: SHOWN_FAILURES if failures else 0]:
-        print(f"{each['case']} {each['expectation']}: {each['wanted']} / {each['got']}")
+        wanted, got = str(each["wanted"])[:120], str(each["got"])[:240]
+        print(f"{each['case']} {each['expectation']}: {wanted} / {got}")
     print(
         f"{result['turns']} turns, p50 {result['turn_p50_ms']:.0f} ms, "
         f"p99 {result['turn_p99_ms']:.0f} ms"
