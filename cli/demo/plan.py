@@ -10,11 +10,12 @@ from attune.spec.v1 import spec_pb2
 
 from cli.ask import begin, say, show_question
 from cli.client import Client
-from cli.datasets import show_dataset, upload_files
+from cli.datasets import require_valid, upload_files
 from cli.demo.steps import Steps
 from cli.resource_names import short
 from cli.spec_reading import read_spec
 from cli.specs import approve_spec, confirm_approval
+from cli.views.dataset import show_dataset
 from cli.views.figures import number
 from cli.views.spec import show_spec
 from services.common.errors import FailedPrecondition
@@ -44,6 +45,7 @@ async def upload(client: Client, steps: Steps, wish: Wish) -> str:
     with steps.step("upload dataset", f"Uploading {wish.dataset}") as step:
         stored = await upload_files(client, wish.dataset, wish.holdout)
         show_dataset(steps.screen, stored)
+        await require_valid(client, stored)
         step.result = f"{short(stored.name)}, {number(stored.report.row_count)} rows"
     return stored.name
 

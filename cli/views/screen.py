@@ -7,7 +7,7 @@ standard error.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from google.protobuf.json_format import MessageToJson
@@ -40,6 +40,18 @@ class Screen:
         self.console.file.write(text)
         self.console.file.flush()
 
+    def say_parts(self, parts: Sequence[tuple[str, bool]]) -> None:
+        """Write text of which some parts stand out: green on a terminal, else between marks."""
+        whole = Text()
+        for text, stands_out in parts:
+            if not stands_out:
+                whole.append(text)
+            elif self.live:
+                whole.append(text, "green")
+            else:
+                whole.append(f"\u00ab{text}\u00bb")
+        self.console.print(whole, soft_wrap=not self.live)
+
     def heading(self, text: str) -> None:
         """Begin a part."""
         self.say()
@@ -65,13 +77,13 @@ class Screen:
             self.say(("Next:  " if index == 0 else "       ") + command)
 
     @contextmanager
-    def busy(self, text: str) -> Iterator[None]:
-        """Show that something goes on, on a terminal only."""
+    def busy(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show that something goes on, on a terminal only; what it yields changes the text."""
         if not self.live:
-            yield
+            yield lambda text: None
             return
-        with self.console.status(Text(text)):
-            yield
+        with self.console.status(Text(text)) as status:
+            yield lambda text: status.update(Text(text))
 
 
 def print_json(message: Message) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from uuid import UUID
 
-from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
+from attune.planner.v1 import dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.serving.v1 import (
     deployment_pb2,
@@ -19,10 +19,9 @@ from attune.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from services.common import errors
 from services.common.rpc import Server
+from tests.cli.canned_datasets import PROJECT, CannedDatasets
 from tests.cli.full_spec import full_spec
 
-PROJECT = "projects/default"
-DATASET = f"{PROJECT}/datasets/d1"
 SPEC = f"{PROJECT}/specs/s1"
 JOB = f"{PROJECT}/jobs/j1"
 RUN = f"{PROJECT}/runs/j1-s0"
@@ -72,7 +71,7 @@ def a_job(state: int, phase: int = 0, **progress) -> scheduler_pb2.Job:
 
 class Services(
     planner_pb2_grpc.PlannerServiceServicer,
-    dataset_pb2_grpc.DatasetServiceServicer,
+    CannedDatasets,
     scheduler_pb2_grpc.SchedulerServiceServicer,
     trainer_pb2_grpc.TrainerServiceServicer,
     model_pb2_grpc.ModelServiceServicer,
@@ -82,8 +81,8 @@ class Services(
     """Answers like a system in which everything goes well, and keeps what it was asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list = []
-        self.uploads: list[tuple[dataset_pb2.UploadHeader, bytes]] = []
         self.approved = False
         self.aliases: set[str] = set()
         self.openai = ""
@@ -98,39 +97,6 @@ class Services(
         self.asked.append(request)
         if "request_id" in request.DESCRIPTOR.fields_by_name:
             UUID(request.request_id)
-
-    async def UploadDataset(self, requests, context):
-        header, content = None, b""
-        async for piece in requests:
-            if piece.WhichOneof("piece") == "header":
-                header = piece.header
-            content += piece.chunk
-        UUID(header.request_id)
-        self.uploads.append((header, content))
-        bad = [i for i, line in enumerate(content.splitlines(), 1) if b'"bad"' in line]
-        if bad:
-            text = "Role 'bad' is unknown. Use system, user or assistant."
-            raise errors.invalid([errors.Violation(f"line {i}", "ROLE", text) for i in bad])
-        return dataset_pb2.Dataset(
-            name=f"{PROJECT}/datasets/d{len(self.uploads)}",
-            display_name=header.display_name,
-            holdout_dataset=header.holdout_dataset,
-            report=dataset_pb2.DatasetReport(format="chat", row_count=3),
-        )
-
-    async def GetDataset(self, request, context):
-        self._keep(request)
-        if not request.name.endswith("/d1"):
-            raise errors.NotFound(f"There is no dataset {request.name}.", reason="NO_DATASET")
-        return dataset_pb2.Dataset(name=DATASET, display_name="train.jsonl")
-
-    async def ListDatasets(self, request, context):
-        self._keep(request)
-        page = int(request.page_token or "0")
-        return dataset_pb2.ListDatasetsResponse(
-            datasets=[dataset_pb2.Dataset(name=f"{PROJECT}/datasets/d{page}")],
-            next_page_token=str(page + 1) if page < 2 else "",
-        )
 
     async def CreateConversation(self, request, context):
         self._keep(request)

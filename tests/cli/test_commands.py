@@ -5,7 +5,8 @@ import json
 import pytest
 from attune.scheduler.v1 import scheduler_pb2
 
-from tests.cli.canned import DATASET, HASH, JOB, SPEC, VERSION, a_job, a_spec
+from tests.cli.canned import HASH, JOB, SPEC, VERSION, a_job, a_spec
+from tests.cli.canned_datasets import DATASET
 
 
 @pytest.fixture
@@ -34,14 +35,40 @@ def test_a_large_file_arrives_whole_in_chunks(attune, services, tmp_path):
     assert services.uploads[0][1] == path.read_bytes()
 
 
-def test_every_bad_row_is_told_with_file_line_and_remedy(attune, services, tmp_path):
+def test_a_file_with_errors_is_shown_by_code_with_lines_and_ends_with_1(attune, services, tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"role": "bad"}\n' * 25)
-    result = attune("dataset", "upload", path)
-    assert (result.code, result.out) == (1, "")
-    lines = result.err.splitlines()
-    assert lines[0].startswith("rows.jsonl line 1: Role 'bad' is unknown. Use system")
-    assert lines[20:] == ["... and 5 more"]
+    path.write_text('{"role": "bad"}\n' * 2 + "{}\n" + '{"role": "bad"}\n' * 20)
+    result = attune("dataset", "upload", path, "--corrects", "d1", "--format", "jsonl")
+    assert result.code == 1
+    assert "error  unknown_role  22 times, lines 1, 2, 4, 5" in result.out
+    assert "and 12 more" in result.out
+    assert "messages[0].role: 'bad' is no role." in result.out
+    assert "Use one of the four." in result.out
+    assert f"upload {path} --corrects datasets/d1" in result.out
+    assert services.uploads[0][0].previous_dataset == DATASET
+    shown = attune("dataset", "show", "d1", "--findings")
+    assert (shown.code, shown.out.count("unknown_role")) == (0, 22)
+    as_json = attune("dataset", "upload", path, "--json")
+    assert as_json.code == 1
+    assert len(json.loads(as_json.out)["report"]["findings"]) == 22
+
+
+def test_a_report_is_shown_readably(attune, services, rows):
+    out = attune("dataset", "upload", rows).out
+    for words in ("median 20", "en 100.0 %", "SFT", "thin", "3 rows, 50 are a start.", "ready"):
+        assert words in out
+
+
+def test_rows_are_previewed_with_what_is_learnt_marked(attune, services):
+    out = attune("dataset", "preview", "d1", "--line", "7").out
+    assert "line 7: 2 tokens, 1 learnt, 3 more are cut off" in out
+    assert "Hi\u00ab there\u00bb" in out
+    assert json.loads(attune("dataset", "preview", "d1", "--json").out)["rows"][0]["line"] == "1"
+
+
+def test_a_dataset_is_deleted(attune, services):
+    assert "datasets/d1 is gone" in attune("dataset", "delete", "d1").out
+    assert json.loads(attune("dataset", "delete", "d1", "--json").out) == {}
 
 
 @pytest.mark.parametrize(
