@@ -83,6 +83,8 @@ def read_split(artefacts: Artefacts, data: Data) -> Split:
             a part would be empty.
     """
     rows = _read(artefacts, data.dataset_sha256)
+    if data.drop_repeated_rows:
+        rows = without_repeats(rows)
     seed = data.split_seed
     if data.split_method == Data.SPLIT_METHOD_RANDOM:
         fraction = data.holdout_fraction or HOLDOUT_FRACTION
@@ -100,6 +102,12 @@ def read_split(artefacts: Artefacts, data: Data) -> Split:
             "At least 2 and 1 are needed; add rows.",
         )
     return Split(train, validation, holdout, apart)
+
+
+def without_repeats(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows without those whose messages and tools equal those of an earlier one."""
+    first = {json.dumps([row.messages, row.tools], sort_keys=True): row for row in reversed(rows)}
+    return sorted(first.values(), key=lambda row: row.line)
 
 
 def most_frequent_answer(rows: Sequence[Row]) -> str:

@@ -146,6 +146,18 @@ def test_examples_are_chosen_by_seed_and_never_more_than_there_are():
     assert len(choose_examples(rows[:2], 4, 1)) == 2
 
 
+def test_repeated_rows_are_left_out_when_the_plan_says_so(artefacts):
+    data = given(artefacts)
+    rows = [tiny.row("colour", value) for value in "abcabcdefg"]
+    data.dataset_sha256 = tiny.put_rows(artefacts, rows)
+    whole = read_split(artefacts, data)
+    data.drop_repeated_rows = True
+    split = read_split(artefacts, data)
+    assert len(whole.train) + len(whole.validation) == 10
+    lines = sorted(row.line for row in [*split.train, *split.validation])
+    assert lines == [1, 2, 3, 7, 8, 9, 10]
+
+
 def test_the_most_frequent_answer_wins():
     rows = [Row(1, [message("assistant", text)]) for text in "abbcb"]
     assert most_frequent_answer(rows) == "b"

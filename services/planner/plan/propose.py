@@ -172,6 +172,15 @@ def _data(ledger: Ledger, brief: Brief, sources: Sources) -> None:
             reason="It is what the model learns from.",
             basic=True,
         )
+    repeated = sources.dataset.report.duplicate_row_count if sources.dataset else 0
+    if repeated:
+        ledger.decide(
+            "data.drop_repeated_rows",
+            True,
+            source=DATA,
+            origin=f"{repeated:,} rows equal an earlier one",
+            reason="A row that stands twice is learnt twice, for nothing new.",
+        )
     if sources.holdout is not None:
         ledger.decide(
             "data.holdout_dataset",
@@ -202,7 +211,8 @@ def _data(ledger: Ledger, brief: Brief, sources: Sources) -> None:
 
 def _split(ledger: Ledger, brief: Brief, sources: Sources) -> None:
     """Decide how many rows are held out: as many as were said, else a share."""
-    known = sources.dataset.report.row_count if sources.dataset else brief.data_row_count
+    report = sources.dataset.report if sources.dataset else None
+    known = report.row_count - report.duplicate_row_count if report else brief.data_row_count
     share = min(0.5, max(HOLDOUT_FRACTION, HOLDOUT_ROWS_WANTED / known)) if known else None
     origin = f"a tenth, or {HOLDOUT_ROWS_WANTED} rows if that is more"
     reason = "Enough unseen rows to tell an improvement from chance."

@@ -43,6 +43,8 @@ def set_data(
     data.provisional = dataset is None
     if dataset is not None:
         row_count = dataset.report.row_count
+        if data.drop_repeated_rows:
+            row_count -= dataset.report.duplicate_row_count
         data.dataset_sha256 = dataset.sha256
         data.format = dataset.report.format
     else:
@@ -72,8 +74,12 @@ def _steps(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport | None) -> lis
     """Return what a person has to do to the rows, then what the trainer does to them."""
     taught = any(stage.technique == stage_pb2.TECHNIQUE_SFT for stage in spec.stages)
     steps = _asked(spec, report, taught) if report is not None else []
-    if report is None and (spec.stages or spec.data.train_row_count):
+    if not spec.stages:
+        return steps
+    if report is None:
         steps.append("You: upload the rows; until then every figure here is what was said.")
+    if report is not None and spec.data.drop_repeated_rows:
+        steps.append(f"Leave out {rows_of(report.duplicate_row_count)} equal to an earlier one.")
     if spec.data.split_method == spec_pb2.Data.SPLIT_METHOD_RANDOM:
         steps.append(
             "Hold out rows by seed: near equals stay on one side, and every label keeps its share."
@@ -81,7 +87,7 @@ def _steps(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport | None) -> lis
     steps.append(
         "Set a share of the training rows aside by the same seed to choose the checkpoint."
     )
-    if taught or not spec.stages:
+    if taught:
         steps += [
             "Render every row with the base model's own chat template.",
             "Mask all tokens but those of the assistant's answers.",
@@ -93,32 +99,29 @@ def _asked(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport, taught: bool)
     counts = {each.code: each.count for each in report.finding_counts}
     personal = sum(count for code, count in counts.items() if code.startswith(("personal", "pii")))
     planted = sum(count for code, count in counts.items() if "injection" in code)
-    asked = []
-    if report.valid_row_count and report.valid_row_count < report.row_count:
-        bad = report.row_count - report.valid_row_count
-        asked.append(f"You: mend or drop the {bad:,} rows with faults that the report lists.")
+    bad = report.row_count - report.valid_row_count if report.valid_row_count else 0
+    kept = 0 if spec.data.drop_repeated_rows else report.duplicate_row_count
+    asked = [
+        (bad, "mend or drop {} with faults, which the report lists"),
+        (kept, "remove {} equal to an earlier one"),
+        (report.near_duplicate_row_count, "look at {} nearly equal to an earlier one"),
+        (report.holdout_overlap_count, "remove {} that the hold-out holds too"),
+        (report.contradictory_row_count, "settle {} whose prompt has another answer elsewhere"),
+        (personal, "mask what the report calls personal, in {}"),
+        (planted, "take out {} with instructions to a model"),
+    ]
+    found = [f"You: {text.format(rows_of(count))}." for count, text in asked if count]
     if report.format == "mixed":
-        asked.append("You: bring the rows into one shape; the file holds several.")
+        found.insert(0, "You: bring the rows into one shape; the file holds several.")
     elif taught and report.format == "preference":
-        asked.append("You: make chat rows of the prompts and their preferred answers.")
+        found.insert(0, "You: make chat rows of the prompts and their preferred answers.")
     elif taught and report.format not in TRAINED_FORMATS:
-        asked.append("You: write each row as a chat that ends in the wanted answer.")
-    repeated = report.duplicate_row_count
-    if repeated:
-        asked.append(f"You: remove the {repeated:,} rows that repeat an earlier one.")
-    if report.near_duplicate_row_count:
-        near = report.near_duplicate_row_count
-        asked.append(f"You: look at {near:,} rows that nearly repeat an earlier one.")
-    if report.holdout_overlap_count:
-        shared = report.holdout_overlap_count
-        asked.append(f"You: remove the {shared:,} rows that also stand in the hold-out.")
-    if report.contradictory_row_count:
-        torn = report.contradictory_row_count
-        asked.append(f"You: settle the {torn:,} rows whose prompt has another answer elsewhere.")
-    if personal:
-        asked.append(f"You: mask the personal data in {personal:,} places of the report.")
-    if planted:
-        asked.append(f"You: take out the {planted:,} rows that hold instructions to a model.")
-    if report.format == "ratings":
-        asked.append("You: pair liked with disliked answers to the same prompt; leave out ties.")
-    return asked
+        found.insert(0, "You: write each row as a chat that ends in the wanted answer.")
+    if report.format == "ratings" and not taught:
+        found.append("You: pair liked with disliked answers to the same prompt; leave out ties.")
+    return found
+
+
+def rows_of(count: int) -> str:
+    """Return a number of rows in words: `1 row`, `1,540 rows`."""
+    return "1 row" if count == 1 else f"{count:,} rows"

@@ -247,17 +247,31 @@ def test_a_plan_from_words_says_that_it_is_provisional():
 
 
 def test_steps_are_the_trainers_own_or_asked_of_the_person():
-    flawed = facts(duplicate_row_count=3, format="mixed", contradictory_row_count=2)
+    flawed = facts(format="mixed", contradictory_row_count=1, near_duplicate_row_count=2)
     steps = list(plan(a_brief(), sources(flawed), techniques=(SFT,)).data.preparation_steps)
-    asked = [step for step in steps if step.startswith("You: ")]
-    assert steps[: len(asked)] == asked
-    assert len(asked) == 3
-    assert any("3 rows" in step for step in asked)
+    assert steps[:3] == [
+        "You: bring the rows into one shape; the file holds several.",
+        "You: look at 2 rows nearly equal to an earlier one.",
+        "You: settle 1 row whose prompt has another answer elsewhere.",
+    ]
     clean = list(a_spec().data.preparation_steps)
-    assert not any(step.startswith("You: ") for step in clean)
+    assert not any(step.startswith("You: ") for step in [*clean, *steps[3:]])
     assert any("Mask" in step for step in clean)
     pairs = plan(a_brief(), techniques=(DPO,)).data.preparation_steps
     assert not any("Mask" in step for step in pairs)
+    assert list(plan(a_brief(), techniques=()).data.preparation_steps) == []
+
+
+def test_repeated_rows_are_left_out_unless_a_person_wants_them():
+    doubled = sources(facts(row_count=620, valid_row_count=620, duplicate_row_count=20))
+    spec = plan(a_brief(), doubled)
+    assert spec.data.drop_repeated_rows
+    assert spec.data.train_row_count + spec.data.holdout_row_count == 600
+    assert "Leave out 20 rows equal to an earlier one." in spec.data.preparation_steps
+    kept = plan(a_brief(overrides={"data.drop_repeated_rows": "false"}), doubled)
+    assert kept.data.train_row_count + kept.data.holdout_row_count == 620
+    assert "You: remove 20 rows equal to an earlier one." in kept.data.preparation_steps
+    assert not a_spec().data.HasField("drop_repeated_rows")
 
 
 def test_the_operator_may_narrow_the_base_models():
