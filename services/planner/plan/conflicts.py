@@ -23,6 +23,8 @@ SHAPE_WORDS = {
 }
 ROWS_SHARE_LEAST = 0.5
 """A file with a smaller share of the rows that were said is not the one that was meant."""
+SMALL_B = 4.0
+"""Billions of parameters up to which a model runs on a phone (rule B2)."""
 LANGUAGE_SHARE_LEAST = 0.8
 """Share of rows in other languages from which the file is not in the language that was said."""
 
@@ -37,10 +39,10 @@ def conflicts(evidence: Evidence, choice: TechniqueChoice) -> list[Note]:
         found.append(choice.conflict)
     if evidence.has(Signal.VOLATILE_FACTS) and evidence.has(Signal.NO_ACCESS):
         found.append("Facts that change cannot be known without access to where they are kept.")
-    if evidence.has(Signal.CAPABILITY_NEEDS_SIZE) and evidence.has(Signal.DEVICE_SMALL):
-        found.append(
-            "A model small enough for the device is not as good as the largest ones at everything."
-        )
+    bound = brief.parameters_max_b
+    small = evidence.has(Signal.DEVICE_SMALL) or (bound is not None and bound <= SMALL_B)
+    if evidence.has(Signal.CAPABILITY_NEEDS_SIZE) and small:
+        found.append("A model of the wanted size is not as good as the largest ones at everything.")
     if not found and evidence.has(Signal.CONFLICTING_WISHES):
         found.append("Two of your wishes exclude each other.")
     if not found:

@@ -17,9 +17,10 @@ from services.planner.plan.notices import Note, note
 from services.planner.plan.technique import choose_method, choose_technique
 from services.planner.plan.verdict import FINE_TUNE, ROWS_HARD_LEAST, judge
 from services.planner.plan.wish_notes import purpose_notes, wish_notes
-from services.planner.vocabulary import Signal, Task
+from services.planner.vocabulary import Shape, Signal, Task
 
-TASKS_OF_FORMATS = {"tool_calls": Task.TOOL_CALLING}
+FREE_TEXT_TOKENS = 20
+"""Mean length of an answer from which it is a text of its own rather than a label or a value."""
 TRAINING_RULES = ("D9", "D10")
 """Adapters before all weights."""
 STANDING_RULES = ("D1", "D2", "D13")
@@ -103,10 +104,17 @@ def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | N
 
 
 def _task_shown(evidence: Evidence) -> str:
-    """Return the task that the report shows; empty when it shows none."""
+    """Return the task that the data show when the words name none; empty when they show none."""
     if evidence.has_labels:
         return Task.CLASSIFICATION
-    return TASKS_OF_FORMATS.get(evidence.report.format, "")
+    if evidence.report.format == "tool_calls":
+        return Task.TOOL_CALLING
+    report = evidence.report
+    free = report.mean_answer_token_count >= FREE_TEXT_TOKENS and report.json_answer_share < 1
+    if evidence.shape in (Shape.PAIRS, Shape.RATINGS, Shape.PROMPTS, Shape.TEXT):
+        return Task.GENERATION
+    described = evidence.dataset is None and evidence.shape == Shape.DEMONSTRATIONS
+    return Task.GENERATION if free or described else ""
 
 
 def _unsafe_wishes(evidence: Evidence) -> list[Note]:

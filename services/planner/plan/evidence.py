@@ -8,7 +8,7 @@ from attune.planner.v1 import dataset_pb2
 
 from services.planner.brief import Brief
 from services.planner.dataset.facts import DatasetFacts
-from services.planner.vocabulary import Shape, Signal
+from services.planner.vocabulary import Shape, Signal, Task
 
 SHAPES = {
     "chat": Shape.DEMONSTRATIONS,
@@ -37,6 +37,8 @@ CODE_GRADERS = frozenset(
     {"unit_tests", "math", "numeric", "tool_call", "json_schema", "regex", "string_check", "length"}
 )
 """Checks by code that need no model answer."""
+VERIFIABLE_TASKS = frozenset({Task.MATH_REASONING, Task.CODE, Task.TOOL_CALLING})
+"""Tasks whose answers code checks; a stated success says that it did."""
 CODE_SIGNALS = frozenset({Signal.CHECK_BY_CODE, Signal.REWARD_IS_FORM, Signal.UNSAFE_GRADER})
 """What is said of a reward that is code, good or bad."""
 
@@ -126,7 +128,10 @@ class Evidence:
         """Whether code can tell a right answer."""
         if self.shape == Shape.PROMPTS_WITH_CHECK or CODE_SIGNALS & self.brief.signals:
             return True
-        return bool(CODE_GRADERS & set(self.brief.grader_kinds))
+        if CODE_GRADERS & set(self.brief.grader_kinds):
+            return True
+        measured = self.brief.base_success is not None
+        return measured and self.brief.task in VERIFIABLE_TASKS
 
     @property
     def has_rubric(self) -> bool:
