@@ -10,7 +10,6 @@ from attune.spec.v1 import spec_pb2
 from services.planner.plan.evidence import SUCCESS_LOW, Evidence
 from services.planner.plan.share import reaches
 from services.planner.plan.technique import LEAST, SFT, UNITS, TechniqueChoice
-from services.planner.plan.verdict_by_rows import decide_verdict as decide_verdict
 from services.planner.vocabulary import Shape, Signal, Task
 
 FINE_TUNE = spec_pb2.Verdict.RECOMMENDATION_FINE_TUNE
