@@ -5,9 +5,9 @@ from pathlib import Path
 
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2
-from attune.trainer.v1 import render_pb2, render_pb2_grpc
+from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
 
-from services.common.errors import Unavailable
+from services.common.errors import NotFound, Unavailable
 from services.common.rpc import Server
 
 STARTER = compute_pb2.ModelShape(
@@ -32,6 +32,7 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         self.missing: list[str] = []
         self.is_away = False
         self.requests: list[scheduler_pb2.EstimateComputeRequest] = []
+        self.jobs: dict[str, scheduler_pb2.Job] = {}
 
     async def EstimateCompute(self, request, context):
         if self.is_away:
@@ -41,6 +42,26 @@ class FakeScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
         plan.expected_duration.FromSeconds(100)
         plan.stages.add(profile="cpu", device_count=1)
         return plan
+
+    async def GetJob(self, request, context):
+        if request.name not in self.jobs:
+            raise NotFound(f"There is no job {request.name}.", reason="JOB_NOT_FOUND")
+        return self.jobs[request.name]
+
+
+class FakeRuns(trainer_pb2_grpc.TrainerServiceServicer):
+    """Streams the curves that it is given, by run."""
+
+    def __init__(self) -> None:
+        self.curves: dict[str, list[tuple[int, dict[str, float]]]] = {}
+
+    async def WatchRun(self, request, context):
+        if request.name not in self.curves:
+            raise NotFound(f"There is no run {request.name}.", reason="RUN_NOT_FOUND")
+        for step, values in self.curves[request.name]:
+            point = trainer_pb2.MetricPoint(step=step, values=values)
+            yield trainer_pb2.WatchRunResponse(metrics=point)
+        yield trainer_pb2.WatchRunResponse(run=trainer_pb2.Run(name=request.name, ended=True))
 
 
 class FakeTrainer(render_pb2_grpc.RenderServiceServicer):
@@ -84,6 +105,7 @@ class Peers:
     def __init__(self) -> None:
         self.scheduler = FakeScheduler()
         self.trainer = FakeTrainer()
+        self.runs = FakeRuns()
         self._server = Server("peers.test")
 
     async def start(self) -> str:
@@ -97,6 +119,11 @@ class Peers:
             render_pb2_grpc.add_RenderServiceServicer_to_server,
             self.trainer,
             "attune.trainer.v1.RenderService",
+        )
+        self._server.add(
+            trainer_pb2_grpc.add_TrainerServiceServicer_to_server,
+            self.runs,
+            "attune.trainer.v1.TrainerService",
         )
         return f"127.0.0.1:{await self._server.start('127.0.0.1', 0)}"
 

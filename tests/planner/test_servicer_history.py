@@ -1,0 +1,115 @@
+"""Lists, single calls, comparisons and restorations through real gRPC."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from attune.planner.v1 import dataset_pb2, planner_pb2
+from attune.spec.v1 import spec_pb2
+
+from services.common import errors
+from services.common import peers as clients
+from services.planner.dataset_store import DatasetStore
+from services.planner.store import Store
+from tests.planner.planner_service import PARENT, SENTENCE, running_planner
+
+
+@pytest.fixture
+async def service(tmp_path: Path):
+    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
+    async with running_planner(tmp_path, url) as running:
+        yield running
+
+
+async def refusal(call) -> errors.ServiceError:
+    with pytest.raises(errors.ServiceError) as refused:
+        await call
+    return refused.value
+
+
+async def test_conversations_are_listed_newest_first_without_their_turns(service):
+    spec = await service.proposed()
+    other = await service.conversation()
+    listing = planner_pb2.ListConversationsRequest(parent=PARENT, page_size=1)
+    page = await clients.call(service.planner.ListConversations, listing)
+    assert [each.name for each in page.conversations] == [other]
+    listing.page_token = page.next_page_token
+    rest = await clients.call(service.planner.ListConversations, listing)
+    (found,) = rest.conversations
+    assert (found.name, found.spec, len(found.turns)) == (spec.conversation, spec.name, 0)
+    assert rest.next_page_token == ""
+
+
+async def test_a_conversation_goes_on_after_a_restart(tmp_path):
+    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
+    async with running_planner(tmp_path, url) as service:
+        spec = await service.proposed()
+    async with running_planner(tmp_path, url) as service:
+        turn = await service.say(spec.conversation, "rank 8")
+        assert (turn.spec, turn.spec_revision, turn.turn_index) == (spec.name, 2, 2)
+
+
+async def test_one_call_makes_a_plan_that_can_be_approved(service):
+    dataset = await service.two_datasets()
+    request = planner_pb2.ProposeSpecRequest(
+        parent=PARENT, datasets=[dataset], request_id=str(uuid4())
+    )
+    spec = await clients.call(service.planner.ProposeSpec, request)
+    assert spec == await service.spec(spec.name)
+    assert spec.objective.task
+    assert (await service.approve(spec)).state == spec_pb2.Spec.STATE_APPROVED
+
+
+async def test_revisions_are_listed_compared_and_restored(service):
+    first = await service.proposed()
+    await service.say(first.conversation, "rank 8")
+    newest = await service.spec(first.name)
+    listing = planner_pb2.ListSpecRevisionsRequest(name=first.name, page_size=1)
+    page = await clients.call(service.planner.ListSpecRevisions, listing)
+    assert list(page.specs) == [newest]
+    listing.page_token = page.next_page_token
+    rest = await clients.call(service.planner.ListSpecRevisions, listing)
+    assert (list(rest.specs), rest.next_page_token) == ([first], "")
+    compared = await clients.call(
+        service.planner.DiffSpecs, planner_pb2.DiffSpecsRequest(name=first.name)
+    )
+    (change,) = compared.changes
+    assert (change.field_path, change.after) == ("stages.0.hyperparameters.lora.rank", "8")
+    request = planner_pb2.RestoreSpecRequest(
+        name=first.name, revision=1, etag=newest.etag, request_id=str(uuid4())
+    )
+    back = await clients.call(service.planner.RestoreSpec, request)
+    assert (back.revision, back.hash) == (3, first.hash)
+    assert await clients.call(service.planner.RestoreSpec, request) == back
+
+
+async def test_recipes_and_base_models_are_listed_with_their_sources(service):
+    listed = await clients.call(service.planner.ListRecipes, planner_pb2.ListRecipesRequest())
+    assert listed.recipes
+    assert all(value.source for recipe in listed.recipes for value in recipe.values)
+    request = planner_pb2.ListBaseModelsRequest()
+    models = (await clients.call(service.planner.ListBaseModels, request)).models
+    sizes = [model.parameter_count for model in models]
+    assert sizes == sorted(sizes)
+    assert [model.id for model in models if model.at_hand] == ["attune/starter"]
+
+
+async def test_a_report_that_is_still_being_made_is_said_with_its_progress(tmp_path):
+    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
+    async with running_planner(tmp_path, url, report_wait_s=0.2) as service:
+        moment, store = datetime.now(UTC), DatasetStore(Store(service.database))
+        header = dataset_pb2.UploadHeader(
+            parent=PARENT, display_name="slow.jsonl", request_id=str(uuid4())
+        )
+        slow = dataset_pb2.Dataset(
+            name=f"{PARENT}/datasets/slow",
+            display_name="slow.jsonl",
+            sha256="0" * 64,
+            state=dataset_pb2.Dataset.STATE_ANALYSING,
+            progress=0.25,
+        )
+        await store.add(header, slow, moment)
+        refused = await refusal(service.say(await service.conversation(), SENTENCE, slow.name))
+        assert (refused.code, refused.reason) == ("UNAVAILABLE", "REPORT_IN_PROGRESS")
+        assert "25%" in refused.message
