@@ -66,7 +66,6 @@ def propose_reward(
     weights, follow = weights_of([part for _, part in parts], [kind for kind, _ in parts])
     plain = [replace(part, weight=None) for _, part in parts]
     unnamed, _ = weights_of(plain, [kind for kind, _ in parts])
-    reward = ledger.spec.stages[index].reward
     named = bool(brief.criteria)
     ledger.decide(
         path + "graders",
@@ -82,13 +81,14 @@ def propose_reward(
         basic=True,
     )
     for position, (_, part) in enumerate(parts):
+        said = part.weight is not None
         ledger.decide(
             f"{path}graders.{position}.weight",
             unnamed[position],
             value=weights[position],
-            source=USER if part.weight is not None else RULE,
+            source=USER if said else RULE,
             origin=f"You said: {part.weight:g} for {part.name.replace('_', ' ')}"
-            if part.weight is not None
+            if said
             else "nobody named weights",
             reason=follow,
         )
@@ -96,6 +96,15 @@ def propose_reward(
         if kind in JUDGED:
             where = f"{path}graders.{position}.grader.{kind}.model"
             judge_choice(ledger, where, brief, made[position])
+    _protection(ledger, index, [kind for kind, _ in parts])
+    rows = sources.dataset.report.sample_rows if sources.dataset else ()
+    reward = ledger.spec.stages[index].reward
+    reward.previews.extend(previews(reward, samples_of(rows)))
+
+
+def _protection(ledger: Ledger, index: int, kinds: Sequence[str]) -> None:
+    """Decide how long a grading may take, and what keeps the reward from being met emptily."""
+    stage, path = ledger.spec.stages[index], f"stages.{index}.reward."
     ledger.decide(
         path + "timeout_s",
         TIMEOUT_S,
@@ -106,16 +115,14 @@ def propose_reward(
     ledger.decide(
         path + "safeguards",
         safeguards(
-            [kind for kind, _ in parts],
-            judged=judged,
-            held=ledger.spec.stages[index].hyperparameters.rl.kl_coefficient > 0,
+            kinds,
+            judged=stage.technique == stage_pb2.TECHNIQUE_RLAIF,
+            held=stage.hyperparameters.rl.kl_coefficient > 0,
         ),
         source=RULE,
         origin="field practice against reward hacking",
         reason="What can be had without the goal will be had without the goal.",
     )
-    rows = sources.dataset.report.sample_rows if sources.dataset else ()
-    reward.previews.extend(previews(reward, samples_of(rows)))
 
 
 def weights_of(parts: Sequence[Criterion], kinds: Sequence[str]) -> tuple[list[float], str]:
