@@ -121,6 +121,16 @@ class Signal(StrEnum):
     """Two wishes exclude each other; `Brief.conflict` says which."""
     INSISTS = "insists"
     """The person wants to train against advice."""
+    CHECK_BY_CODE = "check_by_code"
+    """Code can tell a right answer, whether or not there are demonstrations too."""
+    THUMBS_UNPAIRED = "thumbs_unpaired"
+    """Ratings are of one answer per prompt."""
+    IMBALANCED = "imbalanced"
+    """One label is said to be most of the rows."""
+    NO_ACCESS = "no_access"
+    """The model may not reach the system, or the network, that holds what it is to answer."""
+    CAPABILITY_NEEDS_SIZE = "capability_needs_size"
+    """It is to be as good as the largest models, or good at everything."""
 
 
 class Command(StrEnum):

@@ -6,54 +6,49 @@ import re
 from collections.abc import Collection
 from typing import Protocol
 
-from services.planner.brief import PROBLEM_PATH, TARGET_PATH, Brief, BriefPatch, Value
-from services.planner.reading.quantities import DURATION, NUMBER, SHARE, duration_s, number, share
-from services.planner.reading.wording import FILLERS, HARDWARE, MODELS_NAMED, OVERRIDES, TECHNIQUES
+from services.planner.brief import PROBLEM_PATH, TARGET_PATH, Brief, BriefPatch
+from services.planner.reading import wishes
+from services.planner.reading.base_models import (
+    DEVICE_PARAMETERS_MAX_B,
+    judge_model,
+    named_base_model,
+    size_bound,
+)
+from services.planner.reading.commands import Wish, read_commands
+from services.planner.reading.data import Said, read_data
+from services.planner.reading.hyperparameters import Settings, read_settings
+from services.planner.reading.languages import named_languages
+from services.planner.reading.message import Message, Sentence, read_message
+from services.planner.reading.quantities import quantities
+from services.planner.reading.rubric import read_criteria, read_grader_kinds
+from services.planner.reading.signals import find_conflict, read_signals, withdrawn
+from services.planner.reading.task import read_task
+from services.planner.vocabulary import Command, Shape, Signal, Task
 
 PROBLEM_WORDS_MIN = 3
+PROBLEM_LETTERS_MIN = 8
+"""In scripts that put no spaces between words."""
 PROBLEM_CHARACTERS_MAX = 2000
 TELLING_WORDS_MIN = 2
 """A sentence that holds a setting belongs to the problem only if it says so much besides."""
-BARE_WORDS_MAX = 6
-"""A message this short is taken as nothing but the answer or the wish it holds."""
-
-ALIAS = re.compile(
-    r"\b(?:call it|name it|alias(?:ed)?(?: is| to|:| as)?|deploy(?:ed)?(?: it)? as|under the name)"
-    r"\s+[\"'`]?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?![a-z0-9-])"
+COUNT_MIN = 10
+"""Fewer rows than this count only next to words about examples."""
+CONTENT_CHECKS = frozenset({"numeric", "unit_tests", "exact_match", "math", "tool_call"})
+"""Parts of a reward that the goal itself decides."""
+INSTEAD = re.compile(
+    r"\b(?:instead|actually|rather|changed? (?:our|my) minds?|from now on|no longer|statt(?:dessen)?|doch lieber|"
+    r"plutot|en fait|en realidad|mejor|em vez|na verdade|invece|in plaats)\b|代わりに|やっぱり"
 )
-USERS = re.compile(r"\b(?:used by|users (?:are|will be)|users:)\s+([^.;\n]{2,300})", re.I)
-DEADLINE = re.compile(
-    r"\b(?:deadline|ready|done|finish(?:ed|es)?|trained|time limit|i have|we have)\b"
-    rf"[^.;\n]{{0,30}}?(?P<span>{DURATION})",
-    re.I,
+"""What makes a later message state the task anew."""
+FILLERS = frozenset(
+    re.findall(
+        r"\w+",
+        "i we you it this that must should would could can need want like be is are use make with "
+        "a an the and or of to at for in on by please let have has set take keep least most "
+        "right correct exactly answers about instead only from",
+    )
 )
-WITHIN = re.compile(rf"\b(?:within|in under|no longer than|at most)\s+(?P<span>{DURATION})", re.I)
-BARE_DEADLINE = re.compile(
-    rf"(?:(?:with)?in|at most|under|no longer than)?\s*(?P<span>{DURATION})", re.I
-)
-AMOUNT = r"(?<!\d)\d{1,9}(?:\.\d{1,6})?"
-MONEY = rf"(?:\$\s*(?P<a>{AMOUNT})|(?P<b>{AMOUNT})\s*(?:usd|us dollars|dollars|us\$))"
-BUDGET = re.compile(
-    r"\b(?:budget|spend|cost(?:s)?(?: cap)?|pay|at most|no more than|less than|up to)\b"
-    rf"[^.;\n]{{0,25}}?{MONEY}",
-    re.I,
-)
-TARGET = re.compile(
-    r"\b(?:target|at least|accura\w+|success\w*|reach\w*|correct\w*|right|score\w*|above|aim\w*)\b"
-    rf"[^.;\n]{{0,40}}?(?P<share>{SHARE})"
-    rf"|(?P<before>{SHARE})\s*(?:\w+\s+){{0,3}}(?:right|correct|accura\w+|exact\w*)",
-    re.I,
-)
-ANY_SHARE = re.compile(rf"(?<![\w.])(?P<share>{SHARE}|{NUMBER})(?![\w.]*\w)", re.I)
-DELEGATED = re.compile(
-    r"\b(?:you decide|you choose|up to you|not sure|no idea|(?:do not|don'?t) know|whatever|"
-    r"recommend\w*|default)\b",
-    re.I,
-)
-YES = re.compile(r"(?:yes|yep|sure|ok(?:ay)?|go ahead|go|approved?|looks? (?:good|right))\b", re.I)
-NO = re.compile(r"(?:no|nope|not now|not yet|stop)\b", re.I)
-JSON = re.compile(r"\bjson\b", re.I)
-SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?\n]?")
+"""Words that tell nothing about a problem."""
 
 
 class Interpreter(Protocol):
@@ -70,7 +65,7 @@ class Interpreter(Protocol):
 
 
 class DeterministicReader:
-    """Reads by patterns: the same message gives the same patch, with no model at all."""
+    """Reads by phrases and patterns: the same message gives the same patch, with no model at all."""
 
     def __init__(self, base_models: Collection[str]) -> None:
         """Keep the base models that a message may name, by id."""
@@ -78,164 +73,206 @@ class DeterministicReader:
 
     def read(self, message: str, brief: Brief) -> BriefPatch:
         """Return what a message adds to the brief."""
-        rest = _Rest(message)
-        overrides, notes = _overrides(rest)
-        base_model = self._base_model(rest)
-        technique = _technique(rest)
-        alias = rest.take(ALIAS, 1)
-        users = rest.take(USERS, 1)
-        deadline_s = _deadline(rest, brief)
-        budget = _budget(rest)
-        target, target_notes = _target(rest, brief)
-        if hardware := rest.take(HARDWARE, 0):
-            notes.append(
-                f"Hardware is inferred from the plan, so '{hardware}' was not taken as a wish."
-            )
-        bare = len(message.split()) <= BARE_WORDS_MAX
-        agreement = None
-        if bare and YES.match(message.strip()):
-            agreement = True
-        elif bare and NO.match(message.strip()):
-            agreement = False
-        problem, problem_notes = _problem(rest, brief, agreement is not None)
+        read = read_message(message, brief.language)
+        technique = wishes.read_technique(read)
+        wish = read_commands(read, brief, technique)
+        stating = read if not wish.asking else _without(read, wish.asking)
+        settings = read_settings(
+            read, (technique or brief.technique) in ("RLVR", "RLAIF"), set(wish.asking)
+        )
+        named = named_base_model(stating, self._base_models)
+        spans = _with_model(settings, named)
+        said = read_data(
+            stating, spans, technique or brief.technique, brief.open_question == TARGET_PATH
+        )
+        target, notes = _target(stating, brief, said)
+        task = _task(stating, brief, wish, said)
+        signals = read_signals(stating, brief, said, task)
+        conflict = find_conflict(stating, brief, said, technique, signals)
+        if conflict:
+            signals.add(Signal.CONFLICTING_WISHES)
+        criteria, removed = read_criteria(stating, brief)
+        if {each.name for each in criteria} & CONTENT_CHECKS:
+            signals.discard(Signal.REWARD_IS_FORM)
+        problem, problem_notes = _problem(stating, brief, wish, settings, said, task)
         return BriefPatch(
             problem=problem,
-            users=users.strip() if users else None,
+            users=wishes.read_users(read),
+            task=task,
+            languages=_languages(stating, task, said, brief),
             target=target,
-            target_delegated=brief.open_question == TARGET_PATH
-            and target is None
-            and bool(DELEGATED.search(message)),
-            output_kind="json" if JSON.search(message) else None,
-            technique=technique,
-            base_model=base_model,
-            alias=alias,
-            deadline_s=deadline_s,
-            cost_cap_micro_usd=budget,
-            overrides=overrides,
-            agreement=agreement,
-            notes=(*notes, *target_notes, *problem_notes),
+            target_delegated=target is None and wishes.is_delegated(read, brief),
+            output_kind="json" if wishes.JSON.search(stating.folded) else None,
+            technique=None if _is_kept(brief, wish, technique) else technique,
+            method=wishes.read_method(stating),
+            base_model=named[0] if named else None,
+            parameters_max_b=_bound(stating, signals, named is not None),
+            alias=wishes.read_alias(stating),
+            deadline_s=wishes.read_deadline(stating, brief),
+            cost_cap_micro_usd=wishes.read_budget(stating),
+            data_shape=said.shape,
+            data_row_count=_row_count(said, brief),
+            text_megabytes=said.text_megabytes,
+            base_success=said.base_success,
+            label_error_share=said.label_error_share,
+            holdout_rows=said.holdout_rows,
+            judge_model=judge_model(stating),
+            conflict=conflict,
+            language=read.language,
+            grader_kinds=read_grader_kinds(stating),
+            criteria=criteria,
+            criteria_removed=removed,
+            overrides=settings.overrides,
+            signals=frozenset(signals),
+            signals_withdrawn=frozenset(withdrawn(brief, signals)),
+            command=wish.command,
+            explain_paths=wish.explain_paths,
+            restore_revision=wish.restore_revision,
+            only=wish.only,
+            agreement=wish.agreement,
+            notes=(*settings.notes, *notes, *problem_notes),
         )
 
-    def _base_model(self, rest: _Rest) -> str | None:
-        for model in sorted(self._base_models, key=len, reverse=True):
-            for name in (model, model.rsplit("/", 1)[-1]):
-                pattern = re.compile(MODELS_NAMED.format(name=re.escape(name)), re.I)
-                if rest.take(pattern, 0):
-                    return model
+
+def _without(message: Message, asking: Collection[Sentence]) -> Message:
+    """Return a message without the sentences that only ask."""
+    rest = tuple(sentence for sentence in message.sentences if sentence not in asking)
+    return Message("\n".join(each.text for each in rest), rest, message.language)
+
+
+def _with_model(
+    settings: Settings, named: tuple[str, Sentence] | None
+) -> dict[Sentence, list[tuple[int, int]]]:
+    """Return the places of settings, and that of the base model's name."""
+    spans = {sentence: list(places) for sentence, places in settings.spans.items()}
+    if named:
+        model, sentence = named
+        short = model.rsplit("/", 1)[-1].lower()
+        start = sentence.folded.find(short)
+        if start >= 0:
+            spans.setdefault(sentence, []).append((start, start + len(short)))
+    return spans
+
+
+def _is_kept(brief: Brief, wish: Wish, technique: str | None) -> bool:
+    """Return whether a technique was only asked about, not wished for."""
+    return wish.command is Command.EXPLAIN or technique is None
+
+
+def _task(message: Message, brief: Brief, wish: Wish, said: Said) -> Task | None:
+    """Return the task; a plan that has one keeps it unless a message restates it."""
+    if wish.command in (Command.RESTORE, Command.PROPOSE_NOW, Command.EXPERT_REVIEW):
         return None
+    task = read_task(message, said.shape)
+    if brief.task and not (task and INSTEAD.search(message.folded) and _says_much(message)):
+        return None
+    return task
 
 
-class _Rest:
-    """A message, and which of its characters were understood so far."""
+def _says_much(message: Message) -> bool:
+    return len(message.text) >= 50 and not message.says("commands", "only")
 
-    def __init__(self, message: str) -> None:
-        # Runs of spaces would make the patterns slow, and tell nothing.
-        lines = [" ".join(line.split()) for line in message.splitlines()]
-        self.message = "\n".join(line for line in lines if line)
-        self._open = self.message
 
-    def take(self, pattern: re.Pattern[str], group: int | str) -> str | None:
-        """Return a group of the first match in what is still open, and close the match."""
-        match = pattern.search(self._open)
-        if match is None:
-            return None
-        self.close(match)
-        return match[group] or None
+def _target(
+    message: Message, brief: Brief, said: Said
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return the share to reach, and what has to be said when an answer is none."""
+    if said.target is not None or brief.open_question != TARGET_PATH:
+        return said.target, ()
+    found = [
+        quantity
+        for sentence in message.sentences
+        for quantity in quantities(sentence.folded, message.language)
+    ]
+    if len(found) != 1:
+        return None, ()
+    # Asked for a share, people answer `85` and mean percent.
+    value = found[0].value
+    if not found[0].is_share and 1 < value <= 100:
+        value /= 100
+    if 0 < value <= 1:
+        return value, ()
+    text = message.text[:40]
+    return None, (f"'{text}' is not a share between 0 and 100 %, so it was left aside.",)
 
-    def find(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Return the first match in what is still open."""
-        return pattern.search(self._open)
 
-    def fully(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Return the match with all that is open, spaces and final points aside."""
-        return pattern.fullmatch(self._open.strip().rstrip(".!").strip())
+def _row_count(said: Said, brief: Brief) -> int | None:
+    """Return the rows that were described: a number alone, without a shape, describes none."""
+    if said.shape in (Shape.NONE, Shape.TEXT):
+        return 0 if said.shape is Shape.NONE else None
+    known = said.shape or brief.data_shape
+    return said.row_count if known or (said.row_count or 0) >= COUNT_MIN else None
 
-    def close(self, match: re.Match[str]) -> None:
-        """Mark a match as understood."""
-        gap = "\x00" * (match.end() - match.start())
-        self._open = self._open[: match.start()] + gap + self._open[match.end() :]
 
-    def telling_sentences(self) -> list[str]:
-        """Return the sentences that say more than what was understood in them."""
-        found = []
-        for match in SENTENCE.finditer(self.message):
-            left = self._open[match.start() : match.end()]
-            words = [word.lower().strip(".,;:!?") for word in left.replace("\x00", " ").split()]
-            telling = [word for word in words if word and word not in FILLERS]
-            if match[0].strip() and ("\x00" not in left or len(telling) >= TELLING_WORDS_MIN):
-                found.append(match[0].strip())
+def _bound(message: Message, signals: set[Signal], is_named: bool) -> float | None:
+    """Return the largest base in billions of parameters (rules B1 and B2), or None."""
+    stated = None if is_named else size_bound(message)
+    if Signal.DEVICE_SMALL in signals:
+        return min(stated or DEVICE_PARAMETERS_MAX_B, DEVICE_PARAMETERS_MAX_B)
+    return stated
+
+
+def _languages(
+    message: Message, task: Task | None, said: Said, brief: Brief
+) -> tuple[str, ...]:
+    """Return the languages that the model must read or write.
+
+    Those that are named count; a first message that names none is in the language of its answers,
+    unless that is English, which every base model knows.
+    """
+    named: list[str] = []
+    for sentence in message.sentences:
+        named += [code for _, code in named_languages(sentence.folded, message.language)]
+    found = tuple(dict.fromkeys(named))
+    if brief.languages or brief.problem:
         return found
+    if message.language != "en" and message.language not in found:
+        found = (*found, message.language)
+    return found
 
 
-def _overrides(rest: _Rest) -> tuple[dict[str, Value], list[str]]:
-    found: dict[str, Value] = {}
-    notes: list[str] = []
-    for override in OVERRIDES:
-        match = rest.find(override.pattern)
-        if match is None:
-            continue
-        rest.close(match)
-        text = next(group for group in match.groups() if group is not None)
-        value = override.read(text)
-        if value is None:
-            notes.append(f"'{match[0].strip()}' was not understood: {override.wanted}.")
-        else:
-            found[override.field_path] = value
-    return found, notes
-
-
-def _technique(rest: _Rest) -> str | None:
-    for pattern, title in TECHNIQUES:
-        if rest.take(pattern, 0):
-            return title
-    return None
-
-
-def _deadline(rest: _Rest, brief: Brief) -> int | None:
-    match = rest.find(DEADLINE) or rest.fully(BARE_DEADLINE)
-    if match is None and brief.problem:
-        # In a first message, `within two hours` may be part of the problem itself.
-        match = rest.find(WITHIN)
-    if match is None:
-        return None
-    rest.take(re.compile(re.escape(match[0])), 0)
-    return duration_s(match["span"])
-
-
-def _budget(rest: _Rest) -> int | None:
-    match = rest.find(BUDGET) or rest.fully(re.compile(MONEY, re.I))
-    if match is None:
-        return None
-    rest.take(re.compile(re.escape(match[0])), 0)
-    return round(float(match["a"] or match["b"]) * 1_000_000)
-
-
-def _target(rest: _Rest, brief: Brief) -> tuple[float | None, list[str]]:
-    match = rest.find(TARGET)
-    text = (match["share"] or match["before"]) if match else None
-    if match is None and brief.open_question == TARGET_PATH:
-        match = rest.find(ANY_SHARE)
-        text = match["share"] if match else None
-    if match is None or text is None:
-        return None, []
-    value = share(text)
-    if value is None and brief.open_question == TARGET_PATH:
-        # Asked for a share, people answer `85` and mean percent.
-        plain = number(text)
-        value = plain / 100 if plain is not None and 1 < plain <= 100 else None
-    if value is None or not 0 < value <= 1:
-        return None, [f"'{text.strip()}' is not a share between 0 and 100 %, so it was left aside."]
-    rest.close(match)
-    return value, []
-
-
-def _problem(rest: _Rest, brief: Brief, bare: bool) -> tuple[str | None, list[str]]:
-    if bare or (brief.problem and brief.open_question != PROBLEM_PATH):
-        return None, []
-    text = " ".join(" ".join(rest.telling_sentences()).split())
-    if len(text.split()) < PROBLEM_WORDS_MIN:
-        return None, []
+def _problem(
+    message: Message,
+    brief: Brief,
+    wish: Wish,
+    settings: Settings,
+    said: Said,
+    task: Task | None,
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return what the model should do, and a note when it had to be shortened."""
+    if wish.agreement is not None or wish.command in (Command.RESTORE, Command.PROPOSE_NOW):
+        return None, ()
+    adds = bool(brief.problem) and task is not None and (not brief.task or task != brief.task)
+    if brief.problem and brief.open_question != PROBLEM_PATH and not adds:
+        return None, ()
+    text = " ".join(_telling(message, settings, said))
+    dense = message.language in ("ja", "zh", "ko", "th")
+    if len(text) < PROBLEM_LETTERS_MIN if dense else len(text.split()) < PROBLEM_WORDS_MIN:
+        return None, ()
+    if adds:
+        text = f"{brief.problem} {text}"
     if len(text) <= PROBLEM_CHARACTERS_MAX:
-        return text, []
+        return text, ()
     cut = text[:PROBLEM_CHARACTERS_MAX].rsplit(" ", 1)[0]
-    return cut, [f"The problem was shortened to {PROBLEM_CHARACTERS_MAX:,} characters."]
+    return cut, (f"The problem was shortened to {PROBLEM_CHARACTERS_MAX:,} characters.",)
+
+
+def _telling(message: Message, settings: Settings, said: Said) -> list[str]:
+    """Return the sentences that say more than the settings in them, and give no orders."""
+    found = []
+    for sentence in message.sentences:
+        taken = [*settings.spans.get(sentence, []), *said.spans.get(sentence, [])]
+        left = list(sentence.folded)
+        for start, end in taken:
+            left[start:end] = " " * (end - start)
+        words = re.findall(r"[^\W\d_]{2,}", "".join(left))
+        telling = [word for word in words if word not in FILLERS]
+        gives_orders = any(
+            True
+            for words_of in message.lexicons
+            for name in ("claimed_authority", "skip_approval")
+            for _ in words_of.matches("signals", name, sentence.folded)
+        )
+        if telling and not gives_orders and (not taken or len(telling) >= TELLING_WORDS_MIN):
+            found.append(sentence.text)
+    return found

@@ -1,0 +1,241 @@
+"""Facts and wishes in a message that rules look for, and wishes that exclude each other."""
+
+from __future__ import annotations
+
+import re
+
+from services.planner.brief import Brief
+from services.planner.reading.data import Said
+from services.planner.reading.message import Message, Sentence
+from services.planner.vocabulary import Shape, Signal, Task
+
+PLAIN = (
+    Signal.CITATIONS,
+    Signal.FACTS_WANTED,
+    Signal.LABELS_CONTRADICT,
+    Signal.AGREEMENT_BY_CHANCE,
+    Signal.TACIT_JUDGEMENT,
+    Signal.NO_RIGHTS,
+    Signal.NO_CONSENT,
+    Signal.PROVIDER_OUTPUTS,
+    Signal.NOTHING_TRIED,
+    Signal.PROMPT_FALLS_SHORT,
+    Signal.PROMPT_SUFFICES,
+    Signal.LOW_VOLUME,
+    Signal.HIGH_VOLUME,
+    Signal.ONE_OFF,
+    Signal.UNSETTLED,
+    Signal.EDITED_DRAFTS,
+    Signal.RUBRIC_AGREED,
+    Signal.NO_DEMONSTRATIONS,
+    Signal.REWARD_IS_FORM,
+    Signal.WANTS_LENGTH,
+    Signal.UNSAFE_GRADER,
+    Signal.PERSONAL_DATA,
+    Signal.PERSONAL_DATA_REMOVED,
+    Signal.DATA_STAYS_LOCAL,
+    Signal.DEVICE_SMALL,
+    Signal.COMMERCIAL_USE,
+    Signal.PERMISSIVE_LICENCE,
+    Signal.INFRASTRUCTURE_NAMED,
+    Signal.CLAIMED_AUTHORITY,
+    Signal.SKIP_APPROVAL,
+    Signal.DROP_HOLDOUT,
+    Signal.INSISTS,
+    Signal.THUMBS_UNPAIRED,
+    Signal.IMBALANCED,
+    Signal.NO_ACCESS,
+    Signal.CAPABILITY_NEEDS_SIZE,
+)
+"""Signals for which a phrase is enough."""
+
+OPPOSITES = (
+    (Signal.PERSONAL_DATA_REMOVED, Signal.PERSONAL_DATA),
+    (Signal.PROMPT_FALLS_SHORT, Signal.PROMPT_SUFFICES),
+    (Signal.PROMPT_FALLS_SHORT, Signal.NOTHING_TRIED),
+)
+"""The first of each takes the second back."""
+
+HARDWARE = re.compile(
+    r"(?<![\w-])(?:\d{1,4}\s?x\s?)?(?:a10g?|a100s?|a6000|h100s?|h200s?|h800|b200s?|gb200|l40s?|l4|t4|v100s?|"
+    r"mi\d{3}x?|rtx ?\d{4}\w*|(?:rtx )?[345]090s?|tpu ?v\d\w?|trainium\d?|gaudi ?\d?|ml\.[a-z]\w+\.\w+|[gp]\d\w{0,3}\.\w{0,6}xlarge)(?![\w-])"
+)
+RETRAINS = re.compile(r"\b(?:re-?train|train|fine-?tune|update|refresh|change)\w*")
+"""What makes `once a quarter` the pace of something else than use."""
+LOW_PER_WEEK = 50
+"""Uses per week up to which a volume is low: some dozen."""
+HIGH_PER_WEEK = 20_000
+CALIBRATION_MIN = 50
+"""Scored answers that a judge is compared with, at least."""
+LABEL_ERROR_MIN = 0.05
+CHANCE_MARGIN = 0.15
+SUFFICIENT = 0.97
+"""Share from which nothing is left to learn when no target was named."""
+GREETING_WORDS_MAX = 14
+
+
+def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) -> set[Signal]:
+    """Return what is noticed in a message.
+
+    Args:
+        message: What was said.
+        brief: What was known before.
+        said: What it says about data and success.
+        task: The task that it describes.
+    """
+    found = {signal for signal in PLAIN if message.says("signals", signal.value)}
+    if Signal.LOW_VOLUME in found and all(
+        RETRAINS.search(sentence.folded) for sentence, _ in message.find("signals", "low_volume")
+    ):
+        found.discard(Signal.LOW_VOLUME)
+    if HARDWARE.search(message.folded):
+        found.add(Signal.INFRASTRUCTURE_NAMED)
+    found |= _changing(message)
+    found |= _from_figures(brief, said)
+    if message.says("shapes", Shape.PROMPTS_WITH_CHECK.value):
+        found.add(Signal.CHECK_BY_CODE)
+    if _is_harmful(message):
+        found.add(Signal.HARMFUL)
+    if message.says("signals", "out_of_scope") and said.shape in (None, Shape.NONE):
+        found.add(Signal.OUT_OF_SCOPE)
+    if _asks_capability(message, brief, said, task):
+        found.add(Signal.ASKS_CAPABILITY)
+    if _answers_missing(message, brief, said, found):
+        found.add(Signal.ANSWERS_MISSING)
+    if Signal.FACTS_WANTED in found and said.shape in (Shape.PAIRS, Shape.RATINGS):
+        found.discard(Signal.FACTS_WANTED)
+    for stronger, weaker in OPPOSITES:
+        if stronger in found:
+            found.discard(weaker)
+    return found
+
+
+def withdrawn(brief: Brief, found: set[Signal]) -> set[Signal]:
+    """Return earlier signals that new ones take back."""
+    gone = {weaker for stronger, weaker in OPPOSITES if stronger in found}
+    gone |= {stronger for stronger, weaker in OPPOSITES if weaker in found and stronger not in found}
+    gone.discard(Signal.PERSONAL_DATA_REMOVED)
+    if Signal.HIGH_VOLUME in found:
+        gone.add(Signal.LOW_VOLUME)
+    return gone & brief.signals
+
+
+def find_conflict(
+    message: Message, brief: Brief, said: Said, technique: str | None, signals: set[Signal]
+) -> str | None:
+    """Return two wishes that exclude each other in one sentence, or None."""
+    shape = said.shape or (Shape(brief.data_shape) if brief.data_shape else None)
+    held = signals | brief.signals
+    volatile = Signal.VOLATILE_FACTS in held
+    if volatile and Signal.NO_ACCESS in signals:
+        return (
+            "The answers depend on facts that change, and the model may not reach the system that "
+            "holds them: training cannot bring in what was not known at the time."
+        )
+    demanding = Signal.CAPABILITY_NEEDS_SIZE in signals
+    if demanding and (Signal.DEVICE_SMALL in held or shape is Shape.NONE):
+        limits = [
+            *(["a base model that fits the device"] if Signal.DEVICE_SMALL in held else []),
+            *(["no examples to learn from"] if shape is Shape.NONE else []),
+        ]
+        return f"The quality and breadth of a large model is wished for, with {' and '.join(limits)}."
+    if technique == "SFT" and shape in (Shape.PROMPTS, Shape.PROMPTS_WITH_CHECK, Shape.NONE):
+        return (
+            "Supervised fine-tuning learns from finished answers, and there are none to learn from."
+        )
+    if technique == "DPO" and shape in (Shape.PROMPTS, Shape.PROMPTS_WITH_CHECK, Shape.TEXT):
+        return "Preference optimisation learns from two answers to one input, and there are none."
+    if technique in ("RLVR", "RLAIF") and shape is Shape.TEXT:
+        return "Reinforcement learning needs tasks with a check, and there is only running text."
+    if technique == "DPO" and shape is Shape.DEMONSTRATIONS and said.row_count and _one_answer(message):
+        return "Preference optimisation needs a worse answer beside the better one, and each input has one."
+    if Signal.DATA_STAYS_LOCAL in signals and message.says("conflicts", "external"):
+        return "Nothing may leave the network, and an outside service is to be used."
+    if message.says("conflicts", "opposed"):
+        return "The message asks for two things that work against each other."
+    return None
+
+
+def _changing(message: Message) -> set[Signal]:
+    """Return whether facts, or the wish itself, change at a pace that a sentence names."""
+    found: set[Signal] = set()
+    if message.says("pace", "in_prompt"):
+        return found
+    if message.says("signals", "volatile_facts"):
+        found.add(Signal.VOLATILE_FACTS)
+    for sentence in message.sentences:
+        if not (_says(message, sentence, "fast") and _says(message, sentence, "change")):
+            continue
+        if _says(message, sentence, "behaviour"):
+            found.add(Signal.UNSETTLED)
+        elif _says(message, sentence, "volatile"):
+            found.add(Signal.VOLATILE_FACTS)
+    return found
+
+
+def _says(message: Message, sentence: Sentence, name: str) -> bool:
+    return any(
+        True for words in message.lexicons for _ in words.matches("pace", name, sentence.folded)
+    )
+
+
+def _from_figures(brief: Brief, said: Said) -> set[Signal]:
+    found: set[Signal] = set()
+    base = said.base_success if said.base_success is not None else brief.base_success
+    target = said.target if said.target is not None else brief.target
+    spoken = said.base_success is not None or said.target is not None
+    if spoken and base is not None:
+        if base >= (target if target is not None else SUFFICIENT):
+            found.add(Signal.PROMPT_SUFFICES)
+        elif said.base_success is not None:
+            found.add(Signal.PROMPT_FALLS_SHORT)
+    if said.uses_per_week is not None:
+        if said.uses_per_week <= LOW_PER_WEEK:
+            found.add(Signal.LOW_VOLUME)
+        elif said.uses_per_week >= HIGH_PER_WEEK:
+            found.add(Signal.HIGH_VOLUME)
+    if (said.scored_count or 0) >= CALIBRATION_MIN:
+        found.add(Signal.JUDGE_CALIBRATED)
+    if (said.label_error_share or 0) >= LABEL_ERROR_MIN:
+        found.add(Signal.LABELS_CONTRADICT)
+    if said.agreement is not None:
+        chance = 1 / said.label_count if said.label_count else 0.35
+        if said.agreement <= chance + CHANCE_MARGIN:
+            found |= {Signal.AGREEMENT_BY_CHANCE, Signal.LABELS_CONTRADICT}
+    if said.largest_label_share is not None:
+        found.add(Signal.IMBALANCED)
+    return found
+
+
+def _is_harmful(message: Message) -> bool:
+    """Return whether the purpose is to harm: what is made counts, not which words occur.
+
+    A sentence that makes something harmful does not count where the message is about finding,
+    labelling or preventing it.
+    """
+    if message.says("signals", "harmful_purpose"):
+        return not _is_defence(message, 2)
+    return message.says("signals", "harmful_making") and not _is_defence(message, 1)
+
+
+def _is_defence(message: Message, least: int) -> bool:
+    places = {match[0] for _, match in message.find("signals", "harmless_context")}
+    return len(places) >= least
+
+
+def _asks_capability(message: Message, brief: Brief, said: Said, task: Task | None) -> bool:
+    short = len(message.text.split()) <= GREETING_WORDS_MAX
+    idle = said.shape is None and said.row_count is None and not brief.problem
+    return bool(short and idle and task is None and message.says("signals", "asks_capability"))
+
+
+def _answers_missing(message: Message, brief: Brief, said: Said, found: set[Signal]) -> bool:
+    """Return whether inputs lack answers while nothing else can judge them."""
+    if not message.says("signals", "answers_missing"):
+        return False
+    judged = {Signal.RUBRIC_AGREED, Signal.CHECK_BY_CODE} & (found | brief.signals)
+    return not judged and said.shape not in (Shape.PAIRS, Shape.RATINGS, Shape.DEMONSTRATIONS)
+
+
+def _one_answer(message: Message) -> bool:
+    return message.says("signals", "thumbs_unpaired") or message.says("conflicts", "one_answer")
