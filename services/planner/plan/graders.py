@@ -130,7 +130,7 @@ def evaluation_kinds(
 
     Labels are decided by the share of right ones and told by macro-F1 as well; answers in JSON are
     compared field by field, whatever the order of their keys. A reward's form check stays a form
-    check.
+    check, and no form check decides while another kind can.
 
     Args:
         kinds: By the rules G1 to G11, the deciding one first.
@@ -149,6 +149,8 @@ def evaluation_kinds(
     elif "json_schema" in found and not reinforced:
         found = ["exact_json" if kind == "json_schema" else kind for kind in found]
         found = [kind for kind in dict.fromkeys(found) if kind != "exact_match"]
+    if found[0] in FORM and (telling := [kind for kind in found if kind not in FORM]):
+        found = [telling[0], *[kind for kind in found if kind != telling[0]]]
     return tuple(found[:8])
 
 
