@@ -9,9 +9,8 @@ from services.planner.dataset.findings import Finding, found
 from services.planner.dataset.lexicon import injection_patterns
 from services.planner.dataset.rows import RowView
 
-_LANGUAGES = tuple(
-    (re.compile(hint, re.IGNORECASE), re.compile("|".join(patterns), re.IGNORECASE))
-    for hint, patterns in injection_patterns()
+_PATTERNS = tuple(
+    (needs, re.compile(pattern, re.IGNORECASE)) for needs, pattern in injection_patterns()
 )
 _TOKEN = re.compile(
     r"<\|[a-z][a-z0-9_ ]{0,40}\|>|<\uff5c[^\uff5c\n]{1,40}\uff5c>|\[/?INST\]|<</?SYS>>"
@@ -40,7 +39,11 @@ def find(rows: Sequence[RowView]) -> list[Finding]:
 
 def addresses_model(text: str) -> bool:
     """Return whether a text tells the model that reads it what to do with itself or its data."""
-    return any(hint.search(text) and patterns.search(text) for hint, patterns in _LANGUAGES)
+    lowered = text.lower()
+    return any(
+        any(need in lowered for need in needs) and pattern.search(text) is not None
+        for needs, pattern in _PATTERNS
+    )
 
 
 def special_tokens(text: str) -> list[str]:

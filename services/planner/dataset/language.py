@@ -13,13 +13,16 @@ from services.planner.dataset.rows import RowView
 
 UNKNOWN = "und"
 """ISO 639-2 for a language that cannot be told."""
-CHARACTERS_MAX = 2000
+CHARACTERS_MAX = 800
 """Of a text that are looked at: its first ones."""
 LANGUAGES_MAX = 10
 SCORE_LEAST = 0.7
 """A word that one language has is 1, one that two have 1/2, and so on."""
 LEAD_LEAST = 1.15
 """How much better the best language must be than the second."""
+CLEAR_SCORE = 4.0
+CLEAR_LEAD = 1.5
+"""Words alone decide from here on, which saves looking for pieces of words."""
 PIECE_WEIGHT = 0.3
 SCRIPT_SHARE = 0.3
 """Share of letters from which a script decides; Latin names are frequent in any text."""
@@ -128,16 +131,20 @@ def _by_words(text: str) -> str:
     for word, count in found.items():
         for language in table.get(word, ()):
             scores[language] += weights[word] * min(count, 3)
+    if _is_clear(scores, CLEAR_SCORE, CLEAR_LEAD):
+        return scores.most_common(1)[0][0]
     framed = " ".join(f"-{word}-" for word in found)
     for language, pieces in pieces_by_language().items():
         hits = sum(framed.count(piece) for piece in pieces)
         scores[language] += PIECE_WEIGHT * min(hits, len(found)) / (1 + len(found) / 10)
-    ranked = scores.most_common(2)
-    if not ranked or ranked[0][1] < SCORE_LEAST:
-        return UNKNOWN
-    if len(ranked) > 1 and ranked[0][1] < LEAD_LEAST * ranked[1][1]:
-        return UNKNOWN
-    return ranked[0][0]
+    if _is_clear(scores, SCORE_LEAST, LEAD_LEAST):
+        return scores.most_common(1)[0][0]
+    return UNKNOWN
+
+
+def _is_clear(scores: Counter[str], least: float, lead: float) -> bool:
+    ranked = [score for _, score in scores.most_common(2)] + [0.0, 0.0]
+    return ranked[0] >= least and ranked[0] >= lead * ranked[1]
 
 
 @cache

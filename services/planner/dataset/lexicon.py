@@ -11,8 +11,8 @@ import yaml
 _FOLDER = Path(__file__).parent
 
 
-def injection_patterns() -> list[tuple[str, list[str]]]:
-    """Return by language an expression that every match satisfies, and the expressions."""
+def injection_patterns() -> list[tuple[tuple[str, ...], str]]:
+    """Return expressions, each with small letters of which a text must hold one to match."""
     content = _read("lexicon_injection.yaml")
     names = {name: _joined(value) for name, value in content["names"].items()}
 
@@ -20,11 +20,12 @@ def injection_patterns() -> list[tuple[str, list[str]]]:
         text = _joined(value)
         for name, expression in names.items():
             text = text.replace(f"{{{name}}}", expression)
-        return f"(?:{text})"
+        return text
 
     return [
-        (_joined(language["hint"]), [filled(each) for each in language["patterns"]])
-        for language in content["languages"].values()
+        (tuple(_joined(entry["needs"]).split("|")), filled(entry["pattern"]))
+        for entries in content["languages"].values()
+        for entry in entries
     ]
 
 
