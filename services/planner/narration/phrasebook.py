@@ -14,7 +14,7 @@ from services.planner.narration.templates import (
     spoken,
 )
 
-NOUN = "phrases."
+NOUNS = ("phrases.", "reasons.")
 GAPS = {
     "count": r"\d[\d,]*",
     "number": r"\d[\d,]*(?:\.\d+)?",
@@ -57,7 +57,7 @@ def _one(language: str, text: str) -> str:
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Return each phrase with a pattern of its English text, those without gaps first."""
     texts = {
-        key: entry[FALLBACK] for key, entry in load_templates().items() if key.startswith(NOUN)
+        key: entry[FALLBACK] for key, entry in load_templates().items() if key.startswith(NOUNS)
     }
     in_order = sorted(texts.items(), key=lambda each: len(PLACEHOLDER.findall(each[1])))
     return tuple((key, re.compile(_pattern(text), re.IGNORECASE)) for key, text in in_order)

@@ -10,9 +10,10 @@ from attune.spec.v1 import spec_pb2
 
 from services.planner.narration import figures
 from services.planner.narration.notices import block
+from services.planner.narration.phrasebook import said_in
 from services.planner.narration.presentation import advice, consent, estimate
 from services.planner.narration.reply import opened
-from services.planner.narration.templates import FALLBACK, Value, fill, spoken
+from services.planner.narration.templates import Value, fill, spoken
 from services.planner.narration.terms import (
     capitalised,
     field_name,
@@ -171,8 +172,8 @@ def reason(choice: spec_pb2.Choice, language: str) -> str:
             words = choice.origin.removeprefix(start)
             return fill("replies.your_words", language, {"words": words})
         return source_words(choice.source, language)
-    if spoken(language) == FALLBACK and choice.reason:
-        return figures.shortened(choice.reason).rstrip(".")
+    if text := said_in(language, choice.reason):
+        return figures.shortened(text).rstrip(".。")
     origin = figures.shortened(choice.origin)
     kind = source_words(choice.source, language)
     comma = "、" if spoken(language) == "ja" else ", "

@@ -304,7 +304,11 @@ def test_pieces_join_to_the_reply():
     reply = narration.present(a_plan(), [], "de")
     assert "".join(narration.pieces(reply)) == reply
     assert len(narration.pieces(reply)) > 5
-    assert "".join(narration.pieces("")) == ""
+
+
+@pytest.mark.parametrize("reply", ["", "one", "a b c d e f g h i j", "two\nlines  and  spaces "])
+def test_spaces_and_lines_survive_the_pieces(reply):
+    assert "".join(narration.pieces(reply)) == reply
 
 
 def test_words_of_the_person_stay_quoted_and_short():

@@ -1,9 +1,8 @@
-"""Names from problems, parts of datasets and pieces of replies."""
+"""Names from problems, and parts of datasets."""
 
 import pytest
 
 from services.planner.attachment import assign
-from services.planner.narrator import duration_words, pieces
 from services.planner.plan.alias import derive_alias
 from services.planner.spec.rules import ALIAS
 from tests.planner.plans import SENTENCE, DatasetFacts, facts
@@ -46,13 +45,3 @@ def test_of_three_the_rest_is_left_aside_and_said_so():
     parts = assign([facts("a1"), facts("b2", row_count=5), facts("c3", row_count=6)])
     assert (parts.dataset, parts.holdout_dataset) == (facts("a1").name, "")
     assert "b2.jsonl" in parts.notes[0]
-
-
-@pytest.mark.parametrize("reply", ["", "one", "a b c d e f g h i j", "two\nlines  and  spaces "])
-def test_the_pieces_of_a_reply_are_the_reply(reply):
-    assert "".join(pieces(reply)) == reply
-
-
-def test_durations_are_said_as_people_say_them():
-    said = [duration_words(seconds) for seconds in (0.2, 40, 200, 9000)]
-    assert said == ["a second", "40 seconds", "3 minutes", "2.5 hours"]
