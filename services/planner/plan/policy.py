@@ -29,6 +29,8 @@ EXACT_GRADERS = frozenset({"exact_json", "exact_match", "macro_f1", "json_schema
 """Checks that give a share of right answers, of which a person can say how many are enough."""
 TARGET_OPTIONS = ("0.7", "0.8", "0.9", "planner_decides")
 DATA_OPTIONS = ("attach", "describe", "none")
+TELLING_WORDS_LEAST = 10
+"""Words from which a message that comes with rows is taken to say what they are for."""
 SETTLED_RULES = frozenset({"V2", "V3", "V9", "V5", "V6b", "V6c", "V6d", "V8"})
 """Verdicts that no answer about objective or data turns, for they rest on what was said."""
 
@@ -89,7 +91,11 @@ def _is_settled(evidence: Evidence, decision: Decision) -> bool:
 
 def _objective(evidence: Evidence) -> Question | None:
     """Ask what goes in and what comes out when neither the words nor any rows tell."""
-    if evidence.brief.task or evidence.is_known:
+    brief = evidence.brief
+    shape = brief.data_shape if brief.data_shape != Shape.NONE else ""
+    described = shape or brief.technique or brief.data_row_count or brief.text_megabytes
+    telling = len(brief.problem.split()) >= TELLING_WORDS_LEAST and evidence.dataset is not None
+    if brief.task or described or telling:
         return None
     return Question(OBJECTIVE, PROBLEM_PATH)
 

@@ -30,7 +30,13 @@ def asked_in_turn(brief, dataset=None) -> list[str]:
 
 
 def test_a_sentence_and_rows_with_one_right_answer_lead_to_exactly_one_question():
-    assert asked_in_turn(said(), JSON_ROWS) == [TARGET_PATH]
+    assert asked_in_turn(said(task=Task.EXTRACTION), JSON_ROWS) == [TARGET_PATH]
+
+
+def test_a_few_words_beside_rows_do_not_say_what_they_are_for():
+    assert asked_in_turn(said(problem="Make it good."), JSON_ROWS) == [PROBLEM_PATH, TARGET_PATH]
+    longer = said(problem="Read what a customer writes and answer with the record of our form.")
+    assert asked_in_turn(longer, JSON_ROWS) == [TARGET_PATH]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +49,7 @@ def test_a_sentence_and_rows_with_one_right_answer_lead_to_exactly_one_question(
     ],
 )
 def test_the_target_is_not_asked_when_success_was_spoken_of(known):
-    assert asked(said(**known), JSON_ROWS) == ""
+    assert asked(said(task=Task.EXTRACTION, **known), JSON_ROWS) == ""
 
 
 def test_the_target_is_not_asked_where_no_share_of_right_answers_decides():
@@ -58,7 +64,8 @@ def test_without_task_and_data_both_are_asked_one_at_a_time():
 
 def test_data_that_are_described_are_not_asked_for_but_their_number_is():
     assert asked(said(data_shape=Shape.PAIRS, data_row_count=4200)) == ""
-    assert asked(said(data_shape=Shape.NONE)) == ""
+    assert asked(said(data_shape=Shape.NONE, task=Task.STYLE)) == ""
+    assert asked(said(data_shape=Shape.NONE)) == PROBLEM_PATH
     assert asked(said(data_shape=Shape.PAIRS)) == DATASET_PATH
 
 
@@ -86,8 +93,8 @@ def test_a_greeting_is_answered_with_the_question_what_the_model_should_do():
 
 
 def test_of_two_wishes_that_exclude_each_other_one_is_asked_to_win():
-    brief = said(Signal.CONFLICTING_WISHES, data_shape=Shape.NONE, conflict="Small and best.")
-    assert asked_in_turn(brief) == [CONFLICT_PATH]
+    fields = {"data_shape": Shape.NONE, "conflict": "Small and best.", "task": Task.DIALOGUE}
+    assert asked_in_turn(said(Signal.CONFLICTING_WISHES, **fields)) == [CONFLICT_PATH]
 
 
 def test_a_technique_that_the_data_do_not_allow_is_no_question():
@@ -96,7 +103,7 @@ def test_a_technique_that_the_data_do_not_allow_is_no_question():
 
 
 def test_never_more_than_three_questions():
-    brief = said()
+    brief = said(problem="")
     for _ in range(QUESTIONS_MAX):
         brief = brief.asked("objective.users")
     assert asked(brief) == ""
