@@ -12,7 +12,7 @@ from typing import Any
 from attune.spec.v1.spec_pb2 import Data
 
 from services.common.artefacts import Artefacts, file_sha256, read_manifest
-from services.trainer.row_shape import said
+from services.trainer.row_shape import ShapedRow, said, shape_row
 from services.trainer.run import RunFailed
 from services.trainer.split import choose
 
@@ -181,18 +181,13 @@ def _made_from(artefacts: Artefacts, sha256: str) -> bool:
 
 def _row(number: int, text: str) -> Row:
     try:
-        values = json.loads(text)
-        messages = values["messages"]
-        roles = [message["role"] for message in messages]
-        answered = "assistant" in roles and all(
-            "content" in message or message.get("tool_calls") for message in messages
-        )
-    except (ValueError, KeyError, TypeError):
-        answered = False
-    if not answered:
+        shaped = shape_row(json.loads(text))
+    except (ValueError, TypeError):
+        shaped = ShapedRow()
+    if shaped.chosen or all(message["role"] != "assistant" for message in shaped.messages):
         raise RunFailed(
             "NOT_A_CHAT",
             f"Line {number} is not a chat row. It needs `messages` with role and content, one of "
-            "them from the assistant.",
+            "them from the assistant, or `prompt` and `completion`.",
         )
-    return Row(number, messages, values.get("tools"))
+    return Row(number, shaped.messages, shaped.tools)

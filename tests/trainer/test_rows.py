@@ -92,6 +92,9 @@ def test_missing_bytes_are_refused(artefacts):
         {"messages": [{"role": "user", "content": "x"}]},
         {"messages": [{"role": "assistant"}]},
         {"text": "x"},
+        {"prompt": "x"},
+        {"prompt": "x", "chosen": "y", "rejected": "z"},
+        {"messages": 3},
         [],
     ],
 )
@@ -144,6 +147,17 @@ def test_examples_are_chosen_by_seed_and_never_more_than_there_are():
     assert choose_examples(rows, 4, 1) == choose_examples(rows, 4, 1)
     assert choose_examples(rows, 4, 1) != choose_examples(rows, 4, 2)
     assert len(choose_examples(rows[:2], 4, 1)) == 2
+
+
+def test_a_prompt_with_its_completion_is_a_chat(artefacts):
+    data = given(artefacts)
+    rows = [{"prompt": f"q{n}", "completion": f"a{n}", "system": "Be brief."} for n in range(4)]
+    data.dataset_sha256 = tiny.put_rows(artefacts, [*rows, *tiny.rows(4)])
+    split = read_split(artefacts, data)
+    found = {row.line: row for row in [*split.train, *split.validation]}
+    assert len(found) == 8
+    assert (found[1].question, found[1].reference) == ("q0", "a0")
+    assert [message["role"] for message in found[1].messages] == ["system", "user", "assistant"]
 
 
 def test_repeated_rows_are_left_out_when_the_plan_says_so(artefacts):

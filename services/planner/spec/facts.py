@@ -9,8 +9,13 @@ from services.planner.dataset.facts import DatasetFacts
 from services.planner.dataset.split import minimum_detectable_difference
 from services.planner.plan.catalogue import CatalogueModel
 
-TRAINED_FORMATS = ("", "chat", "tool_calls")
-"""Shapes that the trainer reads as they are; empty while unknown."""
+TRAINED_FORMATS = ("", "chat", "tool_calls", "prompt_completion", "mixed")
+"""Shapes that the trainer reads; empty while unknown."""
+CONVERTED = {
+    "prompt_completion": "Make a chat of each prompt and its completion.",
+    "mixed": "Make chats of prompts with completions; a row that is neither stops the run.",
+}
+"""What the trainer makes of rows that are no chats."""
 
 
 def set_base_model(spec: spec_pb2.Spec, model: CatalogueModel) -> None:
@@ -87,6 +92,9 @@ def _steps(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport | None) -> lis
     steps.append(
         "Set a share of the training rows aside by the same seed to choose the checkpoint."
     )
+    shape = report.format if report is not None else ""
+    if taught and shape in CONVERTED:
+        steps.append(CONVERTED[shape])
     if taught:
         steps += [
             "Render every row with the base model's own chat template.",
@@ -111,7 +119,7 @@ def _asked(spec: spec_pb2.Spec, report: dataset_pb2.DatasetReport, taught: bool)
         (planted, "take out {} with instructions to a model"),
     ]
     found = [f"You: {text.format(rows_of(count))}." for count, text in asked if count]
-    if report.format == "mixed":
+    if report.format == "mixed" and not taught:
         found.insert(0, "You: bring the rows into one shape; the file holds several.")
     elif taught and report.format == "preference":
         found.insert(0, "You: make chat rows of the prompts and their preferred answers.")

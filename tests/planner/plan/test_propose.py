@@ -249,13 +249,15 @@ def test_a_plan_from_words_says_that_it_is_provisional():
 def test_steps_are_the_trainers_own_or_asked_of_the_person():
     flawed = facts(format="mixed", contradictory_row_count=1, near_duplicate_row_count=2)
     steps = list(plan(a_brief(), sources(flawed), techniques=(SFT,)).data.preparation_steps)
-    assert steps[:3] == [
-        "You: bring the rows into one shape; the file holds several.",
+    assert steps[:2] == [
         "You: look at 2 rows nearly equal to an earlier one.",
         "You: settle 1 row whose prompt has another answer elsewhere.",
     ]
+    assert any("Make chats" in step for step in steps)
+    rated = plan(a_brief(), sources(facts(format="ratings")), techniques=(SFT,))
+    assert rated.data.preparation_steps[0].startswith("You: write each row as a chat")
     clean = list(a_spec().data.preparation_steps)
-    assert not any(step.startswith("You: ") for step in [*clean, *steps[3:]])
+    assert not any(step.startswith("You: ") for step in [*clean, *steps[2:]])
     assert any("Mask" in step for step in clean)
     pairs = plan(a_brief(), techniques=(DPO,)).data.preparation_steps
     assert not any("Mask" in step for step in pairs)
