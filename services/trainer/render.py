@@ -262,8 +262,11 @@ def refuse_unknown_model(model_type: str) -> None:
         raise invalid([Violation("model_type", "UNKNOWN_MODEL_TYPE", text)])
 
 
-def _each(rows: Sequence[ShapedRow], act: Callable[[ShapedRow], Result]) -> Any:
-    results, violations = [], []
+def _each(
+    rows: Sequence[ShapedRow], act: Callable[[ShapedRow], Result]
+) -> list[Result] | list[Violation]:
+    results: list[Result] = []
+    violations: list[Violation] = []
     for index, row in enumerate(rows):
         try:
             results.append(act(row))

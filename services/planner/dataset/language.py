@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from services.planner.dataset.lexicon import pieces_by_language, words_by_language
@@ -127,24 +127,26 @@ def _by_words(text: str) -> str:
     lowered = unicodedata.normalize("NFC", text).lower().replace("\u2019", "'")
     found = Counter(_WORD.findall(lowered))
     table, weights = _table()
-    scores: Counter[str] = Counter()
+    scores: defaultdict[str, float] = defaultdict(float)
     for word, count in found.items():
         for language in table.get(word, ()):
             scores[language] += weights[word] * min(count, 3)
-    if _is_clear(scores, CLEAR_SCORE, CLEAR_LEAD):
-        return scores.most_common(1)[0][0]
+    if sure := _best(scores, CLEAR_SCORE, CLEAR_LEAD):
+        return sure
     framed = " ".join(f"-{word}-" for word in found)
     for language, pieces in pieces_by_language().items():
         hits = sum(framed.count(piece) for piece in pieces)
         scores[language] += PIECE_WEIGHT * min(hits, len(found)) / (1 + len(found) / 10)
-    if _is_clear(scores, SCORE_LEAST, LEAD_LEAST):
-        return scores.most_common(1)[0][0]
-    return UNKNOWN
+    return _best(scores, SCORE_LEAST, LEAD_LEAST) or UNKNOWN
 
 
-def _is_clear(scores: Counter[str], least: float, lead: float) -> bool:
-    ranked = [score for _, score in scores.most_common(2)] + [0.0, 0.0]
-    return ranked[0] >= least and ranked[0] >= lead * ranked[1]
+def _best(scores: Mapping[str, float], least: float, lead: float) -> str:
+    """Return the language with the highest score; empty when it is too low or too close."""
+    ranked = sorted(scores, key=lambda each: (-scores[each], each))[:2]
+    second = scores[ranked[1]] if len(ranked) > 1 else 0.0
+    if not ranked or scores[ranked[0]] < max(least, lead * second):
+        return ""
+    return ranked[0]
 
 
 @cache
