@@ -1,18 +1,15 @@
 """Lists, single calls, comparisons and restorations through real gRPC."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from attune.planner.v1 import dataset_pb2, planner_pb2
+from attune.planner.v1 import planner_pb2
 from attune.spec.v1 import spec_pb2
 
 from services.common import errors
 from services.common import peers as clients
-from services.planner.dataset_store import DatasetStore
-from services.planner.store import Store
-from tests.planner.planner_service import PARENT, SENTENCE, running_planner
+from tests.planner.planner_service import PARENT, running_planner
 
 
 @pytest.fixture
@@ -93,23 +90,3 @@ async def test_recipes_and_base_models_are_listed_with_their_sources(service):
     sizes = [model.parameter_count for model in models]
     assert sizes == sorted(sizes)
     assert [model.id for model in models if model.at_hand] == ["attune/starter"]
-
-
-async def test_a_report_that_is_still_being_made_is_said_with_its_progress(tmp_path):
-    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
-    async with running_planner(tmp_path, url, report_wait_s=0.2) as service:
-        moment, store = datetime.now(UTC), DatasetStore(Store(service.database))
-        header = dataset_pb2.UploadHeader(
-            parent=PARENT, display_name="slow.jsonl", request_id=str(uuid4())
-        )
-        slow = dataset_pb2.Dataset(
-            name=f"{PARENT}/datasets/slow",
-            display_name="slow.jsonl",
-            sha256="0" * 64,
-            state=dataset_pb2.Dataset.STATE_ANALYSING,
-            progress=0.25,
-        )
-        await store.add(header, slow, moment)
-        refused = await refusal(service.say(await service.conversation(), SENTENCE, slow.name))
-        assert (refused.code, refused.reason) == ("UNAVAILABLE", "REPORT_IN_PROGRESS")
-        assert "25%" in refused.message
