@@ -22,6 +22,11 @@ def show_report(screen: Screen, report: evaluation_pb2.EvaluationReport) -> None
             f"{report.interval_low:+.3f} to {report.interval_high:+.3f}: {verdict_of(report)}",
         ),
     ]
+    # The first criterion is the comparison above.
+    for one in report.criteria[1:]:
+        wanted = f", wanted {one.target:.3f}" if one.HasField("target") else ""
+        scores = f"base {one.base_score:.3f}, tuned {one.tuned_score:.3f}{wanted}"
+        rows.append((f"  {one.title}", scores))
     screen.table(("", ""), rows)
 
 

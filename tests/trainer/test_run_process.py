@@ -91,6 +91,9 @@ async def test_a_run_goes_through_all_phases_and_publishes_an_adapter(runs):
     report = ParseDict(json.loads((folder / "report.json").read_text()), EvaluationReport())
     assert report.holdout_row_count == len(report.examples) == 10
     assert report.interval_low <= report.difference <= report.interval_high
+    assert [one.aggregate for one in report.criteria] == ["mean", "macro_f1"]
+    assert report.criteria[0].tuned_score == pytest.approx(report.tuned_score)
+    assert "Loss on the general text" in messages(attempt)
     assert len(attempt.lines(SAMPLES, 0)[0]) == 10
     assert not (attempt.folder / "scratch").exists()
     training = attempt.result(Phase.TRAIN)

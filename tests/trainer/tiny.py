@@ -7,7 +7,7 @@ from pathlib import Path
 from attune.scheduler.v1.worker_pb2 import Lease
 from attune.spec.v1.compute_pb2 import ParallelPlan, StageCompute
 from attune.spec.v1.grader_pb2 import Grader, StringCheckGrader
-from attune.spec.v1.spec_pb2 import Data, Spec
+from attune.spec.v1.spec_pb2 import Data, Spec, SuccessCriterion
 from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
 
 from services.common.artefacts import Artefacts, file_sha256, write_manifest
@@ -107,6 +107,9 @@ def a_spec(revision: str, train_sha256: str, holdout_sha256: str, **changes: obj
     spec = Spec(name="projects/default/specs/tiny", revision=1, display_name="Tiny")
     spec.objective.problem = "Say it again."
     spec.objective.success_criteria.add(title="Right", metric="exact", target=0.9)
+    spec.objective.success_criteria.add(
+        title="Each label", metric="exact", aggregate=SuccessCriterion.AGGREGATE_MACRO_F1
+    )
     spec.base_model.id = MODEL
     spec.base_model.revision = revision
     spec.data.dataset_sha256 = train_sha256
@@ -150,6 +153,7 @@ def a_spec(revision: str, train_sha256: str, holdout_sha256: str, **changes: obj
     evaluation.max_answer_tokens = 12
     evaluation.bootstrap_resample_count = 500
     evaluation.confidence = 0.95
+    evaluation.general_ability_check = "The harbour lay quiet after the storm."
     spec.serving.target = "shared"
     spec.serving.alias = "tiny"
     spec.approval.canonical_spec = b"attune.spec.v1" + spec.SerializeToString(deterministic=True)
