@@ -53,7 +53,7 @@ _NAMED = re.compile(
     r"|auth[ _-]?key|private[ _-]?key|secret[ _-]?key|account[ _-]?key|kennwort|contrase\u00f1a"
     r"|mot de passe|senha)s?"
     r"[\"'`\])]{0,2}\s{0,3}(?:[:=]{1,2}>?|\bis\b|\bist\b|\bes\b|\best\b)\s{0,3}[\"'`]?"
-    r"([^\s\"'`,;<>]{8,200})",
+    r"([^\s\"'`,;<>]{6,200})",
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"\b(?:bearer|basic)\s+([A-Za-z0-9._~+/-]{20,}=*)", re.IGNORECASE)
