@@ -10,8 +10,8 @@ import csv
 import io
 import json
 import re
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from services.planner.dataset.findings import WHOLE_FILE, Finding, found
 
@@ -74,9 +74,8 @@ class FileFormat:
         return f"{self.kind}.{self.compression}" if self.compression else self.kind
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One row as a reader found it."""
+class Record(NamedTuple):
+    """One row as a reader found it; a tuple, for there are millions."""
 
     line: int
     """Physical line where it starts, from 1; row number in JSON arrays and Parquet."""
@@ -84,7 +83,7 @@ class Record:
     """Its JSON value; None when it could not be read, and then there is a finding."""
     findings: tuple[Finding, ...] = ()
     """What is wrong with the line itself."""
-    raw: bytes = field(default=b"", repr=False)
+    raw: bytes = b""
     """Its bytes without the line's end; empty where rows are no JSON text."""
 
 

@@ -23,6 +23,9 @@ from services.planner.dataset.file_table import read_table
 DECODED_BYTES_MAX = 16 * 1024**3
 """Most that a compressed file may hold, unless a setting says otherwise."""
 
+SHARE_ROWS = 500
+"""Rows between two looks at how far the file is read."""
+
 
 def read_records(
     path: Path,
@@ -56,8 +59,11 @@ def read_records(
                 records = read_table(stream)
             else:
                 records = read_array(stream)
-            for record in records:
-                yield record, file.tell() / size
+            share = 0.0
+            for index, record in enumerate(records):
+                if index % SHARE_ROWS == 0:
+                    share = file.tell() / size
+                yield record, share
 
 
 def _read_parquet(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,13 +44,14 @@ MESSAGE_TOKENS = 4
 LONG_ROW_TOKENS = 2048
 """Estimate above which a row's prompt is remembered: an estimate may be wrong by half."""
 PROGRESS_ROWS = 1000
+LINES_SHOWN = 10
+"""Lines that one finding about the file names."""
 REPEAT_PARTS = 16
 """Parts in which equal rows are looked for, one after the other."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Tokens of one row."""
+class Estimate(NamedTuple):
+    """Tokens of one row; a tuple, for there are millions."""
 
     prompt: int
     """Before its answer."""
@@ -136,16 +137,19 @@ def read_structure(
     """
     made = Structure()
     records = read_records(path, file_format, bytes_max)
+    first, end = _first(records)
+    made.form = shapes.choose_form(record.body for record, _ in first if not record.findings)
     try:
-        first = _first(records)
-        made.form = shapes.choose_form(record.body for record, _ in first if not record.findings)
         for index, (record, share) in enumerate(chain(first, records)):
             _take(made, record)
             if index % PROGRESS_ROWS == 0:
                 progress(share)
     except BadFile as bad:
-        made.add([bad.finding])
+        end = bad
+    if end is not None:
+        made.add([end.finding])
         return made
+    _join_encoding(made)
     if made.row_count == 0:
         made.findings, made.counts = [], Counter()
         made.add([found("empty_file", WHOLE_FILE, WORDS_OF_LOOK["empty"])])
@@ -193,14 +197,20 @@ def _tokens(prompt_size: int, answer: str, rejected: str, messages: int) -> Esti
     )
 
 
-def _first(records: Iterator[tuple[Record, float]]) -> list[tuple[Record, float]]:
+def _first(
+    records: Iterator[tuple[Record, float]],
+) -> tuple[list[tuple[Record, float]], BadFile | None]:
+    """Return the records that tell the form, and what ends the file within them, if it does."""
     first, size = [], 0
-    for record, share in records:
-        first.append((record, share))
-        size += len(record.raw)
-        if len(first) == FORM_ROWS or size > FORM_BYTES:
-            break
-    return first
+    try:
+        for record, share in records:
+            first.append((record, share))
+            size += len(record.raw)
+            if len(first) == FORM_ROWS or size > FORM_BYTES:
+                break
+    except BadFile as bad:
+        return first, bad
+    return first, None
 
 
 def _take(made: Structure, record: Record) -> None:
@@ -240,6 +250,20 @@ def digest(body: Mapping[str, Any]) -> int:
         if all(len(each) == 2 and type(each.get("content")) is str for each in messages):
             return hash(tuple((each["role"], each["content"]) for each in messages))
     return hash(json.dumps(body, sort_keys=True, default=str))
+
+
+def _join_encoding(made: Structure) -> None:
+    """Say once that the file is in another encoding, where more than one line shows it."""
+    key = ("encoding_not_utf8", ERROR)
+    if made.counts[key] < 2:
+        return
+    lines = [each.line for each in made.findings if each.code == key[0]]
+    made.findings = [each for each in made.findings if each.code != key[0]]
+    shown = ", ".join(f"{line:,}" for line in lines[:LINES_SHOWN])
+    more = made.counts[key] - len(lines[:LINES_SHOWN])
+    text = f"Lines {shown}{f' and {more:,} more' if more else ''} hold bytes that are not UTF-8."
+    made.counts[key] = 1
+    made.findings.insert(0, found(key[0], WHOLE_FILE, f"{text} Latin-1 is the usual reason."))
 
 
 def _find_repeats(made: Structure) -> None:

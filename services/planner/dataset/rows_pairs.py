@@ -130,7 +130,7 @@ def _check_answer_messages(answer: Any, path: str, tools: Any, form: Form, fault
         faults.add(code, path, f"There are {len(answer)} messages; exactly one belongs there.")
         return
     role = answer[0].get("role") if isinstance(answer[0], dict) else None
-    if isinstance(role, str) and role != "assistant" and form.rejected:
+    if form.rejected and role in ("system", "user", "tool"):
         faults.add("preference_role", f"{path}[0].role", f"The role is {quoted(role)}.")
         return
     check_messages(answer, path, tools, faults)
