@@ -72,6 +72,8 @@ CHANCE_MARGIN = 0.15
 SUFFICIENT = 0.97
 """Share from which nothing is left to learn when no target was named."""
 GREETING_WORDS_MAX = 14
+OBJECT_CHARACTERS = 15
+"""How far behind what is harmful the rest of its object may stand, as in `antivirus detection`."""
 
 
 def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) -> set[Signal]:
@@ -214,12 +216,26 @@ def _is_harmful(message: Message) -> bool:
     labelling or preventing it.
     """
     if message.says("signals", "harmful_purpose"):
-        return not _is_defence(message, 2)
-    return message.says("signals", "harmful_making") and not _is_defence(message, 1)
+        return not _is_defence(message, "harmful_purpose", 2)
+    return message.says("signals", "harmful_making") and not _is_defence(
+        message, "harmful_making", 1
+    )
 
 
-def _is_defence(message: Message, least: int) -> bool:
-    places = {match[0] for _, match in message.find("signals", "harmless_context")}
+def _is_defence(message: Message, harm: str, least: int) -> bool:
+    """Return whether enough words of defence stand outside what is harmful.
+
+    Who wants to get past detection speaks of detection, too.
+    """
+    spans = [(sentence.folded, *match.span()) for sentence, match in message.find("signals", harm)]
+    places = {
+        match[0]
+        for sentence, match in message.find("signals", "harmless_context")
+        if not any(
+            sentence.folded == folded and start <= match.start() < end + OBJECT_CHARACTERS
+            for folded, start, end in spans
+        )
+    }
     return len(places) >= least
 
 
