@@ -232,7 +232,7 @@ class Dialogue:
     async def _refine(self, met: Met, before: spec_pb2.Spec) -> Outcome:
         """Change what the message touches, and nothing else."""
         language, command = met.language, met.patch.command
-        draft = await self._drafts.refine(met.brief, met.patch, met.message, before)
+        draft = await self._drafts.refine(met.known, met.brief, met.patch, met.message, before)
         known = {(each.code, each.field_path) for each in before.notices}
         notes = [each for each in draft.notes if (each.code, each.field_path) not in known]
         explanation = ""

@@ -13,7 +13,7 @@ from typing import cast
 
 from attune.spec.v1 import spec_pb2
 
-from services.common.errors import NotFound
+from services.common.errors import InvalidArgument, NotFound
 from services.planner import narration, wire
 from services.planner.brief import Brief, BriefPatch
 from services.planner.dataset.facts import DatasetFacts
@@ -78,11 +78,17 @@ class Drafts:
         return Draft(brief, spec, once(notes))
 
     async def refine(
-        self, brief: Brief, patch: BriefPatch, message: str, before: spec_pb2.Spec
+        self,
+        known: Brief,
+        brief: Brief,
+        patch: BriefPatch,
+        message: str,
+        before: spec_pb2.Spec,
     ) -> Draft:
         """Return the plan after a message that changes it, or that could.
 
         Args:
+            known: What was known without the message.
             brief: What is known, the message included.
             patch: What the message said.
             message: The message itself.
@@ -105,7 +111,7 @@ class Drafts:
                 brief = replace(brief, base_model=found.id, sentences=sentences)
         decision = decide(brief, sources.dataset, sources.holdout)
         proposed = propose(brief, sources, decision)
-        spec, lost = refined(before, proposed, patch)
+        spec, lost = refined(before, await self._without(known, sources), proposed, patch)
         spec.name, spec.conversation = before.name, before.conversation
         notes += [*decision.notes, *lost, *_plan_notes(spec, brief, sources, decision)]
         notes += check_user_values(spec, sources, brief)
@@ -113,6 +119,15 @@ class Drafts:
             notes += await self._fit(spec, sources)
         notes += notes_on_change(before, spec)
         return Draft(brief, spec, once(notes), diff(before, spec))
+
+    async def _without(self, known: Brief, sources: Sources) -> spec_pb2.Spec | None:
+        """Return what the brief led to before a message; None when it led to nothing."""
+        try:
+            rows, holdout = await self._sources.rows(known.dataset, known.holdout_dataset)
+            earlier = replace(sources, dataset=rows, holdout=holdout)
+            return propose(known, earlier, decide(known, rows, holdout))
+        except (InvalidArgument, NotFound):
+            return None
 
     async def estimate(self, spec: spec_pb2.Spec) -> None:
         """Write what hardware a plan needs now; its data may be gone.

@@ -10,7 +10,7 @@ from services.common.errors import InvalidArgument, invalid
 from services.planner.brief import BriefPatch
 from services.planner.plan.choice import place
 from services.planner.plan.notices import Note, note
-from services.planner.spec.edit import carry_over
+from services.planner.spec.edit import carry_over, diff
 from services.planner.spec.path import resolve, text_at, write
 from services.planner.spec.rules import violations
 
@@ -27,17 +27,26 @@ BLOCKS = (
 """Parts of a plan that a patch decides beyond the paths that it names."""
 REWARD_BLOCKS = ("objective.success_criteria", "evaluation.graders")
 """What follows the criteria of a reward."""
+DEADLINE_ORIGIN = "rule R4:"
+"""How the origin of a value begins that was cut for a deadline."""
 HOLDOUT_FACTS = ("train_row_count", "holdout_row_count", "minimum_detectable_difference")
 """Fields of the data block that follow the size of the hold-out."""
 
 
 def refined(
-    before: spec_pb2.Spec, proposed: spec_pb2.Spec, patch: BriefPatch
+    before: spec_pb2.Spec,
+    known: spec_pb2.Spec | None,
+    proposed: spec_pb2.Spec,
+    patch: BriefPatch,
 ) -> tuple[spec_pb2.Spec, list[Note]]:
     """Return the plan after a message, and what could not stay.
 
+    The message changes what differs between two proposals, without it and with it. Whatever else
+    the newest revision has of its own, from edits or from `nothing else`, stays.
+
     Args:
         before: The newest revision.
+        known: What the brief led to without the message; None when it led to nothing.
         proposed: What the brief leads to now; left as it is.
         patch: What the message said.
 
@@ -49,6 +58,8 @@ def refined(
     spec = spec_pb2.Spec()
     spec.CopyFrom(proposed)
     decided = decided_paths(patch, proposed)
+    for path in _own(before, known, proposed) if known is not None else ():
+        _take(spec, before, path)
     # A stage that is new keeps what a person set in the old one, where it has such a field.
     blocks = decided - {"stages"}
     inside = {choice.field_path for choice in before.choices}
@@ -73,6 +84,33 @@ def refined(
     if still := violations(spec):
         raise invalid(still)
     return spec, notes
+
+
+def _own(before: spec_pb2.Spec, known: spec_pb2.Spec, proposed: spec_pb2.Spec) -> list[str]:
+    """Return what a revision has of its own that a message leaves alone."""
+    moved = {_whole(change.field_path) for change in diff(known, proposed)}
+    own = {_whole(change.field_path) for change in diff(known, before)}
+    # What was cut for a deadline is cut anew, for the deadline that holds now.
+    own -= {c.field_path for c in before.choices if c.origin.startswith(DEADLINE_ORIGIN)}
+    if not _same_kinds(before.stages, proposed.stages):
+        own = {path for path in own if not path.startswith("stages")}
+    return sorted(own - moved)
+
+
+def _whole(path: str) -> str:
+    """Return the path up to a list of messages, which only makes sense whole; stages do not."""
+    descriptor, parts = spec_pb2.Spec.DESCRIPTOR, path.split(".")
+    start = 2 if parts[0] == "stages" else 0
+    if start:
+        descriptor = stage_pb2.Stage.DESCRIPTOR
+    for index, part in enumerate(parts[start:], start):
+        field = descriptor.fields_by_name.get(part)
+        if field is None or field.message_type is None:
+            break
+        if field.is_repeated:
+            return ".".join(parts[: index + 1])
+        descriptor = field.message_type
+    return path
 
 
 def decided_paths(patch: BriefPatch, proposed: spec_pb2.Spec) -> set[str]:

@@ -111,6 +111,30 @@ async def test_only_the_named_value_changes_and_what_follows_is_said(talk):
     assert after.stages[0].hyperparameters.lora.alpha == before.stages[0].hyperparameters.lora.alpha
 
 
+async def test_what_only_held_still_holds_when_the_next_message_changes_something_else(talk):
+    before = await talk.begin()
+    other = next(each for each in before.base_model.alternatives)
+    await talk.say(BriefPatch(base_model=other.title, only=True))
+    only = await talk.newest()
+    assert only.base_model.id == other.title
+    assert only.stages == before.stages
+    turn = await talk.say(BriefPatch(overrides={f"{TUNED}seed": 7}))
+    assert changed(turn) == {f"{TUNED}seed"}
+
+
+async def test_a_deadline_that_is_lifted_gives_the_epochs_back(talk):
+    first = await talk.begin()
+    await talk.say(BriefPatch(deadline_s=75))
+    turn = await talk.say(BriefPatch(overrides={f"{TUNED}seed": 7}))
+    assert changed(turn) == {f"{TUNED}seed"}
+    turn = await talk.say(BriefPatch(deadline_s=100 * 3600))
+    assert changed(turn) == {f"{TUNED}epoch_count", "limits.deadline"}
+    newest = await talk.newest()
+    assert newest.stages[0].hyperparameters.epoch_count == (
+        first.stages[0].hyperparameters.epoch_count
+    )
+
+
 async def test_a_value_that_cannot_work_is_refused_once_and_the_others_stay(talk):
     await talk.begin()
     values = {f"{TUNED}lora.rank": 0, f"{TUNED}seed": 7}
