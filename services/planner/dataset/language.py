@@ -53,7 +53,7 @@ _SCRIPTS = (
 )
 _SCRIPT_RE = [(name, re.compile(f"[{ranges}]")) for name, ranges in _SCRIPTS]
 _LATIN = re.compile("[a-z\u00c0-\u024f\u1e00-\u1eff]", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?")
+_WORD = re.compile(r"(?<!\w)[^\W\d_]+(?:['\u2019][^\W\d_]+)?(?!\w)")
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`|https?://\S+|\S+@\S+|<[^>\n]{1,200}>", re.DOTALL)
 # Letters that one language of a script has and the frequent one has not.
 _CYRILLIC = (
@@ -157,4 +157,8 @@ def _table() -> tuple[dict[str, tuple[str, ...]], dict[str, float]]:
         for word in words:
             languages.setdefault(word, []).append(language)
     table = {word: tuple(found) for word, found in languages.items()}
-    return table, {word: 1.0 / len(found) for word, found in languages.items()}
+    # A single letter is as often a name of something as a word.
+    weights = {
+        word: (0.5 if len(word) == 1 else 1.0) / len(found) for word, found in languages.items()
+    }
+    return table, weights
