@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,12 +16,12 @@ from services.planner.changes import with_reasons
 from services.planner.conversation_store import ConversationRow, ConversationStore, check_room
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.drafts import Draft, Drafts, stamp, worded
+from services.planner.interpretation import Interpreter, interpret
 from services.planner.peers import Scheduler
 from services.planner.plan.choice import place
 from services.planner.plan.decision import Decision, decide
 from services.planner.plan.notices import Note, note
 from services.planner.plan.policy import Question, next_question
-from services.planner.reading.interpreter import Interpreter
 from services.planner.refinement import restored
 from services.planner.row_objective import from_rows
 from services.planner.source_reader import SourceReader
@@ -165,8 +164,7 @@ class Dialogue:
         self, request: planner_pb2.SendMessageRequest, row: ConversationRow, project: str
     ) -> Met:
         known = Brief.from_json(row.brief)
-        read = self._interpreter.read(request.message, known)
-        patch = await read if inspect.isawaitable(read) else read
+        patch = await interpret(self._interpreter, request.message, known)
         brief, said = known.apply(patch, request.message), patch.notes
         if patch.parameters_max_b is not None and patch.base_model is None:
             # A size that is named later opens the choice again.

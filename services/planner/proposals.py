@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 
 from attune.planner.v1 import planner_pb2
@@ -14,9 +13,10 @@ from services.planner import wire
 from services.planner.attachment import assign
 from services.planner.brief import PROBLEM_PATH, Brief
 from services.planner.drafts import Drafts, stamp, worded
+from services.planner.interpretation import Interpreter, interpret
 from services.planner.peers import Scheduler
 from services.planner.plan.decision import decide
-from services.planner.reading.interpreter import PROBLEM_CHARACTERS_MAX, Interpreter
+from services.planner.reading.interpreter import PROBLEM_CHARACTERS_MAX
 from services.planner.row_objective import from_rows, read_objective
 from services.planner.source_reader import SourceReader
 from services.planner.spec_store import SpecStore
@@ -84,8 +84,7 @@ class Proposals:
     async def _read(self, request: planner_pb2.ProposeSpecRequest) -> Brief:
         brief = Brief()
         if request.objective.strip():
-            read = self._interpreter.read(request.objective, brief)
-            patch = await read if inspect.isawaitable(read) else read
+            patch = await interpret(self._interpreter, request.objective, brief)
             brief = brief.apply(patch, request.objective)
             if not (brief.problem or brief.signals & NO_OBJECTIVE):
                 # Nobody can be asked, so whatever was said is the problem.

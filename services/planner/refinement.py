@@ -153,7 +153,7 @@ def restored(earlier: spec_pb2.Spec, newest: spec_pb2.Spec) -> spec_pb2.Spec:
     spec = spec_pb2.Spec()
     spec.CopyFrom(earlier)
     for name in ("approval", "compute", "hash", "etag"):
-        spec.ClearField(name)  # type: ignore[arg-type]  # One of the literals.
+        spec.ClearField(name)
     spec.name, spec.conversation = newest.name, newest.conversation
     return spec
 

@@ -1,0 +1,28 @@
+"""Who reads messages: patterns at once, or a language model that takes its time."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable
+from typing import Protocol
+
+from services.planner.brief import Brief, BriefPatch
+
+
+class Interpreter(Protocol):
+    """Reads messages."""
+
+    def read(self, message: str, brief: Brief) -> BriefPatch | Awaitable[BriefPatch]:
+        """Return what a message adds to the brief.
+
+        Args:
+            message: What the person said, 1 to 8,000 characters.
+            brief: What is known; `open_question` says what the message may answer.
+        """
+        ...
+
+
+async def interpret(interpreter: Interpreter, message: str, brief: Brief) -> BriefPatch:
+    """Return what a message adds to the brief, at once or when a model has answered."""
+    read = interpreter.read(message, brief)
+    return await read if inspect.isawaitable(read) else read
