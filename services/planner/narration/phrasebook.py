@@ -10,19 +10,26 @@ from services.planner.narration.templates import (
     PLACEHOLDER,
     Value,
     fill,
+    has,
     load_templates,
     spoken,
 )
 
 NOUNS = ("phrases.", "reasons.")
+"""Tables whose texts are found by their English."""
 GAPS = {
     "count": r"\d[\d,]*",
     "number": r"\d[\d,]*(?:\.\d+)?",
     "percent": r"\d+(?:\.\d+)?\s?%",
-    "": r".{1,200}?",
+    "": r"(?:(?!\.\s).){1,200}?",
 }
-"""What may stand in a gap, by the kind of its placeholder."""
+"""What may stand in a gap, by the kind of its placeholder; never two sentences."""
+NAMES = frozenset({"recipe", "allowed", "licence", "name"})
+"""Gaps that hold names, which are the same in every language."""
+WORDS_MAX = 3
+"""More words than these, untranslated in any other gap, mean that the phrase does not fit."""
 SENTENCES_MAX = 20
+AND = ", and "
 
 
 def said_in(language: str, text: str) -> str:
@@ -34,32 +41,48 @@ def said_in(language: str, text: str) -> str:
     """
     if spoken(language) == FALLBACK or not text:
         return text
-    whole = _one(language, text)
-    if whole:
-        return whole
     sentences = re.split(r"(?<=[.!?])\s+", text)[:SENTENCES_MAX]
     said = [_one(language, sentence) for sentence in sentences]
-    joint = "" if spoken(language) == "ja" else " "
-    return joint.join(said) if len(sentences) > 1 and all(said) else ""
+    if all(said):
+        return ("" if spoken(language) == "ja" else " ").join(said)
+    return _one(language, text)
 
 
 def _one(language: str, text: str) -> str:
     for key, pattern in _patterns():
-        if found := pattern.fullmatch(text):
-            gaps: dict[str, Value] = {
-                name: _one(language, value) or value for name, value in found.groupdict().items()
-            }
+        found = pattern.fullmatch(text)
+        if found is None:
+            continue
+        gaps: dict[str, Value] = {
+            name: _gap(language, name, value) for name, value in found.groupdict().items()
+        }
+        if all(gaps.values()):
             return fill(key, language, gaps)
     return ""
 
 
+def _gap(language: str, name: str, value: str) -> str:
+    """Return what stands in a gap in the language; empty when it would stay English."""
+    parts = [_one(language, part) for part in value.split(AND)]
+    if all(parts):
+        return ("、" if spoken(language) == "ja" else ", ").join(parts)
+    codes = [f"languages.{code}" for code in value.split(", ")]
+    if name == "languages" and all(has(code) for code in codes):
+        return ", ".join(fill(code, language) for code in codes)
+    return value if name in NAMES or len(value.split()) <= WORDS_MAX else ""
+
+
 @cache
 def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return each phrase with a pattern of its English text, those without gaps first."""
+    """Return each phrase with a pattern of its English text, the most specific first."""
     texts = {
         key: entry[FALLBACK] for key, entry in load_templates().items() if key.startswith(NOUNS)
     }
-    in_order = sorted(texts.items(), key=lambda each: len(PLACEHOLDER.findall(each[1])))
+
+    def vague(entry: tuple[str, str]) -> tuple[int, int]:
+        return len(PLACEHOLDER.findall(entry[1])), -len(entry[1])
+
+    in_order = sorted(texts.items(), key=vague)
     return tuple((key, re.compile(_pattern(text), re.IGNORECASE)) for key, text in in_order)
 
 
