@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from services.planner.brief import Brief, Value
 from services.planner.spec.path import resolve, text_at, write
-from services.planner.spec.rules import LOSSES, range_of
+from services.planner.spec.rules import ALIAS, LOSSES, TEXT_LENGTHS, range_of
 
 RECIPE = spec_pb2.Choice.SOURCE_RECIPE
 RULE = spec_pb2.Choice.SOURCE_RULE
@@ -132,8 +132,15 @@ def fits(spec: spec_pb2.Spec, path: str, value: Value) -> bool:
     """
     try:
         written = typed(spec, path, value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return False
+    if path == "serving.alias":
+        return ALIAS.fullmatch(str(written)) is not None
+    if isinstance(written, duration_pb2.Duration):
+        return written.ToNanoseconds() > 0
+    if path in TEXT_LENGTHS:
+        low, high = TEXT_LENGTHS[path]
+        return low <= len(str(written)) <= high
     listed = LOSSES.get(path.partition(".hyperparameters.")[2])
     if listed is not None:
         return written in listed
@@ -147,6 +154,7 @@ def typed(spec: spec_pb2.Spec, path: str, value: Value) -> Any:
     Raises:
         ValueError: If it cannot be of that type, such as 1.5 for a whole number.
         TypeError: The same.
+        OverflowError: If it is infinite and the field takes whole numbers.
     """
     field = resolve(spec, path).field
     if field.message_type is duration_pb2.Duration.DESCRIPTOR:
@@ -180,9 +188,9 @@ def _enum(field: FieldDescriptor, value: Value) -> int:
     if isinstance(value, str):
         wanted = value.upper()
         for name, each in names.items():
-            if name == wanted or name.endswith(f"_{wanted}"):
+            if each.number and (name == wanted or name.endswith(f"_{wanted}")):
                 return each.number
         raise ValueError(f"{value} is not a value of {field.enum_type.name}")
-    if int(value) not in field.enum_type.values_by_number:
+    if int(value) == 0 or int(value) not in field.enum_type.values_by_number:
         raise ValueError(f"{value} is not a value of {field.enum_type.name}")
     return int(value)

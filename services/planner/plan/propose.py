@@ -19,7 +19,7 @@ from services.planner.plan.maintenance import propose_maintenance
 from services.planner.plan.reward import propose_reward
 from services.planner.plan.stages import Sources, propose_stage
 from services.planner.spec.facts import set_base_model, set_data
-from services.planner.spec.rules import TARGETS, violations
+from services.planner.spec.rules import TARGETS, TEXT_LENGTHS, violations
 
 SEED = 42
 HOLDOUT_ROWS_WANTED = 50
@@ -95,7 +95,7 @@ def find_model(models: Sequence[CatalogueModel], model_id: str) -> CatalogueMode
 def _objective(ledger: Ledger, brief: Brief, sources: Sources, decision: Decision) -> None:
     ledger.decide(
         PROBLEM_PATH,
-        brief.problem,
+        brief.problem[: TEXT_LENGTHS[PROBLEM_PATH][1]],
         source=USER,
         origin="the conversation",
         reason="It is what the model is for.",
@@ -104,7 +104,7 @@ def _objective(ledger: Ledger, brief: Brief, sources: Sources, decision: Decisio
     if brief.users:
         ledger.decide(
             "objective.users",
-            brief.users,
+            brief.users[: TEXT_LENGTHS["objective.users"][1]],
             source=USER,
             origin="the conversation",
             reason="They will read the answers.",

@@ -20,7 +20,7 @@ from services.planner.plan.recipe import (
     scaled_alpha,
     scaled_rate,
 )
-from services.planner.spec.rules import LENGTH_MIN, context_of
+from services.planner.spec.rules import LENGTH_MIN, LOSSES, context_of
 from services.planner.vocabulary import Task
 
 LENGTH_STEP = 64
@@ -206,7 +206,7 @@ def _hyperparameter(ledger: Ledger, path: str, recipe: Recipe, name: str, settin
         origin=origin,
         reason=setting.reason,
         basic=name in (*BASIC, *BASIC_BY_PART),
-        allowed=SCHEDULES if name == "schedule" else (),
+        allowed=SCHEDULES if name == "schedule" else LOSSES.get(name, ()),
     )
 
 
@@ -234,6 +234,7 @@ def _reinforced_lengths(ledger: Ledger, path: str, sources: Sources, decision: D
     completion = min(max(least, _rounded(2 * answer)), max(1, context_length // 2))
     prompt = max(PROMPT_LENGTH_MIN, _rounded(longest))
     inside = path + "hyperparameters."
+    _leave_out_above(ledger, inside + "rl.max_completion_length", context_length - LENGTH_MIN)
     ledger.decide(
         inside + "rl.max_completion_length",
         completion,
@@ -243,6 +244,7 @@ def _reinforced_lengths(ledger: Ledger, path: str, sources: Sources, decision: D
     )
     completion = ledger.spec.stages[-1].hyperparameters.rl.max_completion_length
     room = max(1, context_length - completion)
+    _leave_out_above(ledger, inside + "rl.max_prompt_length", room)
     ledger.decide(
         inside + "rl.max_prompt_length",
         min(prompt, room),
@@ -258,6 +260,12 @@ def _reinforced_lengths(ledger: Ledger, path: str, sources: Sources, decision: D
         origin="longest prompt and longest answer together",
         reason="A sequence holds one prompt and one answer.",
     )
+
+
+def _leave_out_above(ledger: Ledger, path: str, bound: int) -> None:
+    """Take back what was said about a length when the context has no room for it."""
+    if ledger.said_fits(path) and float(ledger.said[path]) > bound:
+        del ledger.said[path]
 
 
 def _rounded(tokens: int) -> int:

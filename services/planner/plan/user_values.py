@@ -18,6 +18,8 @@ FAR = 8.0
 """Times a recipe's value from which on a value is about ten times it (rule U2)."""
 ANY_VALUE = ("seed", "max_length", "max_step_count", "rl.max_prompt_length")
 """Hyperparameters for which no value is far: it depends on the rows, or does not matter."""
+USUAL = {"rl.kl_coefficient": "0.001"}
+"""What is usual when a recipe recommends zero, where anything is (AWS SageMaker recipes 2.0)."""
 PATIENCE_OFF = 100
 """Looks without progress from which on early stopping is as good as switched off."""
 HYPERPARAMETERS = ".hyperparameters."
@@ -31,6 +33,8 @@ WHY = {
     "weights are torn apart",
     "epoch_count": "the rows would not be seen",
     "effective_batch_size": "a step needs at least one row",
+    "rl.max_prompt_length": "prompt and completion together must fit into the context",
+    "rl.max_completion_length": "prompt and completion together must fit into the context",
     "dpo.beta": "without a pull towards its start the model forgets to write",
 }
 """Why a value outside the range cannot work, by hyperparameter."""
@@ -88,7 +92,8 @@ def _far(spec: spec_pb2.Spec) -> list[Note]:
         if choice.source != USER or not inside or name in ANY_VALUE:
             continue
         value = text_at(spec, path)
-        if _is_far(value, choice.recommended) or _switches_off(spec, path, name):
+        usual = USUAL.get(name, "") if choice.recommended == "0" else choice.recommended
+        if _is_far(value, usual) or _switches_off(spec, path, name):
             found.append(
                 note(
                     "user_value_warned",
@@ -106,7 +111,7 @@ def _is_far(value: str, recommended: str) -> bool:
     try:
         said, wanted = float(value), float(recommended)
     except ValueError:
-        return False
+        return False  # No number stands on one of the sides.
     if said <= 0 or wanted <= 0:
         return False
     return max(said / wanted, wanted / said) >= FAR
@@ -188,6 +193,8 @@ def _why(spec: spec_pb2.Spec, sources: Sources, path: str, value: Value) -> str:
             return f"{sources.holdout.display_name} is held out as it is"
         rows = spec.data.train_row_count + spec.data.holdout_row_count
         return f"there are only {rows:,} rows, and some must be left to learn from"
+    if path in ("objective.problem", "objective.users"):
+        return ""  # Kept, and cut where it is too long.
     name = path.partition(HYPERPARAMETERS)[2]
     try:
         kept = text_at(spec, path)

@@ -3,9 +3,13 @@
 import pytest
 from attune.planner.v1 import dataset_pb2
 from attune.spec.v1 import stage_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from services.planner.plan.choice import place
 from services.planner.plan.user_values import check_user_values, notes_on_change
 from services.planner.spec.edit import carry_over
+from services.planner.spec.rules import HYPERPARAMETER_RANGES, LOSSES, violations
 from tests.planner.plans import a_brief, a_spec, choice_of, facts, plan, sources
 
 H = "stages.0.hyperparameters."
@@ -32,6 +36,8 @@ def told(technique=SFT, from_=None, **overrides) -> dict[str, tuple[str, str]]:
         (SFT, "lora__rank", 256),
         (SFT, "epoch_count", 40),
         (RLAIF, "rl__kl_coefficient", 0.0),
+        (RLVR, "rl__kl_coefficient", 0.05),
+        (RLVR, "rl__temperature", 0.1),
         (SFT, "early_stopping_patience", 1000),
         (SFT, "assistant_only_loss", "false"),
         (SFT, "warmup_ratio", 0.0),
@@ -83,6 +89,59 @@ def test_what_cannot_work_is_refused_with_the_reason_and_the_others_stay(
     ((path, (code, values)),) = found.items()
     assert (path, code) == (name.replace("__", "."), "user_value_rejected")
     assert reason in values["why"]
+
+
+PATHS = sorted(
+    {H + name for name in (*HYPERPARAMETER_RANGES, *LOSSES, "schedule", "max_length", "made_up")}
+    | {"evaluation.few_shot_example_count", "data.validation_fraction", "data.split_seed"}
+)
+NUMBERS = st.one_of(
+    st.floats(),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([0, 1, 16, 512, 700, 1020, 1024, 0.1, 1e-4]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(PATHS), NUMBERS | st.text(max_size=20), max_size=6),
+    st.sampled_from([(SFT,), (DPO,), (RLVR,), (RLAIF,), (SFT, RLVR), ()]),
+    st.sampled_from([1, 2, 3, 4]),
+)
+def test_whatever_is_said_gives_a_valid_plan_and_nothing_is_dropped_in_silence(
+    said, techniques, method
+):
+    brief, used = a_brief(overrides=said), sources()
+    spec = plan(brief, used, techniques=techniques, method=method)
+    assert violations(spec) == []
+    notes = check_user_values(spec, used, brief)
+    told = {note.field_path for note in notes if note.code == "user_value_rejected"}
+    theirs = {each.field_path for each in spec.choices if each.source == 5}
+    for path in said:
+        here = place(path, techniques)
+        assert (here in told) != (here in theirs) or not techniques, path
+
+
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        ({"alias": "Not An Alias!"}, "serving.alias"),
+        ({"deadline_s": 0}, "limits.deadline"),
+        ({"target": 1.5}, "objective.success_criteria.0.target"),
+        ({"cost_cap_micro_usd": -5}, "limits.cost_cap_micro_usd"),
+    ],
+)
+def test_what_breaks_a_rule_elsewhere_is_refused_too(said, path):
+    brief, used = a_brief(**said), sources()
+    (note,) = check_user_values(plan(brief, used), used, brief)
+    assert (note.code, note.field_path) == ("user_value_rejected", path)
+
+
+def test_long_words_are_cut_and_kept():
+    brief, used = a_brief(problem="long " * 1000, users="all " * 500), sources()
+    spec = plan(brief, used)
+    assert (len(spec.objective.problem), len(spec.objective.users)) == (2000, 500)
+    assert check_user_values(spec, used, brief) == []
 
 
 def test_a_hold_out_that_leaves_nothing_to_learn_is_refused():
