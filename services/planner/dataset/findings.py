@@ -309,6 +309,10 @@ CODES: dict[str, Code] = {
         "Every row has the same prompt, so the model can learn to ignore it.",
         "Write the prompts that users really send.",
     ),
+    "boilerplate_answers": _warning(
+        "Many answers open with the same words, whatever was asked, so every answer will.",
+        "Cut the phrase from the rows, unless it is wanted.",
+    ),
     # What the texts hold.
     "secret_found": _warning(
         "The text holds a key, a token, a password or a private key.",

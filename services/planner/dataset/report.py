@@ -16,6 +16,7 @@ import numpy as np
 from attune.planner.v1 import dataset_pb2
 
 from services.planner.dataset import (
+    boilerplate,
     contradictions,
     difference,
     injection,
@@ -53,6 +54,7 @@ FINDERS = (
     near_duplicates.find,
     contradictions.find,
     labels.find,
+    boilerplate.find,
     secrets.find,
     personal_data.find,
     injection.find,
