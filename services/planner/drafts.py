@@ -31,6 +31,7 @@ from services.planner.refinement import refined
 from services.planner.source_reader import SourceReader
 from services.planner.spec.edit import Change, diff
 from services.planner.spec.hash import spec_hash
+from services.planner.spec.path import as_text
 from services.planner.vocabulary import Command
 
 NOTICES_MAX = 30
@@ -171,6 +172,17 @@ class Drafts:
         return _merged(said)
 
 
+def deadline_notes(spec: spec_pb2.Spec) -> list[Note]:
+    """Return what to say when an edited plan, which is not corrected, misses its deadline."""
+    estimate_s = spec.compute.expected_duration.ToTimedelta().total_seconds()
+    if fit_deadline(spec, estimate_s)[1] is None:
+        return []
+    deadline_s = spec.limits.deadline.ToTimedelta().total_seconds()
+    hours = [as_text(round(seconds / 3600, 2)) for seconds in (deadline_s, estimate_s)]
+    path = "limits.deadline"
+    return [note("deadline_missed", field_path=path, rule="R4", hours=hours[0], estimate=hours[1])]
+
+
 def once(notes: Iterable[Note]) -> list[Note]:
     """Return notes without those that say the same of the same field, most serious first."""
     found: dict[tuple[str, str], Note] = {}
@@ -264,6 +276,5 @@ def _stepped(
 
 def _no_step(before: spec_pb2.Spec, patch: BriefPatch) -> Note:
     assert patch.command is not None
-    wish = f"a {DIRECTIONS[patch.command]} model than {before.base_model.id}"
-    conflict = f"{wish}, and the limits that were named, which leave none"
-    return note("conflict_named", field_path=BASE_PATH, conflict=conflict)
+    code = f"no_{DIRECTIONS[patch.command]}_model"
+    return note(code, field_path=BASE_PATH, model=before.base_model.id)

@@ -13,7 +13,15 @@ from services.planner import wire
 from services.planner.approval import Bar, bars
 from services.planner.brief import Brief
 from services.planner.changes import field_changes
-from services.planner.drafts import Drafts, etag, once, stamp, worded
+from services.planner.drafts import (
+    NOTICES_MAX,
+    Drafts,
+    deadline_notes,
+    etag,
+    once,
+    stamp,
+    worded,
+)
 from services.planner.peers import Scheduler
 from services.planner.plan.choice import set_range
 from services.planner.plan.decision import Decision, decide
@@ -29,6 +37,8 @@ from services.planner.spec.rules import violations
 from services.planner.spec_store import SpecStore
 from services.planner.store import Store
 
+STEP_CODES = ("no_smaller_model", "no_larger_model", "conflict_named")
+"""Notices about a wish of one message."""
 CHANGES_CHARACTERS_MAX = 1000
 """A status travels in headers, which clients cut off at 8 KiB."""
 
@@ -76,12 +86,12 @@ class Revisions:
         _complete(after, before, sources, decision, paths)
         if broken := violations(after):
             raise invalid(broken)
-        notes = [*decision.notes, *check_user_values(after, sources)]
-        del after.notices[:]
-        after.notices.extend(
-            worded(once([*notes, *notes_on_change(before, after)]), brief.language)
-        )
         await self._drafts.compute(after, sources.dataset)
+        notes = [*decision.notes, *check_user_values(after, sources)]
+        notes += [*notes_on_change(before, after), *deadline_notes(after)]
+        kept = [notice for notice in before.notices if _still_holds(notice, after, before)]
+        del after.notices[:]
+        after.notices.extend([*worded(once(notes), brief.language), *kept][:NOTICES_MAX])
         now = self._clock.now()
         stamp(after, before, now)
         return await self._specs.revise(request, before, after, brief.to_json(), now)
@@ -213,6 +223,15 @@ def _refusal(spec: spec_pb2.Spec, found: Sequence[Bar]) -> FailedPrecondition:
         missing=missing,
         reasons=", ".join(bar.reason for bar in found),
     )
+
+
+def _still_holds(notice: spec_pb2.Notice, after: spec_pb2.Spec, before: spec_pb2.Spec) -> bool:
+    """Return whether a notice that an edit does not make anew is still true."""
+    if notice.code == "provisional":
+        return after.data.provisional
+    if notice.field_path == "base_model.id":
+        return after.base_model.id == before.base_model.id and notice.code not in STEP_CODES
+    return False
 
 
 def _complete(

@@ -219,7 +219,7 @@ async def test_no_smaller_model_is_said_and_changes_nothing(talk):
     for _ in range(10):
         turn = await talk.say(BriefPatch(command=Command.SMALLER_MODEL))
     assert turn.spec == ""
-    assert "conflict_named" in codes(turn)
+    assert "no_smaller_model" in codes(turn)
 
 
 async def test_another_technique_is_explored_when_the_data_allow_it_and_else_refused(talk):

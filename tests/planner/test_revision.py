@@ -62,6 +62,15 @@ async def test_an_edit_of_the_rank_alone_says_what_it_does_to_the_step(talk):
     assert "rank_alpha_scale" in {each.code for each in after.notices}
 
 
+async def test_an_edited_deadline_corrects_nothing_and_says_when_it_is_missed(talk):
+    spec = await talk.begin()
+    epochs = spec.stages[0].hyperparameters.epoch_count
+    spec.limits.deadline.FromSeconds(30)
+    after = await talk.update(spec, "limits.deadline")
+    assert after.stages[0].hyperparameters.epoch_count == epochs
+    assert "deadline_missed" in {each.code for each in after.notices}
+
+
 async def test_what_was_said_before_an_edit_is_known_after_it(talk):
     after = await edited(talk, await talk.begin(), seed=9)
     turn = await talk.say(BriefPatch(overrides={RANK: 8}))

@@ -280,6 +280,18 @@ NOTICES: dict[str, Kind] = {
         "The catalogue has none that small within the other limits.",
         ("model", "limit"),
     ),
+    "no_smaller_model": Kind(
+        INFO,
+        "There is no smaller base model within the limits that were named.",
+        "The person asks for a smaller one.",
+        ("model",),
+    ),
+    "no_larger_model": Kind(
+        INFO,
+        "There is no larger base model within the limits that were named.",
+        "The person asks for a larger one.",
+        ("model",),
+    ),
     "deadline_fitted": Kind(
         WARNING,
         "The plan was cut to fit the deadline, and what was given up.",
