@@ -96,7 +96,7 @@ class DeterministicReader:
             signals.discard(Signal.REWARD_IS_FORM)
         problem, problem_notes = _problem(stating, brief, wish, settings, said, task)
         return BriefPatch(
-            problem=problem,
+            problem=None if Signal.ASKS_CAPABILITY in signals else problem,
             users=wishes.read_users(read),
             task=task,
             languages=_languages(stating, task, said, brief),

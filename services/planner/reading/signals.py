@@ -98,7 +98,10 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
         found.add(Signal.CHECK_BY_CODE)
     if _is_harmful(message):
         found.add(Signal.HARMFUL)
-    if message.says("signals", "out_of_scope") and said.shape in (None, Shape.NONE):
+    unshaped = said.shape in (None, Shape.NONE)
+    if (unshaped and message.says("signals", "out_of_scope")) or message.says(
+        "signals", "other_media"
+    ):
         found.add(Signal.OUT_OF_SCOPE)
     if _asks_capability(message, brief, said, task):
         found.add(Signal.ASKS_CAPABILITY)
