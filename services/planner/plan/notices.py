@@ -199,7 +199,7 @@ NOTICES: dict[str, Kind] = {
         WARNING,
         "Alpha divided by rank, and with it the size of a step, has changed.",
         "Rank or alpha changes alone.",
-        ("rank", "alpha", "before", "after"),
+        ("rank", "alpha", "alpha_same", "before", "after"),
     ),
     "reason_given": Kind(
         INFO,

@@ -10,6 +10,7 @@ from services.common.errors import InvalidArgument
 from services.planner.brief import Brief, Value
 from services.planner.plan.choice import REINFORCED, USER, place
 from services.planner.plan.notices import Note, note
+from services.planner.plan.recipe import scaled_alpha
 from services.planner.plan.stages import Sources
 from services.planner.spec.path import as_text, resolve, text_at
 from services.planner.spec.rules import range_of
@@ -77,6 +78,7 @@ def notes_on_change(before: spec_pb2.Spec, after: spec_pb2.Spec) -> list[Note]:
                     rule="U2",
                     rank=now.rank,
                     alpha=now.alpha,
+                    alpha_same=scaled_alpha(was.alpha, now.rank, was.rank),
                     before=as_text(scale),
                     after=as_text(scale_now),
                 )

@@ -180,7 +180,8 @@ def test_a_rank_that_changes_alone_changes_the_step_and_says_so():
     after = a_spec(overrides={H + "lora.rank": 64, H + "lora.alpha": 32})
     (note,) = notes_on_change(before, after)
     assert note.code == "rank_alpha_scale"
-    assert note.values == {"rank": "64", "alpha": "32", "before": "2", "after": "0.5"}
+    ratios = {"before": "2", "after": "0.5"}
+    assert note.values == {"rank": "64", "alpha": "32", "alpha_same": "128", **ratios}
     both = a_spec(overrides={H + "lora.rank": 64, H + "lora.alpha": 128})
     assert notes_on_change(before, both) == []
     assert notes_on_change(before, before) == []
