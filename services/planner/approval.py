@@ -43,7 +43,7 @@ def bars(
     for facts in (dataset, holdout):
         if facts is not None and not facts.valid:
             text = (
-                f"{facts.display_name} holds rows with errors. See `attune dataset report`, "
+                f"{facts.display_name} holds rows with errors. See `attune dataset show --findings`, "
                 "correct the file and attach the new one."
             )
             found.append(Bar("DATA_INVALID", text))

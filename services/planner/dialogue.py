@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from attune.planner.v1 import planner_pb2
 from attune.spec.v1 import spec_pb2
@@ -67,7 +68,7 @@ class Met:
         """What was known, in the language of the message."""
         return replace(self.known, language=self.brief.language)
 
-    @property
+    @cached_property
     def decision(self) -> Decision:
         """What follows from the brief and the data."""
         return decide(self.brief, self.dataset, self.holdout)

@@ -11,6 +11,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common import peers as clients
 from services.common.processes import ProcessFolder
+from services.planner.__main__ import message_reader
+from services.planner.reading.interpreter import DeterministicReader
 from services.planner.settings import Settings
 from tests.servers import free_port, wait_for_port
 
@@ -76,6 +78,21 @@ def test_a_setting_that_does_not_exist_is_refused_in_one_line(tmp_path):
     assert found.stderr.decode().strip() == (
         "ATTUNE_PLANNER_PROT is not a setting. --help lists those that are."
     )
+
+
+def test_a_language_model_reads_only_where_one_is_configured():
+    assert isinstance(message_reader(Settings.read("planner", {}), ()), DeterministicReader)
+    endpoint = {"ATTUNE_PLANNER_LLM_BASE_URL": "http://127.0.0.1:1/v1"}
+    with pytest.raises(SystemExit, match="ATTUNE_PLANNER_LLM_MODEL is empty"):
+        message_reader(Settings.read("planner", endpoint), ())
+    settings = Settings.read("planner", {**endpoint, "ATTUNE_PLANNER_LLM_MODEL": "m"})
+    assert type(message_reader(settings, ())).__name__ == "LanguageModelReader"
+
+
+def test_the_key_of_a_language_model_is_never_shown():
+    settings = Settings.read("planner", {"ATTUNE_PLANNER_LLM_API_KEY": "sk-secret"})
+    assert settings.llm_api_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(settings)
 
 
 def test_base_models_are_read_from_a_list():
