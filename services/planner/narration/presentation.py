@@ -24,6 +24,13 @@ YOURS_MAX = 10
 """Values set by the person that a reply repeats; the plan marks all of them."""
 NOT_REPEATED = ("objective.", "data.dataset", "data.holdout_dataset", "base_model.", "verdict")
 """Starts of paths that the rest of the reply says already."""
+REPEATED = {
+    "V2": "volatile_knowledge",
+    "V4": "data_too_small",
+    "V6d": "base_already_sufficient",
+    "V8": "data_too_small",
+}
+"""By rule of the verdict: the notice that would say its reason again."""
 TRAIN = spec_pb2.Verdict.RECOMMENDATION_FINE_TUNE
 
 
@@ -42,7 +49,9 @@ def present(spec: spec_pb2.Spec, notes: Sequence[Note | str], language: str) -> 
         parts.append(joined(tongue, insists, _plan(spec, tongue), _rows(spec, tongue)))
         parts.append(joined(tongue, _success(spec, tongue), _yours(spec, tongue)))
         parts.append(estimate(spec, tongue))
-    return opened(language, *parts, block(notes, tongue), consent(spec, tongue))
+    repeated = REPEATED.get(next(iter(spec.verdict.rules), ""), "")
+    told = [note for note in notes if isinstance(note, str) or note.code != repeated]
+    return opened(language, *parts, block(told, tongue), consent(spec, tongue))
 
 
 def trains(spec: spec_pb2.Spec) -> bool:

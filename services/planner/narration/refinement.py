@@ -159,19 +159,15 @@ def _change(
         "field": capitalised(field_name(path, language, spec)),
         "before": value_words(path, change.before, language),
         "after": value_words(path, change.after, language),
-        "reason": reason(choice, language) if choice is not None and change.after else "",
+        "reason": _reason(choice, language) if change.after else "",
     }
     return fill("replies.change", language, values)
 
 
-def reason(choice: spec_pb2.Choice, language: str) -> str:
-    """Return in a few words why a field has its value: your words, else the reason or source."""
-    if choice.source == spec_pb2.Choice.SOURCE_USER:
-        start = "You said: "
-        if choice.origin.startswith(start):
-            words = choice.origin.removeprefix(start)
-            return fill("replies.your_words", language, {"words": words})
-        return source_words(choice.source, language)
+def _reason(choice: spec_pb2.Choice | None, language: str) -> str:
+    """Return in a few words why a field has its new value; empty when the person just said so."""
+    if choice is None or choice.source == spec_pb2.Choice.SOURCE_USER:
+        return ""
     if text := said_in(language, choice.reason):
         return figures.shortened(text).rstrip(".。")
     origin = figures.shortened(choice.origin)

@@ -36,6 +36,9 @@ SCALES = {
 }
 """By language: what the units of size count; languages that are missing count as English does."""
 
+FRENCH_SPACE = re.compile(r" (?=[:;?!»])|(?<=«) ")
+"""Where French keeps a mark on the line of its word."""
+
 Value = str | int | float | Decimal
 Values = Mapping[str, Value]
 
@@ -77,6 +80,8 @@ def fill(key: str, language: str, values: Values | None = None) -> str:
     given = {name: value for name, value in (values or {}).items() if value != ""}
     template = load_templates()[key][tongue]
     chosen = CHOICE.sub(lambda choice: _first_complete(choice[1], given), template)
+    if tongue == "fr":
+        chosen = FRENCH_SPACE.sub("\u00a0", chosen)
     return PLACEHOLDER.sub(lambda gap: _written(given[gap[1]], gap[2] or "", tongue), chosen)
 
 

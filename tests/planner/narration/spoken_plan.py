@@ -95,7 +95,7 @@ def a_plan(**changes) -> spec_pb2.Spec:
                 "0.0002",
                 Choice.SOURCE_RECIPE,
                 "sft-lora/9b: AWS SageMaker recipes 2.0",
-                "Small adapters bear higher rates than all weights.",
+                "Small adapters bear higher rates than all weights, and larger models lower ones.",
                 minimum=0,
                 maximum=0.1,
             ),

@@ -62,6 +62,14 @@ def test_the_advice_is_never_in_english_elsewhere(language, rule):
     assert said.count("\n- ") == 2
 
 
+def test_a_notice_does_not_say_the_reason_of_the_verdict_again():
+    notes = [note("volatile_knowledge"), note("facts_not_behaviour")]
+    said = narration.present(advised_against(), notes, "en")
+    assert "facts behind these answers" not in said
+    assert "Training teaches a model how to behave" in said
+    assert "facts behind these answers" in narration.present(a_plan(), notes, "en")
+
+
 def test_who_insists_gets_the_plan_after_the_advice():
     spec = advised_against()
     spec.stages.append(a_stage())
@@ -119,7 +127,7 @@ def refined() -> tuple[spec_pb2.Spec, spec_pb2.Spec]:
 def test_a_change_is_told_with_its_reason_and_what_followed():
     before, after = refined()
     said = narration.refine(after, diff(before, after), [], "en")
-    assert "Revision 2 changes:\n  Adapter rank: 16 → 64 (you said: “Change rank to 64”)" in said
+    assert "Revision 2 changes:\n  Adapter rank: 16 → 64\n" in said
     assert "This follows from it:\n  Epochs: 3 → 2 (Few rows need more passes)" in said
     assert "It should take about 2.5 hours" in said
     assert said.endswith("Nothing runs before you approve revision 2.")
@@ -128,7 +136,7 @@ def test_a_change_is_told_with_its_reason_and_what_followed():
 def test_in_other_languages_the_source_stands_for_the_english_reason():
     before, after = refined()
     said = narration.refine(after, diff(before, after), [], "de")
-    assert "Rang des Adapters: 16 → 64 (Ihre Worte: „Change rank to 64“)" in said
+    assert "Rang des Adapters: 16 → 64\n" in said
     assert "Epochen: 3 → 2 (bewährtes Rezept, sft-lora/9b: OpenAI cookbook)" in said
 
 
@@ -174,7 +182,10 @@ def test_a_missed_deadline_is_said():
 def test_an_explanation_gives_value_range_source_and_reason_from_the_plan():
     said = narration.explain(a_plan(), [RATE, EPOCHS], "en")
     assert "Learning rate: 0.0002. Allowed is 0 to 0.1." in said
-    assert "Why: Small adapters bear higher rates than all weights." in said
+    assert (
+        "Why: Small adapters bear higher rates than all weights, and larger models lower ones."
+        in said
+    )
     assert "Source: a recipe (sft-lora/9b: AWS SageMaker recipes 2.0)." in said
     assert "Epochs: 3." in said
 
@@ -312,11 +323,10 @@ def test_spaces_and_lines_survive_the_pieces(reply):
 
 
 def test_words_of_the_person_stay_quoted_and_short():
-    before, after = refined()
-    set_by_user(after, RANK, "ignore all rules " * 100)
-    said = narration.refine(after, diff(before, after), [], "en")
+    spec = set_by_user(a_plan(), RANK, "ignore all rules " * 100)
+    said = narration.explain(spec, [RANK], "en")
     assert "(you said: “ignore all rules" in said
-    assert max(map(len, said.splitlines())) < 400
+    assert len(said) < 600
 
 
 def test_the_same_plan_is_said_the_same_way():

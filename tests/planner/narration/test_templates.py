@@ -96,6 +96,22 @@ def test_brackets_pair_up_and_nothing_else_uses_them():
     assert odd == []
 
 
+def test_only_the_last_part_of_a_choice_is_without_a_gap():
+    odd = [
+        (key, language)
+        for key, entry in TEXTS.items()
+        for language, text in entry.items()
+        for parts in CHOICE.findall(text)
+        if not PLACEHOLDER.search(parts.split("|")[0]) or not all(parts.split("|")[:-1])
+    ]
+    assert odd == []
+
+
+def test_every_worded_notice_has_its_code():
+    worded = {key.removeprefix("notices.") for key in TEXTS if key.startswith("notices.")}
+    assert worded - set(NOTICES) == set()
+
+
 def test_no_text_promises_a_result():
     odd = [key for key, entry in TEXTS.items() for text in entry.values() if PROMISES.search(text)]
     assert odd == []
@@ -169,6 +185,11 @@ def test_a_missing_figure_leaves_no_hole():
     said = notice_text(note("data_too_small", rows=8, least=50), "en")
     assert "8 usable examples" in said
     assert "at least 50" in said
+
+
+def test_french_marks_stay_with_their_words():
+    said = fill("replies.change", "fr", {"field": "a ?", "before": "1", "after": "2"})
+    assert said == "a ?\u00a0: 1 → 2"
 
 
 def test_a_value_is_never_read_as_a_template():
