@@ -4,6 +4,7 @@ Usage: python examples/client.py PLANNER_ADDRESS ROWS.jsonl
 """
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -35,7 +36,14 @@ def main(address: str, path: Path) -> None:
     planner = planner_pb2_grpc.PlannerServiceStub(channel)
 
     dataset = datasets.UploadDataset(pieces(path), timeout=TIMEOUT_S)
+    while dataset.state == dataset_pb2.Dataset.STATE_ANALYSING:
+        time.sleep(0.1)
+        dataset = datasets.GetDataset(
+            dataset_pb2.GetDatasetRequest(name=dataset.name), timeout=TIMEOUT_S
+        )
     print(f"{dataset.name}: {dataset.report.row_count} rows")
+    for count in dataset.report.finding_counts:  # GetDatasetReport has their lines and remedies.
+        print(f"  {count.code}: {count.count}")
 
     conversation = planner.CreateConversation(
         planner_pb2.CreateConversationRequest(parent=PROJECT, request_id=str(uuid4())), timeout=10

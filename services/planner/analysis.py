@@ -40,6 +40,7 @@ STRUCTURE_SHARE = 0.6
 """Of a report's progress: the first pass; then the rows of the sample; then the statistics."""
 SAMPLE_SHARE = 0.3
 WAIT_POLL_S = 0.05
+RETRY_INTERVAL_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,13 @@ class Analyses:
         try:
             while True:
                 self._wake.clear()
-                while (dataset := await self._datasets.oldest_analysing()) is not None:
-                    await self._finish(dataset)
+                try:
+                    while (dataset := await self._datasets.oldest_analysing()) is not None:
+                        await self._finish(dataset)
+                except Exception:  # The database is away, say; reports must go on after that.
+                    log.exception("reports pause")
+                    await asyncio.sleep(RETRY_INTERVAL_S)
+                    continue
                 await self._wake.wait()
         finally:
             self._stop.set()
@@ -241,6 +247,8 @@ class Analyses:
         """Return what work in a thread returns, and keep its progress meanwhile."""
         self._share = 0.0
         running = asyncio.create_task(asyncio.to_thread(work))
+        # When this is cancelled nobody is left to take how the thread ends.
+        running.add_done_callback(lambda task: task.cancelled() or task.exception())
         while True:
             done, _ = await asyncio.wait([running], timeout=PROGRESS_INTERVAL_S)
             if done:

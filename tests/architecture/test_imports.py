@@ -22,6 +22,7 @@ OWNERS = {
     "nats": r"services/common/events",
     "torch": r"services/trainer/(recipes/\w+|render)",
     "transformers": r"services/trainer/(recipes/\w+|render)",
+    "pyarrow": r"services/planner/dataset/file_arrow",
     "peft": r"services/trainer/recipes/\w+",
     "trl": r"services/trainer/recipes/\w+",
     "datasets": r"services/trainer/recipes/\w+",

@@ -82,8 +82,7 @@ def parse(raw: bytes, line: int, *, breaks_off: bool = False) -> tuple[Any, list
         text = str(error)[:100] if isinstance(error, ValueError) else "too deep"
         return None, [found("invalid_json", line, f"Not JSON that can be read: {text}.")]
     if SURROGATE_ESCAPE.search(raw):
-        path = next(_surrogates(body, ""), None)
-        if path is not None:
+        for path in _surrogates(body, ""):
             text = "An escape names half a surrogate pair."
             return None, [found("lone_surrogate", line, text, path)]
     return body, []
