@@ -94,10 +94,9 @@ def carry_over(
         path = choice.field_path
         if choice.source != USER or path in decided_now or path.startswith("data."):
             continue
-        try:
-            place = resolve(proposed, path)
-        except InvalidArgument:
-            continue  # The new plan has no such field, such as `lora` without adapters.
+        place = _place_in(proposed, path)
+        if place is None:
+            continue
         before = resolve(previous, path)
         if _follows_decision(path, choice, before, place):
             continue
@@ -105,6 +104,20 @@ def carry_over(
         if place.field.has_presence or place.is_set or before.is_set:
             mark(proposed, path, choice.origin)
     _hold_derived(previous, proposed, decided_now)
+
+
+def _place_in(proposed: spec_pb2.Spec, path: str) -> Place | None:
+    """Return where a path ends, or None when the new plan has no such field.
+
+    A message that is not set has none of its fields: no rank without adapters, no judge's model in
+    a grader that asks no judge.
+    """
+    holder = path.rpartition(".")[0]
+    try:
+        held = not holder or resolve(proposed, holder).is_set
+        return resolve(proposed, path) if held else None
+    except InvalidArgument:
+        return None
 
 
 def _follows_decision(path: str, choice: spec_pb2.Choice, before: Place, now: Place) -> bool:

@@ -111,6 +111,16 @@ def test_technique_and_method_are_never_carried_over_an_adapter_that_was_edited_
     assert again.stages[0].method == 3
 
 
+def test_what_the_new_plan_has_no_place_for_is_not_carried_over():
+    judged = plan(a_brief(judge_model="org/judge"), grader_kinds=("score_model",))
+    checked, full = plan(a_brief()), plan(a_brief(), method=4)
+    kept = checked.evaluation.SerializeToString()
+    carry_over(judged, checked, set())
+    assert checked.evaluation.SerializeToString() == kept
+    carry_over(a_spec(overrides={RANK: 8}), full, set())
+    assert not full.stages[0].hyperparameters.HasField("lora")
+
+
 def test_what_a_person_set_survives_a_new_proposal_unless_this_message_decides_it():
     before = apply_edit(a_spec(), edited(stages__0__hyperparameters__lora__rank=32), [RANK])
     proposed, decided = a_spec(alias="new"), a_spec(overrides={RANK: 8})
