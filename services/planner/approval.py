@@ -43,8 +43,8 @@ def bars(
     for facts in (dataset, holdout):
         if facts is not None and not facts.valid:
             text = (
-                f"{facts.display_name} holds rows with errors. See `attune dataset show --findings`, "
-                "correct the file and attach the new one."
+                f"{facts.display_name} holds rows with errors; `attune dataset show --findings` "
+                "lists them. Correct the file and attach the new one."
             )
             found.append(Bar("DATA_INVALID", text))
     for notice in spec.notices:
