@@ -24,6 +24,8 @@ CLEAR_SCORE = 4.0
 CLEAR_LEAD = 1.5
 """Words alone decide from here on, which saves looking for pieces of words."""
 PIECE_WEIGHT = 0.3
+PIECE_WORDS_MAX = 40
+"""Different words of a text in which pieces are looked for: its first ones."""
 SCRIPT_SHARE = 0.3
 """Share of letters from which a script decides; Latin names are frequent in any text."""
 
@@ -133,10 +135,11 @@ def _by_words(text: str) -> str:
             scores[language] += weights[word] * min(count, 3)
     if sure := _best(scores, CLEAR_SCORE, CLEAR_LEAD):
         return sure
-    framed = " ".join(f"-{word}-" for word in found)
+    looked_at = list(found)[:PIECE_WORDS_MAX]
+    framed = " ".join(f"-{word}-" for word in looked_at)
     for language, pieces in pieces_by_language().items():
         hits = sum(framed.count(piece) for piece in pieces)
-        scores[language] += PIECE_WEIGHT * min(hits, len(found)) / (1 + len(found) / 10)
+        scores[language] += PIECE_WEIGHT * min(hits, len(looked_at)) / (1 + len(looked_at) / 10)
     return _best(scores, SCORE_LEAST, LEAD_LEAST) or UNKNOWN
 
 
