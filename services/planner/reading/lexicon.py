@@ -2,7 +2,8 @@
 
 Phrases stand one a line or with semicolons between. Words may hold these marks: `a*` any ending,
 `as?` with or without the letter before, `(a|b)` either, `(a|b)?` either or none, `(a|b)+` one or
-more of them, `*` alone any word, `..` up to 40 characters, `#` a number, `\\` before a mark takes it
+more of them, `*` alone any word, `?a` with or without a
+space before, `..` up to 40 characters, `#` a number, `\\` before a mark takes it
 as it is. A phrase that opens with `!` holds even after a negation. Spaces stand for spaces,
 hyphens and slashes. Everything is compared folded: see `fold`.
 """
@@ -23,6 +24,7 @@ LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl", "ja", "zh")
 """Languages that have a file of phrases."""
 GAP = ".{0,40}?"
 SPACE = r"[\s\-/]+"
+LOOSE = r"[\s\-/]*"
 MARKS = {"*": r"\w*", "#": r"\d[\d.,]*", "(": "(?:", ")": ")", "|": "|", "?": "?", " ": SPACE}
 NEGATION_CHARACTERS = 28
 """A negation counts when it stands so close before a phrase."""
@@ -197,6 +199,9 @@ def _expression(source: str) -> str:
         if token in ("..", "(..)?"):
             is_gap = bool(parts)
             continue
+        joined = token.startswith("?") and len(token) > 1
+        token = token.lstrip("?") if joined else token
+        space = LOOSE if joined else SPACE
         optional = re.fullmatch(r"\((?:[^()]|\([^()]*\))*\)\?", token) is not None
         body = _token_expression(token[:-1] if optional else token)
         if is_gap and not optional:
@@ -204,9 +209,9 @@ def _expression(source: str) -> str:
             parts.append(f"{open_right}{GAP}{open_left}{body}")
             is_gap = False
         elif not optional:
-            parts.append(f"{SPACE}{body}" if parts else body)
+            parts.append(f"{space}{body}" if parts else body)
         elif not is_gap:
-            parts.append(f"(?:{SPACE}{body})?" if parts else f"(?:{body}{SPACE})?\x00")
+            parts.append(f"(?:{space}{body})?" if parts else f"(?:{body}{SPACE})?\x00")
     expression = "".join(parts).replace("\x00" + SPACE, "").replace("\x00", "")
     open_left, open_right = _edges(source)
     return f"{open_left}(?:{expression}){open_right}"
