@@ -15,10 +15,18 @@ from services.planner.plan.evidence import Evidence
 from services.planner.plan.grader_choice import choose_graders
 from services.planner.plan.notices import Note, note
 from services.planner.plan.technique import choose_method, choose_technique
-from services.planner.plan.verdict import FINE_TUNE, ROWS_HARD_LEAST, judge
+from services.planner.plan.verdict import FINE_TUNE, RETRIEVE, ROWS_HARD_LEAST, judge
 from services.planner.plan.wish_notes import purpose_notes, wish_notes
 from services.planner.vocabulary import Shape, Signal, Task
 
+TASKS_OF_GRADERS = {
+    "unit_tests": Task.CODE,
+    "math": Task.MATH_REASONING,
+    "numeric": Task.MATH_REASONING,
+    "tool_call": Task.TOOL_CALLING,
+    "macro_f1": Task.CLASSIFICATION,
+}
+"""Tasks that a check gives away."""
 FREE_TEXT_TOKENS = 20
 """Mean length of an answer from which it is a text of its own rather than a label or a value."""
 TRAINING_RULES = ("D9", "D10")
@@ -75,7 +83,7 @@ def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | N
         return Decision(None, (rule.id,), advice.reason, notes=notes)
     trains = advice.recommendation == FINE_TUNE
     insists = evidence.has(Signal.INSISTS) and (evidence.rows or 0) >= ROWS_HARD_LEAST
-    task = brief.task or _task_shown(evidence)
+    task = brief.task or _task_shown(evidence, advice.recommendation)
     grader_rule, graders = choose_graders(evidence, task, choice.techniques)
     notes = (
         *conflicts(evidence, choice),
@@ -103,12 +111,19 @@ def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | N
     )
 
 
-def _task_shown(evidence: Evidence) -> str:
-    """Return the task that the data show when the words name none; empty when they show none."""
+def _task_shown(
+    evidence: Evidence, recommendation: spec_pb2.Verdict.Recommendation.ValueType
+) -> str:
+    """Return the task that the rest shows when the words name none; empty when nothing does."""
     if evidence.has_labels:
         return Task.CLASSIFICATION
     if evidence.report.format == "tool_calls":
         return Task.TOOL_CALLING
+    if recommendation == RETRIEVE:
+        return Task.QUESTION_ANSWERING
+    for kind in evidence.brief.grader_kinds:
+        if kind in TASKS_OF_GRADERS:
+            return TASKS_OF_GRADERS[kind]
     report = evidence.report
     free = report.mean_answer_token_count >= FREE_TEXT_TOKENS and report.json_answer_share < 1
     if evidence.shape in (Shape.PAIRS, Shape.RATINGS, Shape.PROMPTS, Shape.TEXT):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attune.spec.v1 import stage_pb2
 
 from services.planner.plan.evidence import Evidence
-from services.planner.plan.technique import DPO, RLAIF
+from services.planner.plan.technique import DPO, RLAIF, RLVR
 from services.planner.vocabulary import Shape, Signal, Task
 
 BY_TASK = {
@@ -25,6 +25,8 @@ BY_TASK = {
 PREFERENCE = ("G7", ("win_rate", "score_model"))
 RUBRIC = ("G8", ("score_model", "win_rate"))
 FORM = ("G11", ("regex", "string_check"))
+JUDGED_RULES = frozenset({"G3", "G5"})
+"""Rules whose graders are opinions: what code rewards is judged by code instead."""
 NEED_REFERENCES = frozenset({"text_similarity", "rouge_l", "exact_match", "macro_f1", "exact_json"})
 SHORT_ANSWER_TOKENS = 32
 """Answers up to this length are compared as they are when the task is unknown."""
@@ -63,6 +65,8 @@ def _suggested(
         return "G2", ("exact_json",) + (("macro_f1",) if evidence.has_labels else ())
     if task:
         rule, kinds = BY_TASK[Task(task)]
+        if RLVR in techniques and rule in JUDGED_RULES:
+            return "G9", ("exact_match", "numeric")
         if evidence.shape in (Shape.PROMPTS, Shape.PAIRS):
             kept = tuple(kind for kind in kinds if kind not in NEED_REFERENCES)
             kinds = kept or kinds

@@ -67,7 +67,7 @@ def next_question(
         greeted = decision.notes and decision.notes[0].code == "capability_explained"
         return Question(OBJECTIVE, PROBLEM_PATH) if greeted else None
     evidence = Evidence(brief, dataset)
-    if not brief.problem:
+    if not brief.problem and not (dataset and _is_described(brief)):
         return Question(OBJECTIVE, PROBLEM_PATH)
     if _is_settled(evidence, decision):
         return None
@@ -92,12 +92,16 @@ def _is_settled(evidence: Evidence, decision: Decision) -> bool:
 def _objective(evidence: Evidence) -> Question | None:
     """Ask what goes in and what comes out when neither the words nor any rows tell."""
     brief = evidence.brief
-    shape = brief.data_shape if brief.data_shape != Shape.NONE else ""
-    described = shape or brief.technique or brief.data_row_count or brief.text_megabytes
     telling = len(brief.problem.split()) >= TELLING_WORDS_LEAST and evidence.dataset is not None
-    if brief.task or described or telling:
+    if brief.task or _is_described(brief) or telling:
         return None
     return Question(OBJECTIVE, PROBLEM_PATH)
+
+
+def _is_described(brief: Brief) -> bool:
+    """Return whether the words say what there is to learn from, or how."""
+    shape = brief.data_shape if brief.data_shape != Shape.NONE else ""
+    return bool(shape or brief.technique or brief.data_row_count or brief.text_megabytes)
 
 
 def _data(evidence: Evidence) -> Question | None:

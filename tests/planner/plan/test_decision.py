@@ -71,8 +71,9 @@ def test_demonstrations_come_before_a_check_that_never_succeeds():
         (Task.STYLE, shown("prompts_only"), "score_model"),
         (Task.MATH_REASONING, shown("prompts_with_reference"), "math"),
         (Task.CODE, shown("prompts_with_reference"), "unit_tests"),
+        (Task.DIALOGUE, shown("prompts_with_reference"), "exact_match"),
         ("", shown(labels=[500, 500]), "macro_f1"),
-        ("", shown(max_answer_token_count=400), "text_similarity"),
+        ("", shown(mean_answer_token_count=90), "score_model"),
     ],
 )
 def test_graders_follow_the_task_and_the_shape(task, dataset, kind):
@@ -194,6 +195,27 @@ def test_rows_in_another_language_than_was_said():
     german = shown(languages=[{"language": "de", "share": 0.95}])
     assert "data_mismatch" in codes(dataset=german, languages=("fr",))
     assert "data_mismatch" not in codes(dataset=german, languages=("fr", "de"))
+
+
+@pytest.mark.parametrize(
+    ("given", "task"),
+    [
+        ({"dataset": shown(labels=[500, 500])}, Task.CLASSIFICATION),
+        ({"dataset": shown("tool_calls")}, Task.TOOL_CALLING),
+        ({"dataset": shown("preference")}, Task.GENERATION),
+        ({"dataset": shown(mean_answer_token_count=90)}, Task.GENERATION),
+        ({"dataset": shown(mean_answer_token_count=3)}, ""),
+        ({"data_shape": Shape.DEMONSTRATIONS}, Task.GENERATION),
+        ({"grader_kinds": ("unit_tests",)}, Task.CODE),
+    ],
+)
+def test_the_rest_shows_a_task_that_the_words_leave_open(given, task):
+    dataset = given.pop("dataset", None)
+    assert decide(said(**given), dataset, None).task == task
+
+
+def test_facts_are_asked_for_by_questions():
+    assert decide(said(Signal.VOLATILE_FACTS), None, None).task == Task.QUESTION_ANSWERING
 
 
 def test_retrieval_says_what_training_cannot_do():

@@ -92,6 +92,10 @@ def test_a_greeting_is_answered_with_the_question_what_the_model_should_do():
     assert asked(said(problem=""), JSON_ROWS) == PROBLEM_PATH
 
 
+def test_an_expert_who_names_technique_and_rows_is_not_asked_for_a_sentence():
+    assert asked(said(problem="", technique="DPO"), shown("preference")) == ""
+
+
 def test_of_two_wishes_that_exclude_each_other_one_is_asked_to_win():
     fields = {"data_shape": Shape.NONE, "conflict": "Small and best.", "task": Task.DIALOGUE}
     assert asked_in_turn(said(Signal.CONFLICTING_WISHES, **fields)) == [CONFLICT_PATH]
