@@ -141,6 +141,8 @@ def fits(spec: spec_pb2.Spec, path: str, value: Value) -> bool:
     if path in TEXT_LENGTHS:
         low, high = TEXT_LENGTHS[path]
         return low <= len(str(written)) <= high
+    if path.endswith(".packing"):
+        return written is False
     listed = LOSSES.get(path.partition(".hyperparameters.")[2])
     if listed is not None:
         return written in listed
@@ -186,7 +188,8 @@ def _enum(field: FieldDescriptor, value: Value) -> int:
     assert field.enum_type is not None
     names = field.enum_type.values_by_name
     if isinstance(value, str):
-        wanted = value.upper()
+        wanted = value.strip().upper().replace(" ", "_").replace("-", "_")
+        wanted = wanted.removesuffix("_WITH_WARMUP")  # A warm-up is a field of its own.
         for name, each in names.items():
             if each.number and (name == wanted or name.endswith(f"_{wanted}")):
                 return each.number

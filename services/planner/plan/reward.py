@@ -184,7 +184,7 @@ def previews(reward: stage_pb2.Reward, samples: Sequence[Sample]) -> list[stage_
 
     Args:
         reward: Complete.
-        samples: Up to three rows; none gives planted answers only.
+        samples: Up to three rows; without answers only a judge has something to look at.
     """
     kinds = stage_pb2.RewardPreview
     answered = [sample for sample in samples if sample.answer][:3]
@@ -194,6 +194,8 @@ def previews(reward: stage_pb2.Reward, samples: Sequence[Sample]) -> list[stage_
     elif len(answered) > 1 and answered[1].answer != answered[0].answer:
         cases.append((kinds.KIND_BAD, answered[1].answer, answered[0].answer))
     reference = answered[0].answer if answered else ""
+    if not reference and not any(kind_name(each.grader) in JUDGED for each in reward.graders):
+        return []  # Without a right answer code has nothing to compare with.
     planted = [*PLANTED, *([f"{reference} " * ENDLESS_REPEATS] if reference else [])]
     cases += [(kinds.KIND_PLANTED, answer, reference) for answer in planted]
     found = []

@@ -13,7 +13,7 @@ from services.planner.plan.notices import Note, note
 from services.planner.plan.recipe import scaled_alpha
 from services.planner.plan.stages import Sources
 from services.planner.spec.path import as_text, resolve, text_at
-from services.planner.spec.rules import range_of
+from services.planner.spec.rules import LOSSES, range_of
 
 FAR = 8.0
 """Times a recipe's value from which on a value is about ten times it (rule U2)."""
@@ -36,6 +36,7 @@ WHY = {
     "effective_batch_size": "a step needs at least one row",
     "rl.max_prompt_length": "prompt and completion together must fit into the context",
     "rl.max_completion_length": "prompt and completion together must fit into the context",
+    "packing": "training here does not pack: without FlashAttention the rows would see each other",
     "dpo.beta": "without a pull towards its start the model forgets to write",
 }
 """Why a value outside the range cannot work, by hyperparameter."""
@@ -205,6 +206,8 @@ def _why(spec: spec_pb2.Spec, sources: Sources, path: str, value: Value) -> str:
     part = name.partition(".")[0]
     if part in ("lora", "dpo", "rl") and not resolve(spec, path.rpartition(".")[0]).is_set:
         return "the plan's technique or method does not use it"
+    if name in LOSSES:
+        return f"it is none of the losses here: {', '.join(LOSSES[name])}"
     allowed = range_of(spec, path)
     bound = f"; allowed is {allowed}, and the plan keeps {kept or 'none'}" if allowed else ""
     return WHY.get(name, "it cannot stand in this field") + bound

@@ -141,6 +141,7 @@ def test_alpha_follows_a_rank_and_the_rate_a_batch_unless_they_were_said_too():
     ("path", "value", "written"),
     [
         ("schedule", "constant", stage_pb2.Hyperparameters.SCHEDULE_CONSTANT),
+        ("schedule", "constant with warmup", stage_pb2.Hyperparameters.SCHEDULE_CONSTANT),
         ("schedule", 2, stage_pb2.Hyperparameters.SCHEDULE_LINEAR),
         ("lora.target_modules", "q_proj, v_proj", ["q_proj", "v_proj"]),
         ("lora.rank", 32.0, 32),

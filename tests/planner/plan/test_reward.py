@@ -120,6 +120,10 @@ def test_previews_show_that_only_good_answers_are_paid():
     assert all(len(each.answer) <= 500 for each in reward.previews)
 
 
+def test_without_a_right_answer_code_has_nothing_to_show():
+    assert list(reward_of(RLVR, ("math",)).previews) == []
+
+
 def test_a_judges_reward_is_not_made_up():
     reward = reward_of(RLAIF, (), sources(facts(sample_rows=ROWS)), criteria=RUBRIC)
     assert reward.previews

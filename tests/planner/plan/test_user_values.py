@@ -78,7 +78,9 @@ def test_what_is_usual_is_kept_without_a_word(technique, values):
         (SFT, "learning_rate", -1e-4, "unlearns"),
         (SFT, "epoch_count", 0, "not be seen"),
         (SFT, "rl__temperature", 0.7, "does not use it"),
-        (DPO, "dpo__loss_type", "made_up", "cannot stand"),
+        (DPO, "dpo__loss_type", "made_up", "sigmoid, hinge"),
+        (SFT, "packing", "true", "does not pack"),
+        (SFT, "schedule", "zigzag", "cannot stand"),
         (SFT, "made_up", 3, "no such field"),
     ],
 )
