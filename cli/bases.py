@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from attune.planner.v1 import planner_pb2
+from attune.planner.v1 import catalogue_pb2
 
 from cli.client import Client, with_client
 from cli.options import json_option
@@ -20,9 +20,9 @@ LANGUAGES_SHOWN = 8
 def bases(as_json: bool) -> None:
     """List the base models that a plan may name, smallest first."""
 
-    async def work(client: Client) -> planner_pb2.ListBaseModelsResponse:
-        found: planner_pb2.ListBaseModelsResponse = await call(
-            client.planner.ListBaseModels, planner_pb2.ListBaseModelsRequest()
+    async def work(client: Client) -> catalogue_pb2.ListBaseModelsResponse:
+        found: catalogue_pb2.ListBaseModelsResponse = await call(
+            client.planner.ListBaseModels, catalogue_pb2.ListBaseModelsRequest()
         )
         return found
 
@@ -48,14 +48,14 @@ def bases(as_json: bool) -> None:
     screen.next_steps('attune ask "Use MODEL" --conversation NAME')
 
 
-def _size(one: planner_pb2.CatalogueModel) -> str:
+def _size(one: catalogue_pb2.CatalogueModel) -> str:
     whole = f"{one.parameter_count / BILLION:.3g} B"
     if 0 < one.active_parameter_count < one.parameter_count:
         return f"{whole} ({one.active_parameter_count / BILLION:.3g} B active)"
     return whole
 
 
-def _languages(one: planner_pb2.CatalogueModel) -> str:
+def _languages(one: catalogue_pb2.CatalogueModel) -> str:
     shown = ", ".join(one.languages[:LANGUAGES_SHOWN])
     more = len(one.languages) - LANGUAGES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from attune.planner.v1 import planner_pb2
+from attune.planner.v1 import catalogue_pb2
 from attune.spec.v1 import stage_pb2
 
 from cli.client import Client, with_client
@@ -24,9 +24,9 @@ def recipe() -> None:
 def list_recipes(technique: str, as_json: bool) -> None:
     """List every recipe with the source of each of its values."""
 
-    async def work(client: Client) -> planner_pb2.ListRecipesResponse:
-        found: planner_pb2.ListRecipesResponse = await call(
-            client.planner.ListRecipes, planner_pb2.ListRecipesRequest()
+    async def work(client: Client) -> catalogue_pb2.ListRecipesResponse:
+        found: catalogue_pb2.ListRecipesResponse = await call(
+            client.planner.ListRecipes, catalogue_pb2.ListRecipesRequest()
         )
         return found
 
@@ -34,7 +34,7 @@ def list_recipes(technique: str, as_json: bool) -> None:
     if technique:
         wanted = technique.lower()
         kept = [one for one in found.recipes if _technique(one) == wanted]
-        found = planner_pb2.ListRecipesResponse(recipes=kept)
+        found = catalogue_pb2.ListRecipesResponse(recipes=kept)
     if as_json:
         print_json(found)
         return
@@ -50,5 +50,5 @@ def list_recipes(technique: str, as_json: bool) -> None:
     screen.next_steps("attune model bases")
 
 
-def _technique(one: planner_pb2.Recipe) -> str:
+def _technique(one: catalogue_pb2.Recipe) -> str:
     return words(stage_pb2.Technique.Name(one.technique), "TECHNIQUE_")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from attune.planner.v1 import planner_pb2, planner_pb2_grpc
+from attune.planner.v1 import catalogue_pb2, planner_pb2, planner_pb2_grpc
 from attune.spec.v1 import spec_pb2
 
 from services.common.clock import Clock, new_id
@@ -147,15 +147,15 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         return await self._review.suggest(request)
 
     async def ListRecipes(
-        self, request: planner_pb2.ListRecipesRequest, context: Any
-    ) -> planner_pb2.ListRecipesResponse:
-        return planner_pb2.ListRecipesResponse(recipes=recipes_to_proto(self._sources.recipes))
+        self, request: catalogue_pb2.ListRecipesRequest, context: Any
+    ) -> catalogue_pb2.ListRecipesResponse:
+        return catalogue_pb2.ListRecipesResponse(recipes=recipes_to_proto(self._sources.recipes))
 
     async def ListBaseModels(
-        self, request: planner_pb2.ListBaseModelsRequest, context: Any
-    ) -> planner_pb2.ListBaseModelsResponse:
+        self, request: catalogue_pb2.ListBaseModelsRequest, context: Any
+    ) -> catalogue_pb2.ListBaseModelsResponse:
         models = await self._sources.models()
-        return planner_pb2.ListBaseModelsResponse(models=models_to_proto(models))
+        return catalogue_pb2.ListBaseModelsResponse(models=models_to_proto(models))
 
     async def ApproveSpec(
         self, request: planner_pb2.ApproveSpecRequest, context: Any

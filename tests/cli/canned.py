@@ -4,7 +4,7 @@ import asyncio
 import threading
 from uuid import UUID
 
-from attune.planner.v1 import dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
+from attune.planner.v1 import catalogue_pb2, dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.serving.v1 import (
     deployment_pb2,
@@ -178,7 +178,7 @@ class Services(
 
     async def ListRecipes(self, request, context):
         self._keep(request)
-        found = planner_pb2.ListRecipesResponse()
+        found = catalogue_pb2.ListRecipesResponse()
         for technique in (stage_pb2.TECHNIQUE_SFT, stage_pb2.TECHNIQUE_DPO):
             one = found.recipes.add(id=f"recipe-{technique}", technique=technique)
             one.values.add(field_path="lora.rank", value="16", source="arXiv", reason="Enough.")
@@ -186,7 +186,7 @@ class Services(
 
     async def ListBaseModels(self, request, context):
         self._keep(request)
-        found = planner_pb2.ListBaseModelsResponse()
+        found = catalogue_pb2.ListBaseModelsResponse()
         languages = ["en", "de", "fr", "es", "pt", "ja", "it", "nl", "pl"]
         found.models.add(
             id="org/experts",

@@ -4,7 +4,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from attune.planner.v1 import planner_pb2
+from attune.planner.v1 import catalogue_pb2, planner_pb2
 from attune.spec.v1 import spec_pb2
 
 from services.common import errors
@@ -82,10 +82,10 @@ async def test_revisions_are_listed_compared_and_restored(service):
 
 
 async def test_recipes_and_base_models_are_listed_with_their_sources(service):
-    listed = await clients.call(service.planner.ListRecipes, planner_pb2.ListRecipesRequest())
+    listed = await clients.call(service.planner.ListRecipes, catalogue_pb2.ListRecipesRequest())
     assert listed.recipes
     assert all(value.source for recipe in listed.recipes for value in recipe.values)
-    request = planner_pb2.ListBaseModelsRequest()
+    request = catalogue_pb2.ListBaseModelsRequest()
     models = (await clients.call(service.planner.ListBaseModels, request)).models
     sizes = [model.parameter_count for model in models]
     assert sizes == sorted(sizes)

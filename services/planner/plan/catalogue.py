@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from attune.planner.v1 import planner_pb2
+from attune.planner.v1 import catalogue_pb2
 
 CATALOGUE = Path(__file__).with_name("catalogue.yaml")
 LISTED_MAX = 500
@@ -144,11 +144,11 @@ def _at_hand(model: CatalogueModel, known: CatalogueModel | None) -> CatalogueMo
     )
 
 
-def models_to_proto(models: Iterable[CatalogueModel]) -> list[planner_pb2.CatalogueModel]:
+def models_to_proto(models: Iterable[CatalogueModel]) -> list[catalogue_pb2.CatalogueModel]:
     """Return models as ListBaseModels answers them: smallest first, at most 500."""
     ordered = sorted(models, key=lambda model: (model.parameter_count, model.id))
     return [
-        planner_pb2.CatalogueModel(
+        catalogue_pb2.CatalogueModel(
             id=model.id,
             licence=model.licence,
             context_length=model.context_length,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from attune.planner.v1 import planner_pb2
+from attune.planner.v1 import catalogue_pb2
 from attune.spec.v1 import stage_pb2
 
 RECIPES = Path(__file__).with_name("recipes.yaml")
@@ -136,10 +136,10 @@ def scaled_alpha(alpha: int, rank: int, reference_rank: int) -> int:
     return max(1, min(1024, round(alpha * rank / reference_rank)))
 
 
-def recipes_to_proto(recipes: tuple[Recipe, ...]) -> list[planner_pb2.Recipe]:
+def recipes_to_proto(recipes: tuple[Recipe, ...]) -> list[catalogue_pb2.Recipe]:
     """Return the recipes as ListRecipes gives them; what depends on rows has an entry for each."""
     return [
-        planner_pb2.Recipe(
+        catalogue_pb2.Recipe(
             id=recipe.id,
             technique=recipe.technique,
             method=recipe.method,
@@ -159,7 +159,7 @@ def plain_text(value: Plain) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _values_to_proto(recipe: Recipe) -> list[planner_pb2.RecipeValue]:
+def _values_to_proto(recipe: Recipe) -> list[catalogue_pb2.RecipeValue]:
     found = []
     for name in recipe.names:
         steps: ByRows = recipe.by_rows.get(name, ())
@@ -167,7 +167,7 @@ def _values_to_proto(recipe: Recipe) -> list[planner_pb2.RecipeValue]:
             steps = ((None, recipe.settings[name]),)
         for bound, setting in steps:
             reach = f" (below {bound:,} rows)" if bound is not None else ""
-            value = planner_pb2.RecipeValue(
+            value = catalogue_pb2.RecipeValue(
                 field_path=name,
                 value=plain_text(setting.value) + reach,
                 source=setting.source,
