@@ -22,7 +22,8 @@ SEED = 20261
 WORDS_MAX = 2000
 """Words of a text that are looked at: its first ones."""
 PARTNERS_MAX = 4
-"""Texts of a bucket that each other one in it is compared with: rows from one mould fill it."""
+"""Texts of a bucket, then texts in all, that a text is compared with: a bound for rows that are
+all from one mould."""
 MARGIN = 0.15
 """Three standard deviations of the likeness that 64 values estimate."""
 COMMON_SHARE = 0.5
@@ -53,21 +54,27 @@ def words(text: str) -> list[str]:
 
 
 def pairs(
-    texts: Sequence[str], least: float, groups: Sequence[Hashable] | None = None
+    texts: Sequence[str],
+    least: float,
+    groups: Sequence[Hashable] | None = None,
+    border: int = 0,
 ) -> list[tuple[int, int]]:
     """Return positions of texts that are nearly equal, the earlier one first, sorted.
 
     Likeness is the share of pairs of neighbouring words that two texts have in common (Jaccard),
     those left out that most texts share. Texts with other numbers are never alike: another number
-    is another question. Of many texts that are all alike, each is paired with the first few.
+    is another question. Of many texts that are all alike, each is paired with the likest few; of
+    texts with the same words, only the first is paired with others, and the rest with it.
 
     Args:
-        texts: Any number; memory is about 260 bytes for each and its words.
+        texts: Any number; memory is about 1.5 KB for each of 100 words.
         least: Likeness from which texts are nearly equal, in (0, 1].
         groups: Of each text, when only texts of one group are to be compared.
+        border: Position that parts the texts: those that are not equal are compared across it
+            only; 0 to compare all.
     """
     search = _Search(texts, groups)
-    return sorted([*search.equal, *search.alike(least)])
+    return sorted([*search.equal, *search.alike(least, border)])
 
 
 def clusters(texts: Sequence[str], least: float) -> list[int]:
@@ -110,19 +117,18 @@ class _Search:
                 self._groups.append(number)
         self._common = self._template()
 
-    def alike(self, least: float) -> Iterator[tuple[int, int]]:
+    def alike(self, least: float, border: int) -> Iterator[tuple[int, int]]:
         """Yield pairs that differ in words, but little."""
         if len(self._distinct) < 2:
             return
         signatures = self._signatures()
-        earlier, later = _candidates(signatures, np.array(self._groups, dtype=np.uint64))
-        for start in range(0, len(earlier), CHUNK_TEXTS):
-            left, right = earlier[start:][:CHUNK_TEXTS], later[start:][:CHUNK_TEXTS]
-            shares = np.mean(signatures[left] == signatures[right], axis=1)
-            for index in np.flatnonzero(shares >= least - MARGIN):
-                one, other = self._distinct[left[index]], self._distinct[right[index]]
-                if self._likeness(one, other) >= least:
-                    yield one, other
+        groups = np.array(self._groups, dtype=np.uint64)
+        parted = int(np.searchsorted(np.array(self._distinct), border))
+        earlier, later = _candidates(signatures, groups, parted)
+        for left, right in zip(*_likest(signatures, earlier, later, least - MARGIN), strict=True):
+            one, other = self._distinct[left], self._distinct[right]
+            if self._likeness(one, other) >= least:
+                yield one, other
 
     def _likeness(self, one: int, other: int) -> float:
         found = words(self._texts[one]), words(self._texts[other])
@@ -199,9 +205,9 @@ def _shingles(texts: Sequence[Sequence[str]]) -> tuple[NDArray[np.uint64], NDArr
 
 
 def _candidates(
-    signatures: NDArray[np.uint32], groups: NDArray[np.uint64]
+    signatures: NDArray[np.uint32], groups: NDArray[np.uint64], border: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return positions of texts that share a band, each pair once."""
+    """Return positions of texts that share a band, each pair once, ordered by the later one."""
     count = len(signatures)
     coded: list[NDArray[np.int64]] = []
     for band in range(BAND_COUNT):
@@ -216,6 +222,30 @@ def _candidates(
         rank = np.arange(count) - first
         for partner in range(PARTNERS_MAX):
             members = np.flatnonzero(rank > partner)
-            coded.append(order[first[members] + partner] * np.int64(count) + order[members])
+            earlier, later = order[first[members] + partner], order[members]
+            if border:
+                across = (earlier < border) & (later >= border)
+                earlier, later = earlier[across], later[across]
+            coded.append(later * np.int64(count) + earlier)
     unique = np.unique(np.concatenate(coded))
-    return unique // count, unique % count
+    return unique % count, unique // count
+
+
+def _likest(
+    signatures: NDArray[np.uint32],
+    earlier: NDArray[np.int64],
+    later: NDArray[np.int64],
+    least: float,
+) -> tuple[list[int], list[int]]:
+    """Return of each later text the few pairs that are likest, as far as signatures tell."""
+    shares = np.empty(len(earlier), dtype=np.float32)
+    for start in range(0, len(earlier), CHUNK_TEXTS):
+        part = slice(start, start + CHUNK_TEXTS)
+        shares[part] = np.mean(signatures[earlier[part]] == signatures[later[part]], axis=1)
+    kept = np.flatnonzero(shares >= least)
+    order = kept[np.lexsort((-shares[kept], later[kept]))]
+    ordered = later[order]
+    opens = np.concatenate(([True], ordered[1:] != ordered[:-1]))[: len(ordered)]
+    first = np.maximum.accumulate(np.where(opens, np.arange(len(ordered)), 0))
+    order = order[np.arange(len(ordered)) - first < PARTNERS_MAX]
+    return earlier[order].tolist(), later[order].tolist()

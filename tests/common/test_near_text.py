@@ -70,3 +70,15 @@ def test_clusters_join_what_is_near_to_the_near():
     chain = [LONG.format(word) for word in ("an", "one", "every")]
     assert clusters(["x", *chain, "y"], 0.8) == [0, 1, 1, 1, 4]
     assert clusters([], 0.8) == []
+
+
+def test_texts_are_compared_across_a_border_only():
+    texts = [LONG.format(word) for word in ("an", "one", "every", "EVERY")]
+    assert pairs(texts, 0.8, border=1) == [(0, 1), (0, 2), (2, 3)]
+
+
+def test_rows_from_one_mould_are_compared_with_a_few():
+    texts = [LONG.format(f"{chr(97 + n // 26)}{chr(97 + n % 26)}") for n in range(18)]
+    found = pairs(texts, 0.8)
+    assert {later for _, later in found} == set(range(1, 18))
+    assert len(found) <= 4 * 17

@@ -37,10 +37,14 @@ def find(rows: Sequence[RowView], holdout_rows: Sequence[RowView]) -> list[Findi
         if texts[index] and (keys[index], texts[index]) in held
     }
     near: dict[int, int] = {}
-    # Those held out come first, so the few that a text is compared with are of the other file.
-    for earlier, later in pairs(texts, LIKENESS_LEAST, keys):
-        if earlier < count <= later and later not in exact:
+    for earlier, later in pairs(texts, LIKENESS_LEAST, keys, border=count):
+        if later < count or later in exact:
+            continue
+        if earlier < count:
             near.setdefault(later, holdout_rows[earlier].line)
+        elif earlier in near:
+            # It has the same words as a row that is near.
+            near.setdefault(later, near[earlier])
     findings = []
     for index, row in enumerate(rows, count):
         if index in exact:

@@ -31,3 +31,12 @@ def test_sums_with_other_signs_are_other_prompts():
 def test_repeats_within_one_file_are_no_overlap():
     rows = views(("Same here", "a"), ("same HERE", "a"))
     assert overlap.find(rows, HELD) == []
+
+
+def test_rows_with_the_words_of_a_near_one_are_near_too():
+    words = "can a traveller with a folding bicycle and two large suitcases "
+    words += "go on board of the very last train to the old harbour on a sunday in winter for free "
+    words += "or does the conductor ask for a ticket at the"
+    rows = views((f"{words} door", "a"), (f"{words.upper()} door!", "b"))
+    findings = overlap.find(rows, views((f"{words} end", "c")))
+    assert found_in(findings) == [(1, "train_test_near_overlap"), (2, "train_test_near_overlap")]
