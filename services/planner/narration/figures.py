@@ -85,17 +85,19 @@ def money(micro_usd: float | Decimal, language: str) -> str:
     return MONEY[language].format(_separated(f"{dollars:.2f}", language))
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
     """Return foreign text as one bounded line without control or direction characters."""
     visible = "".join(
         " " if unicodedata.category(each) == "Cc" else each
-        for each in text[: TEXT_CHARACTERS_MAX * 8]
+        for each in text[: characters_max * 8]
         if unicodedata.category(each) not in ("Cf", "Cs", "Co")
     )
     line = " ".join(visible.split())
-    if len(line) <= TEXT_CHARACTERS_MAX:
+    if len(line) < characters_max:
         return line
-    return line[: TEXT_CHARACTERS_MAX - 1].rstrip() + "…"
+    cut = line[: characters_max - 1]
+    start, space, _ = cut.rpartition(" ")
+    return (start if space and len(start) > characters_max // 2 else cut) + "…"
 
 
 def quoted(text: str, language: str) -> str:

@@ -9,8 +9,20 @@ from attune.spec.v1 import spec_pb2
 
 from services.planner.narration import figures
 from services.planner.narration.phrasebook import said_in
-from services.planner.narration.templates import Value, fill, has, size, spoken
-from services.planner.narration.terms import field_name, language_name, value_words
+from services.planner.narration.templates import (
+    Value,
+    fill,
+    has,
+    load_templates,
+    size,
+    spoken,
+)
+from services.planner.narration.terms import (
+    capitalised,
+    field_name,
+    language_name,
+    value_words,
+)
 from services.planner.plan.notices import Note
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)B")
@@ -24,6 +36,7 @@ UNSAID = frozenset({"reason_given"})
 """Codes whose reply says it all already."""
 RULES_IN_ENGLISH = ("said", "found", "conflict", "why", "gave_up")
 """Values that rules write as English words."""
+RULE_CHARACTERS_MAX = 600
 ORDER = (
     spec_pb2.Notice.SEVERITY_BLOCKING,
     spec_pb2.Notice.SEVERITY_WARNING,
@@ -40,15 +53,14 @@ def notice_text(note: Note, language: str) -> str:
         language: ISO 639-1; English stands in for one without templates.
     """
     tongue = spoken(language)
+    if not has(f"notices.{note.code}"):
+        return " ".join(figures.shortened(str(value)) for value in note.values.values())
     values: dict[str, Value] = {"row": EXAMPLE_ROW}
     for name, value in note.values.items():
         values[name] = _value(note, name, value, tongue)
     if note.code == "rank_alpha_scale":
         values |= _alpha_that_keeps_the_step(note)
-    key = f"notices.{note.code}"
-    if not has(key):
-        return " ".join(figures.shortened(str(value)) for value in note.values.values())
-    return fill(key, tongue, values)
+    return fill(f"notices.{note.code}", tongue, values)
 
 
 def worded(note: Note | str, language: str) -> str:
@@ -80,17 +92,19 @@ def _severity(note: Note | str) -> spec_pb2.Notice.Severity.ValueType:
 
 def _value(note: Note, name: str, value: str, language: str) -> Value:
     if name == "field":
-        path = note.field_path or value
-        return field_name(path, language)
+        field = field_name(note.field_path or value, language)
+        template = load_templates()[f"notices.{note.code}"][language]
+        return capitalised(field) if template.startswith("[{field}") else field
     if name in ("value", "recommended", "before", "after"):
         return value_words(note.field_path, value, language)
     if name == "limit" and (billions := SIZE.fullmatch(value)):
         return size(float(billions[1]) * 1e9, language)
     if name == "language":
-        return ", ".join(language_name(code.strip(), language) for code in value.split(","))
+        comma = "、" if language == "ja" else ", "
+        return comma.join(language_name(code.strip(), language) for code in value.split(","))
     if name in RULES_IN_ENGLISH:
         text = said_in(language, value) or _languages(value, language) or value
-        return figures.shortened(text.rstrip(".。"))
+        return figures.shortened(text.rstrip(".。"), RULE_CHARACTERS_MAX)
     return figures.shortened(value)
 
 
@@ -99,7 +113,8 @@ def _languages(value: str, language: str) -> str:
     codes = [code.strip() for code in value.split(",")]
     if not all(has(f"languages.{code}") for code in codes):
         return ""
-    return ", ".join(language_name(code, language) for code in codes)
+    comma = "、" if language == "ja" else ", "
+    return comma.join(language_name(code, language) for code in codes)
 
 
 def _alpha_that_keeps_the_step(note: Note) -> dict[str, Value]:

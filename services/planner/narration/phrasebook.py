@@ -12,6 +12,7 @@ from services.planner.narration.templates import (
     fill,
     has,
     load_templates,
+    size,
     spoken,
 )
 
@@ -29,6 +30,9 @@ NAMES = frozenset({"recipe", "allowed", "licence", "name"})
 WORDS_MAX = 3
 """More words than these, untranslated in any other gap, mean that the phrase does not fit."""
 SENTENCES_MAX = 20
+SIZE = re.compile(r"(\d+(?:\.\d+)?)([MB])")
+UNITS = {"M": 1e6, "B": 1e9}
+"""Sizes of models as rules write them, in parameters."""
 AND = ", and "
 
 
@@ -66,6 +70,8 @@ def _gap(language: str, name: str, value: str) -> str:
     parts = [_one(language, part) for part in value.split(AND)]
     if all(parts):
         return ("、" if spoken(language) == "ja" else ", ").join(parts)
+    if shown := SIZE.fullmatch(value):
+        return size(float(shown[1]) * UNITS[shown[2]], language)
     codes = [f"languages.{code}" for code in value.split(", ")]
     if name == "languages" and all(has(code) for code in codes):
         return ", ".join(fill(code, language) for code in codes)

@@ -85,7 +85,7 @@ def verdict_reason(spec: spec_pb2.Spec, language: str) -> str:
 def estimate(spec: spec_pb2.Spec, language: str) -> str:
     """Return time and cost, held against the limits; or what is missing to run at all."""
     compute, limits = spec.compute, spec.limits
-    if not spec.stages:
+    if not spec.stages or not spec.HasField("compute"):
         return ""
     if not compute.available:
         missing = " ".join(compute.missing)
@@ -170,6 +170,7 @@ def _yours(spec: spec_pb2.Spec, language: str) -> str:
         if choice.source == spec_pb2.Choice.SOURCE_USER
         and choice.field_path in leaves
         and not choice.field_path.startswith(NOT_REPEATED)
+        and not choice.field_path.endswith((".technique", ".method"))
     ]
     if not said:
         return ""

@@ -181,7 +181,7 @@ def test_a_missed_deadline_is_said():
 
 def test_an_explanation_gives_value_range_source_and_reason_from_the_plan():
     said = narration.explain(a_plan(), [RATE, EPOCHS], "en")
-    assert "Learning rate: 0.0002. Allowed is 0 to 0.1." in said
+    assert "Learning rate: 0.0002. Allowed: 0 to 0.1." in said
     assert (
         "Why: Small adapters bear higher rates than all weights, and larger models lower ones."
         in said
