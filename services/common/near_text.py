@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
@@ -32,6 +33,8 @@ COMMON_SAMPLE = 1000
 COMMON_LEAST = 20
 """Texts below which nothing can be said about a template."""
 CHUNK_TEXTS = 4096
+PARTS_MAX = 2000
+"""Texts whose pairs of words are kept between two comparisons."""
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 # Signs that change what is asked are words too; other punctuation is not.
@@ -116,6 +119,7 @@ class _Search:
                 self._distinct.append(position)
                 self._groups.append(number)
         self._common = self._template()
+        self._parts = lru_cache(maxsize=PARTS_MAX)(self._read_parts)
 
     def alike(self, least: float, border: int) -> Iterator[tuple[int, int]]:
         """Yield pairs that differ in words, but little."""
@@ -131,13 +135,17 @@ class _Search:
                 yield one, other
 
     def _likeness(self, one: int, other: int) -> float:
-        found = words(self._texts[one]), words(self._texts[other])
-        numbers = [[word for word in each if any(map(str.isdigit, word))] for each in found]
-        if numbers[0] != numbers[1]:
+        (numbers, left), (others, right) = self._parts(one), self._parts(other)
+        if numbers != others:
             return 0.0
-        left, right = (set(self._kept(_shingles(each)[0]).tolist()) for each in map(_list, found))
-        union = len(left | right)
-        return len(left & right) / union if union else 0.0
+        shared = len(left & right)
+        return shared / (len(left) + len(right) - shared) if left and right else 0.0
+
+    def _read_parts(self, position: int) -> tuple[list[str], frozenset[int]]:
+        """Return the numbers of a text, and the pairs of words that tell."""
+        found = words(self._texts[position])
+        numbers = [word for word in found if not word.isalpha() and any(map(str.isdigit, word))]
+        return numbers, frozenset(self._kept(_shingles([found])[0]).tolist())
 
     def _template(self) -> NDArray[np.uint64]:
         count = len(self._distinct)
@@ -177,10 +185,6 @@ class _Search:
                     hashes[shared] = np.uint64(0xFFFFFFFF)
                 result[start : start + len(part), index] = np.minimum.reduceat(hashes, starts)
         return result
-
-
-def _list(found: list[str]) -> list[list[str]]:
-    return [found]
 
 
 def _shingles(texts: Sequence[Sequence[str]]) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
