@@ -116,10 +116,12 @@ class Drafts:
         spec.name, spec.conversation = before.name, before.conversation
         notes += [*decision.notes, *lost, *_plan_notes(spec, brief, sources, decision)]
         notes += check_user_values(spec, sources, brief)
-        if diff(before, spec):
-            notes += await self._fit(spec, sources)
+        changes = diff(before, spec)
+        if changes and (fitted := await self._fit(spec, sources)):
+            notes += fitted
+            changes = diff(before, spec)
         notes += notes_on_change(before, spec)
-        return Draft(brief, spec, once(notes), diff(before, spec))
+        return Draft(brief, spec, once(notes), changes)
 
     async def _without(self, known: Brief, sources: Sources) -> spec_pb2.Spec | None:
         """Return what the brief led to before a message; None when it led to nothing."""

@@ -237,5 +237,9 @@ def _find_output_only(descriptor: Descriptor | None, depth: int) -> str:
 
 
 def _decisions(spec: spec_pb2.Spec) -> dict[str, object]:
-    leaves = flatten(spec)
+    bare = spec_pb2.Spec()
+    bare.CopyFrom(spec)
+    for name in ("choices", "notices", "compute", "approval"):
+        bare.ClearField(name)  # Most of a plan's bytes, and none of its decisions.
+    leaves = flatten(bare)
     return {path: leaf for path, leaf in leaves.items() if path.split(".")[0] in DECISION_BLOCKS}
