@@ -191,7 +191,8 @@ def _show_code(
     where = ", ".join(number(line) for line in lines[:LINES_SHOWN])
     if more := count.count - min(len(lines), LINES_SHOWN):
         where += f" and {number(more)} more" if lines and more > 0 else ""
-    head = f"{kind(count.severity)}  {count.code}  {number(count.count)} times"
+    times = "once" if count.count == 1 else f"{number(count.count)} times"
+    head = f"{kind(count.severity)}  {count.code}  {times}"
     noun = "line" if len(lines) == 1 else "lines"
     screen.say(head + (f", {noun} {where}" if where else ""), style)
     if kept:

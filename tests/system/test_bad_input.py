@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 
@@ -11,15 +12,14 @@ from tests.system.network import scripts
 
 pytestmark = pytest.mark.system
 
-GOOD = {
-    "messages": [
-        {"role": "user", "content": "My router is broken."},
-        {"role": "assistant", "content": '{"team": "network"}'},
-    ]
-}
-LONG = {"messages": [GOOD["messages"][0], {"role": "assistant", "content": "word " * 3000}]}
-NO_ANSWER = {"messages": [GOOD["messages"][0]]}
-BAD_ROLE = {"messages": [{"role": "robot", "content": "x"}, GOOD["messages"][1]]}
+ANSWER = {"role": "assistant", "content": '{"team": "network"}'}
+GOOD = [
+    {"messages": [{"role": "user", "content": f"My router number {n * 37} is broken."}, ANSWER]}
+    for n in range(12)
+]
+LONG = {"messages": [{"role": "user", "content": "word " * 9000}, ANSWER]}
+NO_ANSWER = {"messages": GOOD[0]["messages"][:1]}
+BAD_ROLE = {"messages": [{"role": "robot", "content": "x"}, ANSWER]}
 
 
 def rows(*items: object) -> bytes:
@@ -27,12 +27,12 @@ def rows(*items: object) -> bytes:
 
 
 FILES = {
-    "empty": (b"", "empty"),
-    "not UTF-8": (rows(GOOD) + b'{"messages": "\xff\xfe"}\n', "line 2"),
-    "a broken line": (rows(GOOD, GOOD) + b'{"messages": [\n', "line 3"),
-    "a wrong role": (rows(GOOD, BAD_ROLE), "line 2"),
-    "no assistant message": (rows(NO_ANSWER), "line 1"),
-    "an answer that would be cut": (rows(GOOD, GOOD, LONG), "line 3"),
+    "not UTF-8": (rows(*GOOD) + b'{"messages": "\xff\xfe"}\n', "line 13"),
+    "a broken line": (rows(*GOOD) + b'{"messages": [\n', "line 13"),
+    "a wrong role": (rows(*GOOD, BAD_ROLE), "line 13"),
+    "no assistant message": (rows(*GOOD, NO_ANSWER), "line 13"),
+    "an answer that would be cut": (rows(*GOOD, LONG), "line 13"),
+    "too few rows": (rows(*GOOD[:5]), "fewer than 10|has 5 rows"),
 }
 
 
@@ -41,16 +41,29 @@ def stored(installed) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", FILES)
-def test_a_bad_file_is_refused_by_line_and_nothing_is_stored(installed, demo, tmp_path, fault):
+def test_a_bad_file_is_reported_by_line_and_kept_as_invalid(installed, demo, tmp_path, fault):
     content, place = FILES[fault]
     path = tmp_path / "bad.jsonl"
     path.write_bytes(content)
-    before = stored(installed), len(installed.json("dataset", "list")["datasets"])
     result = installed.run("attune", "dataset", "upload", str(path))
     said = result.stdout + result.stderr
     assert result.returncode == 1
-    assert place in said
+    assert re.search(place, said)
+    assert "--corrects" in said
     assert "Traceback" not in said
+    newest = installed.json("dataset", "list")["datasets"][0]
+    assert newest["state"] == "STATE_INVALID"
+    folder = installed.home / "artefacts" / "datasets" / newest["sha256"]
+    assert [each.name for each in folder.iterdir()] == ["original"]
+
+
+def test_an_empty_file_is_refused_and_nothing_is_stored(installed, demo, tmp_path):
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(b"")
+    before = stored(installed), len(installed.json("dataset", "list")["datasets"])
+    result = installed.run("attune", "dataset", "upload", str(path))
+    assert result.returncode == 1
+    assert "empty" in result.stdout + result.stderr
     assert (stored(installed), len(installed.json("dataset", "list")["datasets"])) == before
 
 

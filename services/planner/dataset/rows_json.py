@@ -45,9 +45,9 @@ def _float(text: str) -> float:
     return number
 
 
-DECODE = json.JSONDecoder(
+DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_float
-).decode
+)
 
 
 def parse(raw: bytes, line: int, *, breaks_off: bool = False) -> tuple[Any, list[Finding]]:
@@ -72,7 +72,7 @@ def parse(raw: bytes, line: int, *, breaks_off: bool = False) -> tuple[Any, list
     if brackets > DEPTH_MAX and depth_of(raw) > DEPTH_MAX:
         return None, [found("nesting_too_deep", line, f"More than {DEPTH_MAX} levels.")]
     try:
-        body = DECODE(text)
+        body = _decode(text)
     except _DuplicateKey:
         path = _duplicate_path(text)
         return None, [found("duplicate_key", line, f"The key {path} stands twice.", path)]
@@ -86,6 +86,15 @@ def parse(raw: bytes, line: int, *, breaks_off: bool = False) -> tuple[Any, list
             text = "An escape names half a surrogate pair."
             return None, [found("lone_surrogate", line, text, path)]
     return body, []
+
+
+def _decode(text: str) -> Any:
+    """Return the value of a text; as the decoder does, without its search for blanks."""
+    try:
+        body, end = DECODER.scan_once(text, 0)
+    except StopIteration:
+        return DECODER.decode(text)
+    return body if end == len(text) else DECODER.decode(text)
 
 
 def depth_of(raw: bytes) -> int:
