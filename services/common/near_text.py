@@ -22,6 +22,8 @@ BAND_ROWS = 4
 SEED = 20261
 WORDS_MAX = 2000
 """Words of a text that are looked at: its first ones."""
+CHARACTERS_MAX = 32_000
+"""Of a text, which bounds what is spent on finding those words."""
 PARTNERS_MAX = 4
 """Texts of a bucket, then texts in all, that a text is compared with: a bound for rows that are
 all from one mould."""
@@ -51,6 +53,7 @@ def words(text: str) -> list[str]:
 
     A character of a script without spaces is a word, and so is a sign of arithmetic.
     """
+    text = text[:CHARACTERS_MAX]
     if text.isascii():
         return _WORD_ASCII.findall(text.lower())[:WORDS_MAX]
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())[:WORDS_MAX]

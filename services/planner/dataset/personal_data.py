@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from services.planner.dataset import secrets
 from services.planner.dataset.findings import Finding, found
@@ -11,7 +11,7 @@ from services.planner.dataset.rows import RowView
 from services.planner.dataset.secrets import Span
 
 _EMAIL = re.compile(
-    r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,24}(?![\w@-]|:[\w~/])"
+    r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w@-]|:[\w~/])"
 )
 _IBAN = re.compile(r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{2,4}){2,8}(?:[ -]?[A-Z0-9]{1,3})?")
 _COUNTRIES_BY_LENGTH = {
@@ -48,7 +48,7 @@ _CARD_ISSUERS = re.compile(
 """Ranges of Visa, Mastercard, American Express, Diners, Discover, JCB and UnionPay (ISO 7812)."""
 _PHONE = re.compile(
     r"(?<![\w.,:/=#+-])(?<!\d )(?:"
-    r"\+\d{1,3}(?:[ ./-]{0,2}(?:\(\d{1,5}\)|\d{1,14})){1,6}"
+    r"\+\d{1,15}+(?:(?:[ ./-]{1,2}\(?|\()\d{1,5}+\)?\d{0,14}+){0,6}"
     r"|00\d{1,3}(?:[ ./-]\(?\d{1,5}\)?){2,6}"
     r"|(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}"
     r"|555-01\d\d"
@@ -62,6 +62,8 @@ _CALLED = re.compile(
     r"(?<![\w.])(\d[\d ()/-]{5,18}\d)(?![\w-]|\.\d)",
     re.IGNORECASE,
 )
+DIGITS_LEAST = 7
+"""Of a number that is called one in the text."""
 _DIGITS_LEAST, _DIGITS_MOST = 8, 15
 """Digits of a number with its country's code; source: ITU-T E.164, at most 15."""
 _DATE = re.compile(
@@ -77,23 +79,23 @@ _CODES = {
 
 def spans(text: str) -> list[Span]:
     """Return where a text holds personal data, in order; kinds are codes such as `pii_email`."""
-    result: list[Span] = []
+    searches: list[tuple[str, Callable[[str], Iterator[tuple[int, int]]]]] = []
+    taken: list[Span] = []
     if "@" in text:
-        logins = [span for span in secrets.spans(text) if span.kind.endswith("in an address")]
-        result.extend(
-            Span(match.start(), match.end(), "pii_email")
-            for match in _EMAIL.finditer(text)
-            if not match[0].startswith("git@") and _clear(logins, match.start(), match.end())
-        )
-    if sum(map(str.isdigit, text)) >= 7:
-        for kind, candidates in (
-            ("pii_iban", _ibans),
-            ("pii_card", _cards),
-            ("pii_phone", _phones),
-        ):
-            for start, end in candidates(text):
-                if _clear(result, start, end):
-                    result.append(Span(start, end, kind))
+        searches.append(("pii_email", _emails))
+        taken = [span for span in secrets.spans(text) if span.kind.endswith("in an address")]
+    if sum(map(str.isdigit, text)) >= DIGITS_LEAST:
+        # An account number holds what looks like a card's, and that what looks like a phone's.
+        searches += [("pii_iban", _ibans), ("pii_card", _cards), ("pii_phone", _phones)]
+    if not searches:
+        return []
+    cover = _Cover(len(text), taken)
+    result = [
+        Span(start, end, kind)
+        for kind, search in searches
+        for start, end in search(text)
+        if cover.take(start, end)
+    ]
     return sorted(result, key=lambda span: span.start)
 
 
@@ -114,14 +116,40 @@ def find(rows: Sequence[RowView]) -> list[Finding]:
 def mask(text: str) -> str:
     """Return a text with secrets and personal data replaced by their kind in brackets."""
     hidden = [Span(each.start, each.end, "secret") for each in secrets.spans(text)]
+    cover = _Cover(len(text), hidden)
     hidden += [
         Span(each.start, each.end, _CODES[each.kind][0])
         for each in spans(text)
-        if _clear(hidden, each.start, each.end)
+        if cover.take(each.start, each.end)
     ]
-    for span in sorted(hidden, key=lambda each: -each.start):
-        text = f"{text[: span.start]}[{span.kind}]{text[span.end :]}"
-    return text
+    parts, at = [], 0
+    for span in sorted(hidden, key=lambda each: each.start):
+        parts += [text[at : span.start], f"[{span.kind}]"]
+        at = span.end
+    return "".join([*parts, text[at:]])
+
+
+class _Cover:
+    """The parts of a text that are taken."""
+
+    def __init__(self, length: int, taken: Sequence[Span]) -> None:
+        self._marks = bytearray(length)
+        for span in taken:
+            self.take(span.start, span.end)
+
+    def take(self, start: int, end: int) -> bool:
+        """Take a part that is free; return whether it was."""
+        if any(self._marks[start:end]):
+            return False
+        self._marks[start:end] = b"\1" * (end - start)
+        return True
+
+
+def _emails(text: str) -> Iterator[tuple[int, int]]:
+    for match in _EMAIL.finditer(text):
+        # The address of a repository, not of a person.
+        if not match[0].startswith("git@"):
+            yield match.span()
 
 
 def _ibans(text: str) -> Iterator[tuple[int, int]]:
@@ -151,7 +179,7 @@ def _phones(text: str) -> Iterator[tuple[int, int]]:
             yield match.start(), match.end()
     for match in _CALLED.finditer(text):
         digits = sum(map(str.isdigit, match[1]))
-        if 7 <= digits <= _DIGITS_MOST and not _DATE.fullmatch(match[1]):
+        if DIGITS_LEAST <= digits <= _DIGITS_MOST and not _DATE.fullmatch(match[1]):
             yield match.start(1), match.end(1)
 
 
@@ -159,7 +187,3 @@ def _luhn(digits: str) -> bool:
     """Return whether the check digit is right (ISO 7812-1, annex B)."""
     doubled = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits))]
     return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
-
-
-def _clear(taken: Sequence[Span], start: int, end: int) -> bool:
-    return all(end <= span.start or span.end <= start for span in taken)

@@ -32,22 +32,24 @@ _ISSUED = {
     "a Slack hook": r"hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{12,}",
     "a Stripe key": r"\b(?:[sr]k|pk)_(?:live|test)_[A-Za-z0-9]{8,}|\bwhsec_[A-Za-z0-9]{16,}",
     "an API key": (
-        r"\bsk-(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{16,}"
+        r"\bsk-(?=[A-Za-z_-]{0,60}\d)[A-Za-z0-9_-]{16,}"
         r"|\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bhf_[A-Za-z0-9]{20,}|\bnpm_[A-Za-z0-9]{36}"
-        r"|\bpypi-[\w-]{30,}|\bSG\.[\w-]{16,}\.[\w-]{16,}|\bdop_v1_[0-9a-f]{64}"
+        r"|\bpypi-[\w-]{30,}|\bSG\.[\w-]{16,64}\.[\w-]{16,}|\bdop_v1_[0-9a-f]{64}"
         r"|\bglsa_\w{32,}|\bgsk_[A-Za-z0-9]{20,}|\bxai-[A-Za-z0-9]{20,}|\bkey-[0-9a-f]{32}\b"
         r"|\b\d{8,10}:AA[\w-]{33}"
     ),
-    "a JSON web token": r"\beyJ[\w-]{6,}\.eyJ[\w-]{6,}\.[\w-]{4,}",
+    "a JSON web token": r"\beyJ[\w-]{6,1000}\.eyJ[\w-]{6,4000}\.[\w-]{4,}",
     "a private key": (
         r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
-        r"(?:[\s\S]{0,20000}?-----END [A-Z0-9 ]*-----|[A-Za-z0-9+/=\s]*)"
+        r"(?:[\s\S]{0,4000}?-----END [A-Z0-9 ]*-----|[A-Za-z0-9+/=\s]*)"
     ),
     "a PuTTY key": r"\bPuTTY-User-Key-File-\d",
     "an age key": r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}",
     "an account key": r"\bAccountKey=[A-Za-z0-9+/]{40,}={0,2}",
 }
-_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://([^\s/:@?#\"'<>]*):([^\s/@\"'<>]{1,200})@", re.I)
+_ADDRESS = re.compile(
+    r"\b[a-z][a-z0-9+.-]{1,20}://([^\s/:@?#\"'<>]{0,100}):([^\s/@\"'<>]{1,200})@", re.I
+)
 _NAMED = re.compile(
     r"(?:pass(?:word|wd|phrase|code|wort)?|pwd|secret|token|credential|api[ _-]?key|access[ _-]?key"
     r"|auth[ _-]?key|private[ _-]?key|secret[ _-]?key|account[ _-]?key|kennwort|contrase\u00f1a"
