@@ -188,9 +188,11 @@ def _show_code(
 ) -> None:
     style = "bold red" if count.severity == ERROR else "bold yellow"
     lines = list(dict.fromkeys(one.line for one in kept if one.line))
-    where = ", ".join(number(line) for line in lines[:LINES_SHOWN])
-    if more := count.count - min(len(lines), LINES_SHOWN):
-        where += f" and {number(more)} more" if lines and more > 0 else ""
+    shown = lines[:LINES_SHOWN]
+    where = ", ".join(number(line) for line in shown)
+    more = count.count - sum(one.line in shown for one in kept)
+    if shown and more:
+        where += f" and {number(more)} more"
     times = "once" if count.count == 1 else f"{number(count.count)} times"
     head = f"{kind(count.severity)}  {count.code}  {times}"
     noun = "line" if len(lines) == 1 else "lines"

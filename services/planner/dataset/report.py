@@ -6,7 +6,7 @@ import random
 from array import array
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import merge
 from itertools import islice
 from pathlib import Path
@@ -200,7 +200,11 @@ def _add_findings(
     """Add the first findings by line and the counts of all, and return the counts by code."""
     kinds: Counter[tuple[str, Severity.ValueType]] = Counter(structure.counts)
     kinds.update((finding.code, finding.severity) for finding in later)
-    parts = (structure.findings, structure.repeats, later)
+    # Messages of rules quote what stands in a row.
+    quoting = [
+        replace(each, message=personal_data.mask(each.message)) for each in structure.findings
+    ]
+    parts = (quoting, structure.repeats, later)
     ordered = merge(*(sorted(part, key=_line) for part in parts), key=_line)
     report.findings.extend(to_proto(finding) for finding in islice(ordered, FINDINGS_MAX))
     for (code, severity), count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])):

@@ -252,7 +252,7 @@ def _plain_texts(body: Mapping[str, Any]) -> list[str] | None:
     """Return roles and contents of a chat that has nothing else; its equals give the same."""
     if len(body) != 1:
         return None
-    texts = []
+    texts = list[str]()
     for message in body["messages"]:
         content = message.get("content")
         if len(message) != 2 or type(content) is not str:

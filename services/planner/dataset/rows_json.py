@@ -48,6 +48,7 @@ def _float(text: str) -> float:
 DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_float
 )
+SCAN_ONCE = DECODER.scan_once  # type: ignore[attr-defined]  # Stubs lack it.
 
 
 def parse(raw: bytes, line: int, *, breaks_off: bool = False) -> tuple[Any, list[Finding]]:
@@ -91,7 +92,7 @@ def parse(raw: bytes, line: int, *, breaks_off: bool = False) -> tuple[Any, list
 def _decode(text: str) -> Any:
     """Return the value of a text; as the decoder does, without its search for blanks."""
     try:
-        body, end = DECODER.scan_once(text, 0)
+        body, end = SCAN_ONCE(text, 0)
     except StopIteration:
         return DECODER.decode(text)
     return body if end == len(text) else DECODER.decode(text)

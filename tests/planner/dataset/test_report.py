@@ -140,3 +140,9 @@ def test_every_planted_fault_of_the_corpus_is_found_on_its_line():
         judged = judge(case, found, fair)
         assert (case["file"], judged["missed"], judged["beyond"]) == (case["file"], [], [])
         assert judged["valid"] == case["valid"]
+
+
+def test_what_a_finding_quotes_is_masked(tmp_path):
+    report = report_of(tmp_path, lines([*chats(), "write to ada@example.com"]))
+    assert report.findings[0].code == "row_not_object"
+    assert "ada@" not in report.findings[0].message
