@@ -105,8 +105,9 @@ def _is_described(brief: Brief) -> bool:
 
 
 def _data(evidence: Evidence) -> Question | None:
-    """Ask for examples while none were mentioned, or how many while only their kind was."""
-    described = evidence.is_known and (evidence.rows is not None or evidence.shape == Shape.TEXT)
+    """Ask for examples while none were mentioned, or for what is open: their kind or number."""
+    counted = evidence.rows is not None or evidence.shape == Shape.TEXT
+    described = evidence.dataset is not None or (bool(evidence.shape) and counted)
     return None if described else Question(DATA, DATASET_PATH, DATA_OPTIONS)
 
 
