@@ -9,15 +9,18 @@ from functools import cache
 from services.planner.reading.message import Message, Sentence
 
 FAMILIES = (
-    "qwen|llama|meta-llama|mistral|mixtral|ministral|magistral|devstral|codestral|gemma|phi|gpt-oss|smollm|"
+    "qwen|llama|meta-llama|mistral|mixtral|ministral|magistral|devstral|codestral|gemma|phi|"
+    "gpt-oss|smollm|"
     "deepseek|olmo|falcon|granite|yi|glm|chatglm|kimi|nemotron|command-r|starcoder|codellama|"
     "hermes|zephyr|tinyllama|eurollm|teuken|apertus|internlm|baichuan|aya|bloomz?|pythia|stablelm|"
     "minicpm|lfm|exaone|solar|salamandra|viking|poro|occiglot|sauerkraut\\w*|leolm|t5|flan-t5|bert|"
-    "modernbert|calm|swallow|elyza|rinna|gpt-neox?|gpt-j|opt|xglm|vicuna|openchat|wizard\\w*|dolphin"
+    "modernbert|calm|swallow|elyza|rinna|gpt-neox?|gpt-j|opt|xglm|vicuna|openchat|wizard\\w*|"
+    "dolphin"
 )
 NAMED = re.compile(
     rf"(?<![\w/.-])(?:[a-z0-9][\w.-]{{0,38}}/)?(?:{FAMILIES})"
-    r"(?:(?=[\d.-])[\w.-]*\d[\w.-]*\w|(?=\d)\d[\w.-]*|(?:[ -](?:v?\d[\d.]*(?:b(?!\w))?|instruct|base|chat|"
+    r"(?:(?=[\d.-])[\w.-]*\d[\w.-]*\w|(?=\d)\d[\w.-]*|(?:[ -](?:v?\d[\d.]*(?:b(?!\w))?|instruct|"
+    r"base|chat|"
     r"it|coder|math|nemo|small|medium|large|mini|next|scout|maverick|thinking)(?![\w]))+)(?![\w/])",
     re.I,
 )
@@ -25,40 +28,55 @@ NAMED = re.compile(
 HUB_ID = re.compile(r"(?<![\w/.:-])[A-Za-z][\w.-]{1,38}/[A-Za-z][\w.-]*\d[\w.-]*[\w](?![\w/])")
 """`org/name` with a digit in the name."""
 NOT_THE_BASE = re.compile(
-    r"(?:written|generated|produced|made|created|answered|labell?ed|distill?ed|outputs?|answers|replies|"
-    r"completions|texts|judge[ds]?|judging|graded?|scored?|teacher|as good as|better than|beats?|like|"
+    r"(?:written|generated|produced|made|created|answered|labell?ed|distill?ed|outputs?|answers|"
+    r"replies|"
+    r"completions|texts|judge[ds]?|judging|graded?|scored?|teacher|as good as|better than|beats?|"
+    r"like|"
     r"than|against|instead of|not|from|compared? (?:to|with)|versus|vs\.?|our (?:current|old|big))"
     r"[\w ,:()]{0,16}$"
 )
-BASE_WORDS = re.compile(r"\b(?:base|start(?:ing)? from|fine-?tune|train|use|take|on|with|basis|modell)\b[^.]{0,24}$")
+BASE_WORDS = re.compile(
+    r"\b(?:base|start(?:ing)? from|fine-?tune|train|use|take|on|with|basis|modell)\b[^.]{0,24}$"
+)
 
 SIZE = (
-    r"(?P<low>\d{1,3}(?:[.,]\d)?)\s?(?:b|billion|mrd\.?|milliarden|milliards|mil millones|bilhoes|miliardi|miljard)?"
-    r"\s?(?:-|to|bis|a|or|oder|ou|o|à)\s?(?P<high>\d{1,3}(?:[.,]\d)?)\s?(?:b\b|billion\b|mrd\b|milliarden\b)"
-    r"|(?P<one>\d{1,3}(?:[.,]\d)?)\s?(?:b\b|b(?=パラ|モデル|クラス|以下|程度|级|模型|参数)|billion (?:parameter|param|model)|"
+    r"(?P<low>\d{1,3}(?:[.,]\d)?)\s?(?:b|billion|mrd\.?|milliarden|milliards|mil millones|"
+    r"bilhoes|miliardi|miljard)?"
+    r"\s?(?:-|to|bis|a|or|oder|ou|o|à)\s?(?P<high>\d{1,3}(?:[.,]\d)?)\s?(?:b\b|billion\b|mrd\b|"
+    r"milliarden\b)"
+    r"|(?P<one>\d{1,3}(?:[.,]\d)?)\s?(?:b\b|b(?=パラ|モデル|クラス|以下|程度|级|模型|参数)"
+    r"|billion (?:parameter|"
+    r"param|model)|"
     r"mrd\.? parameter|milliarden parameter|milliards de parametres|mil millones de parametros|"
     r"bilhoes de parametros|miliardi di parametri|miljard parameters|十亿参数)"
 )
 SIZES = re.compile(rf"(?<![\w.,/-])(?:{SIZE})")
 BELOW = re.compile(
-    r"(?:smaller than|less than|below|under|fewer than|kleiner als|unter|weniger als|moins de|inferieur a|"
-    r"menos de|menor (?:de|que)|inferiore a|meno di|kleiner dan|minder dan|onder)(?: (?P<about>about|around|"
+    r"(?:smaller than|less than|below|under|fewer than|kleiner als|unter|weniger als|moins de|"
+    r"inferieur a|"
+    r"menos de|menor (?:de|que)|inferiore a|meno di|kleiner dan|minder dan|"
+    r"onder)(?: (?P<about>about|around|"
     r"roughly|ca\.?|etwa|rund|environ|unos|cerca de|circa|ongeveer))?\s*$"
 )
 AT_MOST = re.compile(
-    r"(?:at most|no (?:more|bigger|larger) than|up to|max(?:imum|imal)?\.?(?: of)?|<=|≤|hochstens|maximal|bis zu|"
-    r"au plus|au maximum|maximum|como maximo|maximo|no maximo|ate|al massimo|hooguit|maximaal|not more than|"
+    r"(?:at most|no (?:more|bigger|larger) than|up to|max(?:imum|imal)?\.?(?: of)?|<=|≤|"
+    r"hochstens|maximal|bis zu|"
+    r"au plus|au maximum|maximum|como maximo|maximo|no maximo|ate|al massimo|hooguit|maximaal|"
+    r"not more than|"
     r"limit(?: of| is)?|stay (?:at|below|under))\s*$"
 )
 AT_MOST_AFTER = re.compile(
-    r"\s*(?:or (?:less|smaller|below|fewer|under)|max\b|maximum|at most|oder (?:kleiner|weniger)|hochstens|"
+    r"\s*(?:or (?:less|smaller|below|fewer|under)|max\b|maximum|at most|oder (?:kleiner|weniger)|"
+    r"hochstens|"
     r"ou moins|o menos|ou menos|o meno|of minder|以下|まで|tops)"
 )
 OTHER_MODEL = re.compile(
-    r"(?:our|the|a|its|der|das|unser|notre|nuestro|nosso)(?: \w+){0,2} $|(?:teacher|judge|outputs? of|from)[\w ]{0,12}$"
+    r"(?:our|the|a|its|der|das|unser|notre|nuestro|nosso)(?: \w+){0,2} $|(?:teacher|judge|"
+    r"outputs? of|from)[\w ]{0,12}$"
 )
 OTHER_MODEL_AFTER = re.compile(
-    r"[ -](?:teacher|judge)|(?:[ -]\w+){0,2} (?:\([^)]{0,80}\) )?(?:writes?|wrote|generated|does it|already|is too|costs?|judges?|does (?:well|fine))"
+    r"[ -](?:teacher|judge)|(?:[ -]\w+){0,2} (?:\([^)]{0,80}\) )?(?:writes?|wrote|generated|"
+    r"does it|already|is too|costs?|judges?|does (?:well|fine))"
 )
 DEVICE_PARAMETERS_MAX_B = 4.0
 """Largest base for a phone, or a fast answer without a graphics card (rule B2)."""
@@ -94,9 +112,13 @@ def judge_model(message: Message) -> str | None:
     return None
 
 
-MODEL_NAME = r"(?:gpt|claude|gemini|o\d|qwen|llama|mistral|gemma|phi|deepseek|glm|command|prometheus)[\w./:-]*\d[\w./:-]*"
+MODEL_NAME = (
+    r"(?:gpt|claude|gemini|o\d|qwen|llama|mistral|gemma|phi|deepseek|glm|command|"
+    r"prometheus)[\w./:-]*\d[\w./:-]*"
+)
 JUDGE = re.compile(
-    rf"\b(?P<before>{MODEL_NAME})(?: \d+b)? (?:is|as|als|comme|como|come|will be) (?:the |our |a |an )?(?:judge|grader|richter|juge|juez|juiz)"
+    rf"\b(?P<before>{MODEL_NAME})(?: \d+b)? (?:is|as|als|comme|como|come|will be) (?:the |our |"
+    rf"a |an )?(?:judge|grader|richter|juge|juez|juiz)"
     rf"|\bjudge(?:d by| model| is| with|:| =)*\s(?:is )?(?P<after>{MODEL_NAME})",
     re.I,
 )
@@ -141,7 +163,9 @@ def _is_other(text: str, match: re.Match[str]) -> bool:
     if JUDGE.search(text) and any(match[0] in judge[0] for judge in JUDGE.finditer(text)):
         return True
     after = text[match.end() : match.end() + 24].lower()
-    if re.match(r"(?:'s)? (?:wrote|generated|outputs|answers|as (?:a |the )?(?:judge|teacher))", after):
+    if re.match(
+        r"(?:'s)? (?:wrote|generated|outputs|answers|as (?:a |the )?(?:judge|teacher))", after
+    ):
         return True
     return NOT_THE_BASE.search(before) is not None and BASE_WORDS.search(before) is None
 

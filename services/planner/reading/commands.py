@@ -15,22 +15,35 @@ from services.planner.vocabulary import Command
 BARE_WORDS_MAX = 6
 """A message this short is taken as nothing but the answer or the wish it holds."""
 FIRST = re.compile(
-    r"\b(?:first|original|initial|beginning|start|erste[nrs]?|ursprunglich\w*|anfang|premier\w*|origine|initiale?|primer[ao]?|"
+    r"\b(?:first|original|initial|beginning|start|erste[nrs]?|ursprunglich\w*|anfang|premier\w*|"
+    r"origine|initiale?|primer[ao]?|"
     r"primeir[ao]|prim[ao]|originale?|iniziale|eerste|oorspronkelijke)\b|最初|第一|元の"
 )
 ORDER = (
-    (2, re.compile(r"\b(?:second|zweite[nrs]?|deuxieme|segund[ao]|second[ao]|tweede)\b|2番目|第二")),
-    (3, re.compile(r"\b(?:third|dritte[nrs]?|troisieme|tercer[ao]?|terceir[ao]|terz[ao]|derde)\b|3番目|第三")),
+    (
+        2,
+        re.compile(r"\b(?:second|zweite[nrs]?|deuxieme|segund[ao]|second[ao]|tweede)\b|2番目|第二"),
+    ),
+    (
+        3,
+        re.compile(
+            r"\b(?:third|dritte[nrs]?|troisieme|tercer[ao]?|terceir[ao]|terz[ao]|derde)\b|3番目|第三"
+        ),
+    ),
 )
 NUMBERED = re.compile(
-    r"\b(?:revision|version|rev|plan|spec|v|entwurf|versao|versione|versie)\s?(?:no\.? |number |nr\.? |#)?(\d{1,3})\b|(?:版|プラン)(\d{1,3})"
+    r"\b(?:revision|version|rev|plan|spec|v|entwurf|versao|versione|versie)\s?(?:no\.? |number |"
+    r"nr\.? |#)?(\d{1,3})\b|(?:版|プラン)(\d{1,3})"
 )
 REQUEST = re.compile(
-    r"\b(?:can|could|would|will) (?:you|we)\b.{0,20}\b(?:set|change|use|make|try|lower|raise|switch|drop|add|keep|take|go)\b|"
-    r"\b(?:kannst|konnten|konnen) (?:du|sie|wir)\b|peux-tu|pouvez-vous|puedes|podemos|pode|puoi|kun je"
+    r"\b(?:can|could|would|will) (?:you|we)\b.{0,20}\b(?:set|change|use|make|try|lower|raise|"
+    r"switch|drop|add|keep|take|go)\b|"
+    r"\b(?:kannst|konnten|konnen) (?:du|sie|wir)\b|peux-tu|pouvez-vous|puedes|podemos|pode|puoi|"
+    r"kun je"
 )
 HYPOTHETICAL = re.compile(
-    r"\bwhat (?:would|will|happens?|if)\b|\bwould (?:it|that|this)\b|\bwas (?:ware|wurde|passiert)|que se passe|que pasaria|o que aconteceria|cosa succede|wat gebeurt|どうな"
+    r"\bwhat (?:would|will|happens?|if)\b|\bwould (?:it|that|this)\b|\bwas (?:ware|wurde|"
+    r"passiert)|que se passe|que pasaria|o que aconteceria|cosa succede|wat gebeurt|どうな"
 )
 
 

@@ -1,4 +1,4 @@
-"""What a message says about examples: of which shape, how many, and how good the answers are today."""
+"""What a message says about examples: their shape, their number, and how good answers are today."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ Spans = Mapping[Sentence, list[tuple[int, int]]]
 MEGABYTES = {"kb": 0.001, "mb": 1, "megab": 1, "mo": 1, "gb": 1000, "gigab": 1000, "tb": 1e6}
 SIZE = re.compile(r"\s?(kb|mb|megab|mo\b|gb|gigab|tb)")
 MONEY_BEFORE = re.compile(r"(?:[$€£]|usd|eur|chf)\s?$")
-MONEY_AFTER = re.compile(r"\s?(?:[$€£]|usd|us dollars|dollars?|euros?|eur|chf|pounds|円|ドル|cents?)")
+MONEY_AFTER = re.compile(
+    r"\s?(?:[$€£]|usd|us dollars|dollars?|euros?|eur|chf|pounds|円|ドル|cents?)"
+)
 BILLIONS = re.compile(r"\s?(?:b|bn|billion|mrd|milliarden)(?![a-z])|\s?-\s?\d{1,3}\s?b(?![a-z])")
-BARE_NAME = re.compile(r"[\w]-?$")
+BARE_NAME = re.compile(r"[a-z_]-?$")
 YEAR = re.compile(r"(?:19|20)\d\d$")
 WEEKS = {"m": 10080, "h": 168, "d": 7, "n": 7, "s": 7, "w": 1, "mo": 0.23, "q": 0.077, "y": 0.019}
 """How often a period goes into a week."""
@@ -25,16 +27,29 @@ PERIODS = (
     (10080, r"minut\w*|分"),
     (168, r"hour\w*|stund\w*|heure\w*|hora\w*|or[ae]|uur|時間|小时"),
     (5, r"working day|weekday|werktag|arbeitstag|jour ouvre|dia (?:habil|util)|werkdag|平日"),
-    (7, r"day|daily|tag|taglich\w*|jour\w*|quotidien\w*|dia|diari\w*|giorno|dag|dagelijks\w*|night\w*|nacht|shift|morning|evening|日|天"),
+    (
+        7,
+        r"day|daily|tag|taglich\w*|jour\w*|quotidien\w*|dia|diari\w*|giorno|dag|dagelijks\w*|"
+        r"night\w*|nacht|shift|morning|evening|日|天",
+    ),
     (1, r"week\w*|woche\w*|wochentlich\w*|semaine\w*|semana\w*|settiman\w*|週|周"),
-    (0.23, r"month\w*|monat\w*|mois|mensuel\w*|mes|mensual\w*|mensal\w*|mese|mensil\w*|maand\w*|月"),
+    (
+        0.23,
+        r"month\w*|monat\w*|mois|mensuel\w*|mes|mensual\w*|mensal\w*|mese|mensil\w*|maand\w*|月",
+    ),
     (0.077, r"quarter\w*|quartal\w*|trimest\w*|kwartaal"),
     (0.019, r"year\w*|season|annual\w*|jahr\w*|an|annee|ano|anno|jaar|年"),
 )
-ON_PAPER = re.compile(r"\b(?:on paper|not digiti[sz]ed|auf papier|sur papier|en papel|em papel|su carta|op papier)\b|紙")
+ON_PAPER = re.compile(
+    r"\b(?:on paper|not digiti[sz]ed|auf papier|sur papier|en papel|em papel|su carta|"
+    r"op papier)\b|紙"
+)
 NOUN_REACH = 44
 """Characters behind a number in which its noun may stand."""
-CLAUSE = re.compile(r"[,;:()]|\s-\s| but | and | aber | und | mais | et | pero | y | mas | e | ma | maar | en |、|。|が、")
+CLAUSE = re.compile(
+    r"[,;:()]|\s-\s| but | and | aber | und | mais | et | pero | y | mas | e | ma | maar | en |、|"
+    r"。|が、"
+)
 
 
 @dataclass(frozen=True)
@@ -230,7 +245,11 @@ class _Shares:
             if self._cue("weight", sentence.folded):
                 continue
             found = quantities(sentence.folded, self._message.language)
-            bounds = [0, *(m.start() for m in CLAUSE.finditer(sentence.folded)), len(sentence.folded)]
+            bounds = [
+                0,
+                *(m.start() for m in CLAUSE.finditer(sentence.folded)),
+                len(sentence.folded),
+            ]
             for quantity in found:
                 taken = _overlaps(quantity, self._taken.get(sentence, []))
                 plausible = quantity.is_share or (quantity.is_decimal and 0 < quantity.value <= 1)
@@ -333,4 +352,6 @@ def _overlaps(quantity: Quantity, spans: list[tuple[int, int]]) -> bool:
 
 def _is_alone(before: str, after: str) -> bool:
     """Return whether a number stands without a noun, as in `2,000 so far`."""
-    return bool(re.match(r"\s*(?:$|[,.;:)]|so far|in total|insgesamt|en total|au total|in totaal)", after))
+    return bool(
+        re.match(r"\s*(?:$|[,.;:)]|so far|in total|insgesamt|en total|au total|in totaal)", after)
+    )

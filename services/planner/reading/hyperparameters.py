@@ -14,28 +14,45 @@ STAGE = "stages.0."
 HYPERPARAMETERS = STAGE + "hyperparameters."
 JUDGE_TEMPERATURE = STAGE + "reward.graders.0.grader.score_model.sampling.temperature"
 IS = (
-    r"(?:[\s_]*(?:=|:|≈|~|(?:is|are|of|to|at|back|be|auf|bei|von|ist|gleich|a|de|en|para|naar|op|van|su|"
-    r"di|da|em|na|sur|um|une?|con|with|value|wert|を|は|が|の|に)(?![a-z])|from\s\S{1,8}\s(?:up |down )?to)){0,3}\s*"
+    r"(?:[\s_]*(?:=|:|≈|~|(?:is|are|of|to|at|back|be|auf|bei|von|ist|gleich|a|de|en|para|naar|op|"
+    r"van|su|"
+    r"di|da|em|na|sur|um|une?|con|with|value|wert|を|は|が|の|に)(?![a-z])|from\s\S{1,8}\s(?:up |"
+    r"down )?to)){0,3}\s*"
 )
 ENDS = (
     r"(?![\d.,]*\d)(?=\s*(?:[,.;:!?)/|+&]|-|$|(?:and|with|please|instead|but|for|on|alpha|lora|lr|"
-    r"dropout|learning|epochs?|then|now|rather|nothing|only|as|if|in|und|statt|bitte|y|en|por|con|et|"
-    r"au|s'il|e|em|in|al|invece|maar|met|der|fur|or|than|the|leave|keep|everything|too|would|was|were|"
+    r"dropout|learning|epochs?|then|now|rather|nothing|only|as|if|in|und|statt|bitte|y|en|por|"
+    r"con|et|"
+    r"au|s'il|e|em|in|al|invece|maar|met|der|fur|or|than|the|leave|keep|everything|too|would|was|"
+    r"were|"
     r"is|do|mean|にして|に|で|を|と|から|、|。)(?![a-z])))"
 )
 """What may follow `rank 8`: so that `rank 8 results` stays a sentence about results."""
-NUMBER = r"((?<![\d.,])(?:\d{1,3}(?:,\d{3})+|\d{1,9}(?:[.,]\d{1,9})?(?:e[-+]?\d{1,2})?|\.\d{1,9}|10\^-\d))"
+NUMBER = (
+    r"((?<![\d.,])(?:\d{1,3}(?:,\d{3})+|\d{1,9}(?:[.,]\d{1,9})?(?:e[-+]?\d{1,2})?|\.\d{1,9}|"
+    r"10\^-\d))"
+)
 AMOUNT = NUMBER[:-1] + r"(?:\s*%)?)"
-WORDED = r"(\d{1,4}(?:[.,]\d{1,2})?|one|two|three|four|five|six|eight|ten|ein(?:e|er)?|zwei|drei|vier|funf|une?|deux|trois|dos|tres|duas|dois|due|tre|twee|drie)"
-EPOCHS = r"(?:epoch(?:s|en|es)?|epocas?|epoque?s?|epoche|epoca|durchlaufe?|passes over the (?:data|rows)|エポック|轮)"
+WORDED = (
+    r"(\d{1,4}(?:[.,]\d{1,2})?|one|two|three|four|five|six|eight|ten|ein(?:e|er)?|zwei|drei|vier|"
+    r"funf|une?|deux|trois|dos|tres|duas|dois|due|tre|twee|drie)"
+)
+EPOCHS = (
+    r"(?:epoch(?:s|en|es)?|epocas?|epoque?s?|epoche|epoca|durchlaufe?|passes over the (?:data|"
+    r"rows)|エポック|轮)"
+)
 EXPERT = re.compile(
-    r"\b(?:lr|learning rate|lo ?ra|q-?lora|dora|epochs?|grpo|rlvr|dpo|sft|rank|alpha|batch|warm-?up|"
-    r"optimi[sz]er|schedule[rs]?|max steps|hyperparameters?|beta|kl|dropout|fine-?tun\w+|train\w*)\b"
+    r"\b(?:lr|learning rate|lo ?ra|q-?lora|dora|epochs?|grpo|rlvr|dpo|sft|rank|alpha|batch|"
+    r"warm-?up|"
+    r"optimi[sz]er|schedule[rs]?|max steps|hyperparameters?|beta|kl|dropout|fine-?tun\w+|"
+    r"train\w*)\b"
 )
 """What makes a bare `200 steps` or `cosine` a setting."""
 CHANGES = re.compile(
-    r"\b(?:set|change|use|make|put|raise|lower|increase|decrease|reduce|switch|go with|try|take|want|"
-    r"setz\w*|stell\w*|ander\w*|nimm|mach\w*|met[st]\w*|passe[rz]?|change[rz]?|pon(?:er|ga)?|cambi\w*|"
+    r"\b(?:set|change|use|make|put|raise|lower|increase|decrease|reduce|switch|go with|try|take|"
+    r"want|"
+    r"setz\w*|stell\w*|ander\w*|nimm|mach\w*|met[st]\w*|passe[rz]?|change[rz]?|pon(?:er|ga)?|"
+    r"cambi\w*|"
     r"usa[r]?|mud[ae]\w*|imposta\w*|zet|verander\w*|gebruik)\b|してください|変更|にして|设为|改为"
 )
 
@@ -110,14 +127,15 @@ SETTINGS = (
     _setting(
         "lora.rank",
         rf"\b(?:lora[ -]?|adapter[ -]?)?(?:rank|rang(?:o)?){IS}{NUMBER}{ENDS}|\br\s*=\s*(\d{{1,9}})"
-        rf"|\b(?:lora|dora|qlora|adapters?)[ ,:(-]{{1,2}}r ?(\d{{1,4}})\b|(?<![\w.-])r({RANKS})(?![\w-])"
+        rf"|\b(?:lora|dora|qlora|adapters?)[ ,:(-]{{1,2}}r ?(\d{{1,4}})\b|"
+        rf"(?<![\w.-])r({RANKS})(?![\w-])"
         rf"|(?:ランク|秩){IS}(\d{{1,4}})|\b(?:lora|dora|qlora) ({RANKS})(?=/\d)",
         _whole,
         WHOLE,
     ),
     _setting(
         "lora.alpha",
-        rf"(?:\b(?:lora[ _-]?)?alpha|α|アルファ){IS}{NUMBER}|\ba\s?=\s?(\d{{1,4}})\b"
+        rf"(?:\b(?:lora[ _-]?)?alpha|\u03b1|アルファ){IS}{NUMBER}|\ba\s?=\s?(\d{{1,4}})\b"
         rf"|(?:(?<=lora \d)|(?<=lora \d\d)|(?<=lora \d\d\d))/(\d{{1,4}})\b",
         _whole,
         WHOLE,
@@ -131,12 +149,14 @@ SETTINGS = (
     ),
     _setting(
         "epoch_count",
-        rf"(?<![\w.]){WORDED} {EPOCHS}|(?<![\w.])(\d{{1,3}}) ?(?:ep|エポック|轮)(?![a-z])|{EPOCHS}{IS}{NUMBER}"
+        rf"(?<![\w.]){WORDED} {EPOCHS}|(?<![\w.])(\d{{1,3}}) ?(?:ep|エポック|轮)(?![a-z])|"
+        rf"{EPOCHS}{IS}{NUMBER}"
         rf"|\bepochs?{IS}(one|two|three|four|five)\b",
     ),
     _setting(
         "effective_batch_size",
-        rf"\b(?:(?:effective|global|total|train)[ _-]?)?(?:batch(?:es)?(?:[ _-]?(?:size|grosse))?|bs|bsz|"
+        rf"\b(?:(?:effective|global|total|train)[ _-]?)?(?:batch(?:es)?(?:[ _-]?(?:size|"
+        rf"grosse))?|bs|bsz|"
         rf"taille (?:de|du) (?:lot|batch)|tamano de lote|tamanho d[eo] lote){IS}{NUMBER}"
         rf"|バッチサイズ{IS}{NUMBER}|{NUMBER} (?:rows|prompts|examples) per (?:optimi[sz]er )?step",
         _whole,
@@ -144,7 +164,8 @@ SETTINGS = (
     ),
     _setting(
         "warmup_ratio",
-        rf"\bwarm[ _-]?up(?:[ _-]?(?:ratio|share|fraction))?{IS}(0?[.,]\d{{1,4}}|0(?![.,\d])|\d{{1,2}}\s*%)"
+        rf"\bwarm[ _-]?up(?:[ _-]?(?:ratio|share|fraction))?{IS}(0?[.,]\d{{1,4}}|0(?![.,\d])|"
+        rf"\d{{1,2}}\s*%)"
         r"|(\d{1,2}\s*%) warm-?up",
         _share,
     ),
@@ -155,7 +176,8 @@ SETTINGS = (
     ),
     _setting(
         "rl.max_completion_length",
-        r"\b(?:max[ _-]?(?:imum )?(?:completion|output|response|generation|new|answer)[ _-]?(?:len(?:gth)?|tokens?)?"
+        r"\b(?:max[ _-]?(?:imum )?(?:completion|output|response|generation|new|"
+        r"answer)[ _-]?(?:len(?:gth)?|tokens?)?"
         rf"(?:[ _-]?(?:len(?:gth)?|tokens?))?|completion length){IS}(\d{{1,9}}k?)\b"
         r"|completions? (?:of |up to |at most )(\d{2,6}) tokens",
         _length,
@@ -171,12 +193,19 @@ SETTINGS = (
         "max_length",
         r"\b(?:(?:max(?:imum|imal)?[ _-]?(?:(?:row|seq(?:uence)?|context|input|total|model)[ _-]?)?"
         r"(?:len(?:gth)?|tokens?))|seq(?:uence)?[ _-]?len(?:gth)?|context (?:length|window)|ctx|"
-        r"maximale (?:lange|sequenzlange)|longueur max(?:imale)?|longitud maxima|comprimento maximo|"
-        rf"lunghezza massima){IS}(\d{{1,3}}(?:,\d{{3}})+|\d{{1,9}}k?(?:\.\d+)?)\b|最大長{IS}(\d{{2,6}})",
+        r"maximale (?:lange|sequenzlange)|longueur max(?:imale)?|longitud maxima|"
+        r"comprimento maximo|"
+        rf"lunghezza massima){IS}(\d{{1,3}}(?:,\d{{3}})+|\d{{1,9}}k?(?:\.\d+)?)\b|"
+        rf"最大長{IS}(\d{{2,6}})",
         _length,
         WHOLE,
     ),
-    _setting("seed", rf"\b(?:seed|zufallsstartwert|graine|semilla|semente){IS}{NUMBER}|シード{IS}(\d+)", _whole, WHOLE),
+    _setting(
+        "seed",
+        rf"\b(?:seed|zufallsstartwert|graine|semilla|semente){IS}{NUMBER}|シード{IS}(\d+)",
+        _whole,
+        WHOLE,
+    ),
     _setting("early_stopping_patience", rf"\bpatience{IS}{NUMBER}", _whole, WHOLE),
     _setting(
         "evaluations_per_epoch",
@@ -195,18 +224,24 @@ SETTINGS = (
     _setting("schedule", r"\b(cosine|linear|constant)\b", _schedule, is_shop_talk=True),
     _setting(
         "max_step_count",
-        rf"\b(?:max[ _-]?(?:imum )?|at most |for |stop after |limit(?:ed)? to |only )?(?:train(?:ing)?[ _-])?steps\s*[=:]\s*(\d{{1,7}})"
-        r"|\bmax[ _-]?steps (\d{1,7})|(?<![\w.,])(\d{1,3}(?:,\d{3})|\d{1,7}) (?:training |optimi[sz]er |gradient |"
-        r"update |rl |grpo |optimi[sz]ation )?(?:steps|schritte|pasos|passos|passi|stappen|ステップ)(?!\w)",
+        r"\b(?:max[ _-]?(?:imum )?|at most |for |stop after |limit(?:ed)? to |"
+        r"only )?(?:train(?:ing)?[ _-])?steps\s*[=:]\s*(\d{1,7})"
+        r"|\bmax[ _-]?steps (\d{1,7})|(?<![\w.,])(\d{1,3}(?:,\d{3})|\d{1,7}) (?:training |"
+        r"optimi[sz]er |gradient |"
+        r"update |rl |grpo |optimi[sz]ation )?(?:steps|schritte|pasos|passos|passi|stappen|"
+        r"ステップ)(?!\w)",
         _whole,
         WHOLE,
         is_shop_talk=True,
     ),
     _setting(
         "rl.group_size",
-        rf"\bgroup[ _-]?(?:size)?{IS}(\d{{1,4}})\b|(?<![\w.])(?:n|g)\s*=\s*(\d{{1,4}})\b|\bnum_generations{IS}(\d+)"
-        r"|(?<![\w.])(\d{1,3}) (?:rollouts|completions|generations|samples|answers) (?:per|for each|each) "
-        rf"(?:prompt|question|task)|\b(?:gruppengrosse|tamano de grupo|taille de groupe){IS}(\d{{1,4}})",
+        rf"\bgroup[ _-]?(?:size)?{IS}(\d{{1,4}})\b|(?<![\w.])(?:n|g)\s*=\s*(\d{{1,4}})\b|"
+        rf"\bnum_generations{IS}(\d+)"
+        r"|(?<![\w.])(\d{1,3}) (?:rollouts|completions|generations|samples|answers) (?:per|"
+        r"for each|each) "
+        rf"(?:prompt|question|task)|\b(?:gruppengrosse|tamano de grupo|"
+        rf"taille de groupe){IS}(\d{{1,4}})",
         _whole,
         WHOLE,
     ),
@@ -216,12 +251,14 @@ SETTINGS = (
     ),
     _setting(
         "rl.temperature",
-        rf"(?<![\w.])t\s*=\s*{NUMBER}|\b(?:sampling |rollout |policy )?temp(?:erature?|eratur|eratura)?{IS}{NUMBER}|温度{IS}{NUMBER}",
+        rf"(?<![\w.])t\s*=\s*{NUMBER}|\b(?:sampling |rollout |policy )?temp(?:erature?|eratur|"
+        rf"eratura)?{IS}{NUMBER}|温度{IS}{NUMBER}",
     ),
     _setting("rl.top_p", rf"\btop[ _-]?p{IS}{NUMBER}"),
     _setting(
         "rl.kl_coefficient",
-        rf"\bkl(?:[ _-]?(?:coef(?:f(?:icient)?)?|penalty|beta|weight|loss|term|divergence)){{0,2}}{IS}{NUMBER}",
+        rf"\bkl(?:[ _-]?(?:coef(?:f(?:icient)?)?|penalty|beta|weight|loss|term|"
+        rf"divergence)){{0,2}}{IS}{NUMBER}",
     ),
     _setting("dpo.beta", rf"(?:\b(?:dpo[ _-]?)?beta|β|ベータ){IS}{NUMBER}"),
     _setting("rl.clip_low", rf"\b(?:clip[ _-]?(?:low|min)|eps(?:ilon)?[ _-]?low){IS}{NUMBER}"),
@@ -229,7 +266,8 @@ SETTINGS = (
     _setting("dpo.label_smoothing", rf"\blabel[ _-]smoothing{IS}{AMOUNT}", _share),
     _setting(
         "dpo.loss_type",
-        rf"\b(sigmoid|ipo|hinge|robust|exo_pair|apo_zero|apo_down)[ -]loss|\bloss(?:[ _]type)?{IS}(sigmoid|ipo|hinge|robust|exo_pair|apo_zero|apo_down)\b",
+        rf"\b(sigmoid|ipo|hinge|robust|exo_pair|apo_zero|apo_down)[ -]loss|"
+        rf"\bloss(?:[ _]type)?{IS}(sigmoid|ipo|hinge|robust|exo_pair|apo_zero|apo_down)\b",
         str,
     ),
     _setting(
@@ -239,7 +277,8 @@ SETTINGS = (
     ),
     _setting(
         "evaluation.few_shot_example_count",
-        rf"{NUMBER} few-?shot examples|\bfew-?shot(?: examples)?{IS}{NUMBER}|(?<![\w.])(\d{{1,2}})-shot\b",
+        rf"{NUMBER} few-?shot examples|\bfew-?shot(?: examples)?{IS}{NUMBER}|"
+        rf"(?<![\w.])(\d{{1,2}})-shot\b",
         _whole,
         WHOLE,
     ),
@@ -250,7 +289,8 @@ SETTINGS = (
     ),
     _setting(
         "data.holdout_fraction",
-        rf"\b(?:hold-?out|test (?:set|split)|hold out|held out)(?: share| fraction| split| set)?{IS}(0?\.\d{{1,4}}|\d{{1,2}}\s*%)"
+        rf"\b(?:hold-?out|test (?:set|split)|hold out|held out)(?: share| fraction| split|"
+        rf" set)?{IS}(0?\.\d{{1,4}}|\d{{1,2}}\s*%)"
         r"|(\d{1,2}\s*%) (?:hold-?out|held out|for testing|test split)",
         _share,
     ),
@@ -258,10 +298,15 @@ SETTINGS = (
 
 MODULES = re.compile(r"\b(?:[qkvo]|gate|up|down|qkv|out|in)_proj\b|\bfc[12]\b")
 ALL_LINEAR = re.compile(r"\ball[ -]linear(?: layers| modules)?\b")
-PACKING = re.compile(r"\b(?P<no>no |without |disable |switch off )?(?:sequence )?packing\b(?! list| slip| station| line)")
+PACKING = re.compile(
+    r"\b(?P<no>no |without |disable |switch off )?(?:sequence )?packing\b(?! list| slip| station|"
+    r" line)"
+)
 ANSWERS_ONLY = re.compile(
-    r"\b(?:(?:loss|train)\w* (?:on|over) (?:the )?(?:assistant|completions?|answers?|responses?)(?: turns?| tokens?)? only|"
-    r"completion[ _-]only(?: loss)?|assistant[ _-]only(?: loss)?|mask(?:ing)? (?:out )?(?:the )?prompts?)\b"
+    r"\b(?:(?:loss|train)\w* (?:on|over) (?:the )?(?:assistant|completions?|answers?|"
+    r"responses?)(?: turns?| tokens?)? only|"
+    r"completion[ _-]only(?: loss)?|assistant[ _-]only(?: loss)?|"
+    r"mask(?:ing)? (?:out )?(?:the )?prompts?)\b"
 )
 
 

@@ -18,10 +18,12 @@ from services.planner.reading.commands import Wish, read_commands
 from services.planner.reading.data import Said, read_data
 from services.planner.reading.hyperparameters import Settings, read_settings
 from services.planner.reading.languages import named_languages
+from services.planner.reading.lexicon import LANGUAGES, lexicon
 from services.planner.reading.message import Message, Sentence, read_message
 from services.planner.reading.quantities import quantities
 from services.planner.reading.rubric import read_criteria, read_grader_kinds
 from services.planner.reading.signals import find_conflict, read_signals, withdrawn
+from services.planner.reading.steps import read_steps
 from services.planner.reading.task import read_task
 from services.planner.vocabulary import Command, Shape, Signal, Task
 
@@ -31,12 +33,14 @@ PROBLEM_LETTERS_MIN = 8
 PROBLEM_CHARACTERS_MAX = 2000
 TELLING_WORDS_MIN = 2
 """A sentence that holds a setting belongs to the problem only if it says so much besides."""
+STEPS = (Command.SMALLER_MODEL, Command.LARGER_MODEL)
 COUNT_MIN = 10
 """Fewer rows than this count only next to words about examples."""
 CONTENT_CHECKS = frozenset({"numeric", "unit_tests", "exact_match", "math", "tool_call"})
 """Parts of a reward that the goal itself decides."""
 INSTEAD = re.compile(
-    r"\b(?:instead|actually|rather|changed? (?:our|my) minds?|from now on|no longer|statt(?:dessen)?|doch lieber|"
+    r"\b(?:instead|actually|rather|changed? (?:our|my) minds?|from now on|no longer|"
+    r"statt(?:dessen)?|doch lieber|"
     r"plutot|en fait|en realidad|mejor|em vez|na verdade|invece|in plaats)\b|代わりに|やっぱり"
 )
 """What makes a later message state the task anew."""
@@ -65,11 +69,13 @@ class Interpreter(Protocol):
 
 
 class DeterministicReader:
-    """Reads by phrases and patterns: the same message gives the same patch, with no model at all."""
+    """Reads by phrases: the same message gives the same patch, with no model at all."""
 
     def __init__(self, base_models: Collection[str]) -> None:
-        """Keep the base models that a message may name, by id."""
+        """Keep the base models that a message may name, by id, and read all phrases once."""
         self._base_models = tuple(base_models)
+        for language in LANGUAGES:
+            lexicon(language)
 
     def read(self, message: str, brief: Brief) -> BriefPatch:
         """Return what a message adds to the brief."""
@@ -94,6 +100,9 @@ class DeterministicReader:
         criteria, removed = read_criteria(stating, brief)
         if {each.name for each in criteria} & CONTENT_CHECKS:
             signals.discard(Signal.REWARD_IS_FORM)
+        bound = _bound(stating, signals, named is not None)
+        # A stated size says which model; a step from the present one would miss it.
+        command = None if bound is not None and wish.command in STEPS else wish.command
         problem, problem_notes = _problem(stating, brief, wish, settings, said, task)
         return BriefPatch(
             problem=None if Signal.ASKS_CAPABILITY in signals else problem,
@@ -106,7 +115,7 @@ class DeterministicReader:
             technique=None if _is_kept(brief, wish, technique) else technique,
             method=wishes.read_method(stating),
             base_model=named[0] if named else None,
-            parameters_max_b=_bound(stating, signals, named is not None),
+            parameters_max_b=bound,
             alias=wishes.read_alias(stating),
             deadline_s=wishes.read_deadline(stating, brief),
             cost_cap_micro_usd=wishes.read_budget(stating),
@@ -123,9 +132,10 @@ class DeterministicReader:
             criteria=criteria,
             criteria_removed=removed,
             overrides=settings.overrides,
+            factors=read_steps(stating, set(settings.overrides)),
             signals=frozenset(signals),
             signals_withdrawn=frozenset(withdrawn(brief, signals)),
-            command=wish.command,
+            command=command,
             explain_paths=wish.explain_paths,
             restore_revision=wish.restore_revision,
             only=wish.only,
@@ -173,9 +183,7 @@ def _says_much(message: Message) -> bool:
     return len(message.text) >= 50 and not message.says("commands", "only")
 
 
-def _target(
-    message: Message, brief: Brief, said: Said
-) -> tuple[float | None, tuple[str, ...]]:
+def _target(message: Message, brief: Brief, said: Said) -> tuple[float | None, tuple[str, ...]]:
     """Return the share to reach, and what has to be said when an answer is none."""
     if said.target is not None or brief.open_question != TARGET_PATH:
         return said.target, ()
@@ -212,9 +220,7 @@ def _bound(message: Message, signals: set[Signal], is_named: bool) -> float | No
     return stated
 
 
-def _languages(
-    message: Message, task: Task | None, said: Said, brief: Brief
-) -> tuple[str, ...]:
+def _languages(message: Message, task: Task | None, said: Said, brief: Brief) -> tuple[str, ...]:
     """Return the languages that the model must read or write.
 
     Those that are named count; a first message that names none is in the language of its answers,
@@ -245,8 +251,8 @@ def _problem(
     adds = bool(brief.problem) and task is not None and (not brief.task or task != brief.task)
     if brief.problem and brief.open_question != PROBLEM_PATH and not adds:
         return None, ()
-    text = " ".join(_telling(message, settings, said))
-    dense = message.language in ("ja", "zh", "ko", "th")
+    dense = message.language in ("ja", "zh", "th")
+    text = ("" if dense else " ").join(_telling(message, settings, said))
     if len(text) < PROBLEM_LETTERS_MIN if dense else len(text.split()) < PROBLEM_WORDS_MIN:
         return None, ()
     if adds:

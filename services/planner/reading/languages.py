@@ -22,11 +22,11 @@ COMMON = {
     "es": "el la los las de que y es en un una con por para no se del al nuestro nuestra tenemos "
     "quiero queremos como pero son mas lo su sus cada nada hay todavia he mi porque muy ya sin "
     "hemos cuando donde",
-    "pt": "o os as de que e um uma com para nao se do da dos das no na nos nas temos queremos quero "
-    "como mas sao nosso nossa por em isso ao cada mais ja ainda voce tem foi ser seu sua sem pelo "
+    "pt": "o os as de que e um uma com para nao se do da dos das no na nos nas temos queremos "
+    "quero como mas sao nosso nossa por em isso ao cada mais ja ainda voce tem foi ser seu sua sem pelo "
     "pela",
-    "it": "il lo gli di che e un una con per non si del della dei delle abbiamo vogliamo voglio come "
-    "ma sono nostro nostra nostri in ogni piu gia ancora anche al alla da dal nel nella questo "
+    "it": "il lo gli di che e un una con per non si del della dei delle abbiamo vogliamo voglio "
+    "come ma sono nostro nostra nostri in ogni piu gia ancora anche al alla da dal nel nella questo "
     "perche vorrei dovrebbe",
     "nl": "de het een en van wij we met voor niet is zijn op te dat die onze ons hebben moet maar "
     "aan ook bij naar als nog geen wat er om uit wordt kan elke graag heb ik willen waarom",

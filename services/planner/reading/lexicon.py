@@ -1,9 +1,9 @@
-"""The phrases by which people say things, by language, and how a sentence is searched for them.
+r"""The phrases by which people say things, by language, and how a sentence is searched for them.
 
 Phrases stand one a line or with semicolons between. Words may hold these marks: `a*` any ending,
 `as?` with or without the letter before, `(a|b)` either, `(a|b)?` either or none, `(a|b)+` one or
 more of them, `*` alone any word, `?a` with or without a
-space before, `..` up to 40 characters, `#` a number, `\\` before a mark takes it
+space before, `..` up to 40 characters, `#` a number, `\` before a mark takes it
 as it is. A phrase that opens with `!` holds even after a negation. Spaces stand for spaces,
 hyphens and slashes. Everything is compared folded: see `fold`.
 """
@@ -22,6 +22,12 @@ import yaml
 FOLDER = Path(__file__).parent
 LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl", "ja", "zh")
 """Languages that have a file of phrases."""
+PLAIN = {
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u0060\u00b4", "'"),
+    **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+}
+"""Quotation marks and dashes, and what they are compared as."""
 GAP = ".{0,40}?"
 SPACE = r"[\s\-/]+"
 LOOSE = r"[\s\-/]*"
@@ -32,12 +38,8 @@ NEGATION_CHARACTERS = 28
 
 @cache
 def _folded(character: str) -> str:
-    if character in "’‘‛ʼ`´":
-        return "'"
-    if character in "“”„«»":
-        return '"'
-    if character in "–—‐‑−":
-        return "-"
+    if character in PLAIN:
+        return PLAIN[character]
     if character.isspace():
         return " "
     form = unicodedata.normalize("NFKD" if character < "\u0250" else "NFKC", character)

@@ -1,4 +1,4 @@
-"""A message as the reader sees it: sentences, folded for comparison, with slips of the keyboard mended."""
+"""A message as the reader sees it: sentences, folded, with slips of the keyboard mended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ WORD_LETTERS_MAX = 24
 WORD = re.compile(r"(?<![\w.=-])(?!\w\s?=)[a-z][a-z0-9']*(?:/(?!\w))?(?![\w@-]*[\d@])")
 """A word that may be mended; not `r=32`, not a name with digits or hyphens."""
 SENTENCE_END = re.compile(
-    r"(?<=[.!?…])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bca\.)(?<!\bz\.b\.)\s+|(?<=[。！？])|\n+", re.I
+    r"(?<=[.!?…])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bca\.)(?<!\bz\.b\.)\s+"
+    r"|(?<=[。\uff01\uff1f])|\n+",
+    re.I,
 )
 ASKS = re.compile(
     r"(?:so |and |but |und |y |et |e )?(?:why|what|how|which|warum|wieso|weshalb|was|por que|"
@@ -88,7 +90,7 @@ def read_message(text: str, fallback_language: str) -> Message:
 
 def _sentence(text: str, language: str) -> Sentence:
     folded = mend(fold(text)) if language == "en" else fold(text)
-    asks = text.rstrip(" \"')").endswith(("?", "？")) or bool(ASKS.match(folded))
+    asks = text.rstrip(" \"')").endswith(("?", "\uff1f")) or bool(ASKS.match(folded))
     asks = asks or folded.rstrip("。 ").endswith(("ですか", "ますか", "か"))
     return Sentence(text, folded, asks)
 
@@ -119,10 +121,7 @@ def _spelling() -> _Spelling:
     groups = lexicon("en").groups
     words = groups["spelling"]
     chat = {
-        short.source: full
-        for full, shorts in words.items()
-        if full != "known"
-        for short in shorts
+        short.source: full for full, shorts in words.items() if full != "known" for short in shorts
     }
     listed = (word for phrase in words["known"] for word in phrase.source.split())
     wanted = sorted({word for word in listed if len(word) >= WORD_LETTERS_MIN})
@@ -145,7 +144,9 @@ def _mended(word: str) -> str:
         return word
     shorter = [word[:index] + word[index + 1 :] for index in range(1, len(word))]
     candidates = [spelling.slips.get(word, "")]
-    candidates += [each if each in spelling.wanted else spelling.slips.get(each, "") for each in shorter]
+    candidates += [
+        each if each in spelling.wanted else spelling.slips.get(each, "") for each in shorter
+    ]
     return next((each for each in candidates if each and _one_slip(word, each)), word)
 
 

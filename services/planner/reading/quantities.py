@@ -10,7 +10,10 @@ from services.planner.reading.lexicon import lexicon
 
 DOT_GROUPS = ("de", "es", "pt", "it", "nl", "fr")
 """Languages that write 3.400 for three thousand four hundred."""
-DIGITS = r"\d{1,3}(?:[ .,']\d{3})+(?![\d.,]\d)(?:[.,]\d{1,2})?|\d{1,9}(?:[.,]\d{1,9})?(?:e[-+]?\d{1,2})?"
+DIGITS = (
+    r"\d{1,3}(?:[ .,']\d{3})+(?![\d.,]\d)(?:[.,]\d{1,2})?|"
+    r"\d{1,9}(?:[.,]\d{1,9})?(?:e[-+]?\d{1,2})?"
+)
 SCALES = {
     "k": 1e3,
     "thousand": 1e3,
@@ -36,8 +39,14 @@ SCALES = {
     "割": 0.1,
     "成": 0.1,
 }
-SCALE = r"(?:k|m)(?![\w'])|\s?(?:thousand|tsd\.?|tausend|mille|mila|mil|duizend|mio|million(?:en|s)?|millones|milhoes|milioni|miljoen)(?!\w)|百万|[万千百億割成]"
-PERCENT = r"\s?(?:%|percent\b|per cent\b|prozent\b|pct\b|pour ?cent\b|por ?cien(?:to)?\b|por ?cento\b|per ?cento\b|procent\b|パーセント|个百分点)"
+SCALE = (
+    r"(?:k|m)(?![\w'])|\s?(?:thousand|tsd\.?|tausend|mille|mila|mil|duizend|mio|million(?:en|s)?|"
+    r"millones|milhoes|milioni|miljoen)(?!\w)|百万|[万千百億割成]"
+)
+PERCENT = (
+    r"\s?(?:%|percent\b|per cent\b|prozent\b|pct\b|pour ?cent\b|por ?cien(?:to)?\b|por ?cento\b|"
+    r"per ?cento\b|procent\b|パーセント|个百分点)"
+)
 OF = (
     r"\s(?:out of|in|of|von|auf|sur|de cada|de|em cada|em|cada|su|op de|op|van de|van|ogni)"
     r"(?: (?:every|each|the|a|los|las|den|de|les|das|todos|alle|elke|cada))?\s"
@@ -52,7 +61,11 @@ ORDINALS = {
 EVERY = r"(?:every|each|jede[rsnm]?|chaque|cada|ogni|elke?|iedere?|tous les|une?) "
 PARTS = (
     (1 / 2, "half|halfte|moitie|mitad|metade|meta|helft|半分|半数|一半|半分以上"),
-    (2 / 3, "two thirds|two-thirds|zwei drittel|deux tiers|dos tercios|dois tercos|due terzi|twee ?derde"),
+    (
+        2 / 3,
+        "two thirds|two-thirds|zwei drittel|deux tiers|dos tercios|dois tercos|due terzi|"
+        "twee ?derde",
+    ),
     (1 / 3, "(?:a|one) third|(?:ein|einem) drittel|un tiers|un tercio|um terco|un terzo|een derde"),
     (
         3 / 4,
@@ -67,9 +80,7 @@ TIMES = {
     "day": (86400, "days?|tage?n?|jours?|dias?|giorn[oi]|dag(?:en)?|日間|日|天"),
     "week": (604800, "weeks?|wochen?|semaines?|semanas?|settiman[ae]|we(?:ek|ken)|週間|周"),
 }
-DURATION_UNIT = "|".join(
-    f"(?P<{name}>(?:{words})(?![a-z]))" for name, (_, words) in TIMES.items()
-)
+DURATION_UNIT = "|".join(f"(?P<{name}>(?:{words})(?![a-z]))" for name, (_, words) in TIMES.items())
 
 
 @dataclass(frozen=True)
@@ -162,7 +173,7 @@ def _share(folded: str, quantity: Quantity, following: Quantity | None) -> Quant
     if following is None or not 0 < following.value <= 1000 or following.value < quantity.value:
         return None
     between = folded[quantity.end : following.start]
-    if between == "/" and following.value > 1 and not folded[following.end : following.end + 1] == "/":
+    if between == "/" and following.value > 1 and folded[following.end : following.end + 1] != "/":
         share = quantity.value / following.value
         return Quantity(quantity.start, following.end, share, True)
     if len(between) <= 32 and _OF.fullmatch(between) and following.value >= 2:

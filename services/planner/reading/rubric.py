@@ -9,50 +9,82 @@ from services.planner.reading.lexicon import fold, lexicon
 from services.planner.reading.message import Message
 
 WEIGHT = r"(?P<weight>0?[.,]\d{1,3}|1(?:[.,]0)?(?![.,\d])|\d{1,3}(?:[.,]\d)?\s?%)"
-TERM = re.compile(rf"{WEIGHT}\s?(?:[*x×·]|times|for|fur|pour|para|per|voor|の)?\s?(?P<name>[a-z][^+;.\n]{{2,60}}?(?:within 0?\.\d+|within \d+)?)(?=\s*(?:\+|;|\.(?!\d)|,? (?:and|und|et|y|e|en) 0?[.,]\d|,\s*0?\.\d|$|\n))")
+TERM = re.compile(
+    rf"{WEIGHT}\s?(?:[*x\u00d7·]|times|for|fur|pour|para|per|voor|"
+    rf"の)?\s?(?P<name>[a-z][^+;.\n]{{2,60}}?(?:within 0?\.\d+|within \d+)?)(?=\s*(?:\+|;|"
+    rf"\.(?!\d)|,? (?:and|und|et|y|e|en) 0?[.,]\d|,\s*0?\.\d|$|\n))"
+)
 WEIGHED = re.compile(
-    rf"(?P<name>[a-z][\w' -]{{1,40}}?)\s(?:(?:must|should|shall|has to|soll|muss|doit|debe|deve|moet)\s)?"
-    r"(?:weigh[st]?|counts?|gets?|at|to|with|is|be|=|:|zahlt|wiegt|wiegen|bekommt|pese[r]?|compte[r]?|pesa[r]?|"
+    rf"(?P<name>[a-z][\w' -]{{1,40}}?)\s(?:(?:must|should|shall|has to|soll|muss|doit|debe|deve|"
+    rf"moet)\s)?"
+    r"(?:weigh[st]?|counts?|gets?|at|to|with|is|be|=|:|zahlt|wiegt|wiegen|bekommt|pese[r]?|"
+    r"compte[r]?|pesa[r]?|"
     rf"cuenta|conta[r]?|telt|weegt)?\s*(?:for |mit |pour |con |com |voor )?{WEIGHT}"
 )
 OTHERS = re.compile(
-    r"(?:the )?(?:other|remaining|rest|ubrigen|anderen|autres|otros|otras|demas|outros|outras|altri|altre|andere)"
-    rf"(?: \w+){{0,2}}? (?:at |to |with |get |je |jeweils |each )?{WEIGHT}(?: each| jeweils| chacun[e]?| cada un[oa]| ciascun[oa]| elk)?"
+    r"(?:the )?(?:other|remaining|rest|ubrigen|anderen|autres|otros|otras|demas|outros|outras|"
+    r"altri|altre|andere)"
+    rf"(?: \w+){{0,2}}? (?:at |to |with |get |je |jeweils |each )?{WEIGHT}(?: each| jeweils|"
+    rf" chacun[e]?| cada un[oa]| ciascun[oa]| elk)?"
 )
 EQUAL = re.compile(
-    r"\b(?:all )?(?:equal(?:ly)?(?: weight\w*)?|same weight|gleich gewichtet|meme poids|mismo peso|mesmo peso|stesso peso|even zwaar)\b"
+    r"\b(?:all )?(?:equal(?:ly)?(?: weight\w*)?|same weight|gleich gewichtet|meme poids|"
+    r"mismo peso|mesmo peso|stesso peso|even zwaar)\b"
 )
 LISTED = re.compile(
-    r"\b(?:rubric|criteria|criterion|score ?sheet|scoring sheet|checklist|check list|kriterien|bewertungsbogen|"
-    r"grille|criteres|criterios|rubrica|criteri|criteria|beoordelingscriteria|judged (?:by|on))\b[^:.\n]{0,40}:\s*(?P<list>[^.\n]{3,400})"
+    r"\b(?:rubric|criteria|criterion|score ?sheet|scoring sheet|checklist|check list|kriterien|"
+    r"bewertungsbogen|"
+    r"grille|criteres|criterios|rubrica|criteri|criteria|beoordelingscriteria|judged (?:by|"
+    r"on))\b[^:.\n]{0,40}:\s*(?P<list>[^.\n]{3,400})"
     r"|(?:基準|ルーブリック|评分标准)[^:。]{0,10}[:は](?P<listja>[^。]{2,200})"
 )
 NEW_RULE = re.compile(
-    r"(?:new|another|additional|extra|add(?: a| the| another)?|plus a?|neue[rs]?|weitere[rs]?|zusatzliche[rs]?|"
-    r"fuge|nouvelle|nouveau|ajoute[rz]?|nueva|nuevo|anade|agrega|nova|novo|adiciona|acrescenta|nuova|nuovo|aggiungi|nieuwe?|voeg)"
-    r"[\w ]{0,16}(?:rule|criterion|criteria|point|regel|kriterium|regle|critere|regla|criterio|regra|regola|punt|punkt)"
+    r"(?:new|another|additional|extra|add(?: a| the| another)?|plus a?|neue[rs]?|weitere[rs]?|"
+    r"zusatzliche[rs]?|"
+    r"fuge|nouvelle|nouveau|ajoute[rz]?|nueva|nuevo|anade|agrega|nova|novo|adiciona|acrescenta|"
+    r"nuova|nuovo|aggiungi|nieuwe?|voeg)"
+    r"[\w ]{0,16}(?:rule|criterion|criteria|point|regel|kriterium|regle|critere|regla|criterio|"
+    r"regra|regola|punt|punkt)"
     r"[\w ,]{0,24}?\s?[:=-]\s*(?P<text>[^.\n!]{3,200})"
-    r"|(?:add|fuge)(?: a| an| the)? (?P<name>[\w -]{3,40}?)(?: criterion| as a (?:criterion|rule)| to the (?:rubric|criteria|score sheet)| als kriterium)"
+    r"|(?:add|fuge)(?: a| an| the)? (?P<name>[\w -]{3,40}?)(?: criterion| as a (?:criterion|"
+    r"rule)| to the (?:rubric|criteria|score sheet)| als kriterium)"
     r"|(?:新しい(?:ルール|基準)|追加)[はを:]?\s*(?P<textja>[^。]{2,100})"
 )
 REMOVED = re.compile(
-    r"(?:^|[,;.] ?|and |but )(?P<before>[a-z][\w' -]{1,40}?) (?:is out|are out|goes|is gone|must go|has to go|no longer (?:counts?|matters?)|fallt weg|"
-    r"fliegt raus|kommt raus|ist raus|est supprimee?|disparait|fuera|sai|cai|vervalt|eruit|gaat eruit)"
-    r"|(?:drop|remove|delete|kick out|take out|leave out|scrap|forget|cut|lose|without|streiche?|entferne?|supprime[rz]?|enleve[rz]?|retire[rz]?|"
-    r"quita[r]?|elimina[r]?|remove[r]?|tira[r]?|togli|rimuovi|verwijder|schrap)(?: the| la| le| el| o| a| il| das| den| die| de| het|)"
-    r" (?P<after>[\w' -]{3,40}?)(?: criterion| rule| point| kriterium| aus der rubrik| from the (?:rubric|criteria|score sheet))?(?=[,.;!]|$| and | und | et | y | e | en | from )"
+    r"(?:^|[,;.] ?|and |but )(?P<before>[a-z][\w' -]{1,40}?) (?:is out|are out|goes|is gone|"
+    r"must go|has to go|no longer (?:counts?|matters?)|fallt weg|"
+    r"fliegt raus|kommt raus|ist raus|est supprimee?|disparait|fuera|sai|cai|vervalt|eruit|"
+    r"gaat eruit)"
+    r"|(?:drop|remove|delete|kick out|take out|leave out|scrap|forget|cut|lose|without|streiche?|"
+    r"entferne?|supprime[rz]?|enleve[rz]?|retire[rz]?|"
+    r"quita[r]?|elimina[r]?|remove[r]?|tira[r]?|togli|rimuovi|verwijder|schrap)(?: the| la| le|"
+    r" el| o| a| il| das| den| die| de| het|)"
+    r" (?P<after>[\w' -]{3,40}?)(?: criterion| rule| point| kriterium| aus der rubrik|"
+    r" from the (?:rubric|criteria|score sheet))?(?=[,.;!]|$| and | und | et | y | e | en |"
+    r" from )"
     r"|(?P<ja>[^、。]{1,12})(?:を外し|を削除|は不要|をやめ)"
 )
 FILLING = re.compile(
-    r"\b(?:a|an|the|of|bit|some|very|quite|little|always|and|all|our|it|is|to|be|should|must|that|etwas|ein|eine|der|die|das|"
+    r"\b(?:a|an|the|of|bit|some|very|quite|little|always|and|all|our|it|is|to|be|should|must|"
+    r"that|etwas|ein|eine|der|die|das|"
     r"un|une|peu|de|d|la|le|les|el|los|las|um|uma|o|os|poco|di|il|lo|een|wenig|sehr|muy|tres)\b"
 )
-GRADERS_AS_TERMS = ("json_schema", "numeric", "unit_tests", "exact_match", "math", "tool_call", "regex", "length", "string_check")
+GRADERS_AS_TERMS = (
+    "json_schema",
+    "numeric",
+    "unit_tests",
+    "exact_match",
+    "math",
+    "tool_call",
+    "regex",
+    "length",
+    "string_check",
+)
 NAME_WORDS_MAX = 4
 
 
 def slug(text: str) -> str:
-    """Return a name `[a-z][a-z0-9_]{0,62}` for a criterion in words; empty when none can be made."""
+    """Return a name for a criterion in words, `[a-z][a-z0-9_]{0,62}`; empty when none can be made."""
     folded = FILLING.sub(" ", fold(text).replace("'", " "))
     words = re.findall(r"[a-z][a-z0-9]*", folded)
     name = "_".join(words[:NAME_WORDS_MAX])
@@ -85,9 +117,7 @@ def read_criteria(message: Message, brief: Brief) -> tuple[tuple[Criterion, ...]
 
 def read_grader_kinds(message: Message) -> tuple[str, ...]:
     """Return the kinds of check that a message asks for by name."""
-    return tuple(
-        kind for kind in lexicon("en").names("graders") if message.says("graders", kind)
-    )
+    return tuple(kind for kind in lexicon("en").names("graders") if message.says("graders", kind))
 
 
 def _listed(folded: str, text: str) -> list[Criterion]:
@@ -95,7 +125,9 @@ def _listed(folded: str, text: str) -> list[Criterion]:
     if match is None:
         return []
     words = match["list"] or match["listja"]
-    parts = re.split(r"\s*[,;、・]\s*(?:and |und |et |y |e |en )?|\s(?:and|und|et|y|e|en|と)\s", words)
+    parts = re.split(
+        r"\s*[,;、・]\s*(?:and |und |et |y |e |en )?|\s(?:and|und|et|y|e|en|と)\s", words
+    )
     parts = [part for part in parts if part and not EQUAL.search(part) and len(part) <= 80]
     if len(parts) < 2:
         return []
@@ -112,12 +144,15 @@ def _split_weight(part: str) -> tuple[str, float | None]:
 
 def _terms(folded: str) -> list[Criterion]:
     """Return the terms of a sum such as `0.3 * valid + 0.7 * right`."""
-    if not re.search(r"\d\s?%?\s?[*x×·+]\s?[a-z]|[+]\s?0?[.,]\d", folded) and "reward" not in folded:
+    if (
+        not re.search(r"\d\s?%?\s?[*x\u00d7·+]\s?[a-z]|[+]\s?0?[.,]\d", folded)
+        and "reward" not in folded
+    ):
         return []
     found = []
     for match in TERM.finditer(folded):
         weight = _weight(match["weight"])
-        words = match["name"].strip(" *x×·")
+        words = match["name"].strip(" *x\u00d7·")
         if 0 < weight <= 1 and words:
             found.append(Criterion(_kind(words) or slug(words), weight, words))
     total = sum(each.weight or 0 for each in found)
@@ -153,7 +188,9 @@ def _known(words: str, known: dict[str, Criterion]) -> str:
     said = set(re.findall(r"[^\W\d_]{3,}", FILLING.sub(" ", words)))
     for name, criterion in known.items():
         terms = set(re.findall(r"[^\W\d_]{3,}", f"{name.replace('_', ' ')} {fold(criterion.text)}"))
-        if any(a == b or (len(a) > 4 and len(b) > 4 and a[:5] == b[:5]) for a in said for b in terms):
+        if any(
+            a == b or (len(a) > 4 and len(b) > 4 and a[:5] == b[:5]) for a in said for b in terms
+        ):
             return name
     return ""
 

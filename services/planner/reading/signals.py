@@ -57,8 +57,10 @@ OPPOSITES = (
 """The first of each takes the second back."""
 
 HARDWARE = re.compile(
-    r"(?<![\w-])(?:\d{1,4}\s?x\s?)?(?:a10g?|a100s?|a6000|h100s?|h200s?|h800|b200s?|gb200|l40s?|l4|t4|v100s?|"
-    r"mi\d{3}x?|rtx ?\d{4}\w*|(?:rtx )?[345]090s?|tpu ?v\d\w?|trainium\d?|gaudi ?\d?|ml\.[a-z]\w+\.\w+|[gp]\d\w{0,3}\.\w{0,6}xlarge)(?![\w-])"
+    r"(?<![\w-])(?:\d{1,4}\s?x\s?)?(?:a10g?|a100s?|a6000|h100s?|h200s?|h800|b200s?|gb200|l40s?|"
+    r"l4|t4|v100s?|"
+    r"mi\d{3}x?|rtx ?\d{4}\w*|(?:rtx )?[345]090s?|tpu ?v\d\w?|trainium\d?|gaudi ?\d?|"
+    r"ml\.[a-z]\w+\.\w+|[gp]\d\w{0,3}\.\w{0,6}xlarge)(?![\w-])"
 )
 RETRAINS = re.compile(r"\b(?:re-?train|train|fine-?tune|update|refresh|change)\w*")
 """What makes `once a quarter` the pace of something else than use."""
@@ -118,7 +120,9 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
 def withdrawn(brief: Brief, found: set[Signal]) -> set[Signal]:
     """Return earlier signals that new ones take back."""
     gone = {weaker for stronger, weaker in OPPOSITES if stronger in found}
-    gone |= {stronger for stronger, weaker in OPPOSITES if weaker in found and stronger not in found}
+    gone |= {
+        stronger for stronger, weaker in OPPOSITES if weaker in found and stronger not in found
+    }
     gone.discard(Signal.PERSONAL_DATA_REMOVED)
     if Signal.HIGH_VOLUME in found:
         gone.add(Signal.LOW_VOLUME)
@@ -143,7 +147,9 @@ def find_conflict(
             *(["a base model that fits the device"] if Signal.DEVICE_SMALL in held else []),
             *(["no examples to learn from"] if shape is Shape.NONE else []),
         ]
-        return f"The quality and breadth of a large model is wished for, with {' and '.join(limits)}."
+        return (
+            f"The quality and breadth of a large model is wished for, with {' and '.join(limits)}."
+        )
     if technique == "SFT" and shape in (Shape.PROMPTS, Shape.PROMPTS_WITH_CHECK, Shape.NONE):
         return (
             "Supervised fine-tuning learns from finished answers, and there are none to learn from."
@@ -152,8 +158,16 @@ def find_conflict(
         return "Preference optimisation learns from two answers to one input, and there are none."
     if technique in ("RLVR", "RLAIF") and shape is Shape.TEXT:
         return "Reinforcement learning needs tasks with a check, and there is only running text."
-    if technique == "DPO" and shape is Shape.DEMONSTRATIONS and said.row_count and _one_answer(message):
-        return "Preference optimisation needs a worse answer beside the better one, and each input has one."
+    if (
+        technique == "DPO"
+        and shape is Shape.DEMONSTRATIONS
+        and said.row_count
+        and _one_answer(message)
+    ):
+        return (
+            "Preference optimisation needs a worse answer beside the better one, and each input "
+            "has one answer."
+        )
     if Signal.DATA_STAYS_LOCAL in signals and message.says("conflicts", "external"):
         return "Nothing may leave the network, and an outside service is to be used."
     if message.says("conflicts", "opposed"):

@@ -1,4 +1,4 @@
-"""Limits and names that a message asks for: deadline, budget, alias, who uses it, technique, method."""
+"""Limits and names that a message asks for: deadline, budget, alias, technique, method."""
 
 from __future__ import annotations
 
@@ -9,51 +9,95 @@ from services.planner.reading.message import Message
 from services.planner.reading.quantities import digits_value, duration_after, quantities
 
 ALIAS = re.compile(
-    r"\b(?:call it|name it|alias(?:ed)?(?: is| to|:| as)?|deploy(?:ed)?(?: it)? as|under the name|nenne es|"
-    r"appelle[- ]le|llamalo|chama-o|chiamalo|noem het)\s+[\"'`]?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?![a-z0-9-])"
+    r"\b(?:call it|name it|alias(?:ed)?(?: is| to|:| as)?|deploy(?:ed)?(?: it)? as|"
+    r"under the name|nenne es|"
+    r"appelle[- ]le|llamalo|chama-o|chiamalo|"
+    r"noem het)\s+[\"'`]?([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?![a-z0-9-])"
 )
 USERS = re.compile(r"\b(?:used by|users (?:are|will be)|users:)\s+([^.;\n]{2,300})", re.I)
 DEADLINE = re.compile(
-    r"(?:\b(?:deadline|ready|done|finish(?:ed|es)?|trained|time limit|i (?:only )?have|we (?:only )?have|only|launch|demo|go live|due|"
-    r"must be|need it|want it|wants it|by then|frist|fertig|bis zur|zeit|habe nur|haben nur|nur noch|spatestens|echeance|delai|pret|"
-    r"plazo|listo|tengo|tenemos|solo|antes de|prazo|pronto|tenho|temos|so|scadenza|ho solo|abbiamo|entro|klaar|"
+    r"(?:\b(?:deadline|ready|done|finish(?:ed|es)?|trained|time limit|i (?:only )?have|"
+    r"we (?:only )?have|only|launch|demo|go live|due|"
+    r"must be|need it|want it|wants it|by then|frist|fertig|bis zur|zeit|habe nur|haben nur|"
+    r"nur noch|spatestens|echeance|delai|pret|"
+    r"plazo|listo|tengo|tenemos|solo|antes de|prazo|pronto|tenho|temos|so|scadenza|ho solo|"
+    r"abbiamo|entro|klaar|"
     r"heb|hebben|binnen)\b|締め切り|期限|までに|以内|あと|只有|截止)[^.;\n]{0,34}$"
 )
 UNTIL = re.compile(
-    r"\s*(?:until|till|before|left|to go|max\b|at most|bis|avant|jusqu|hasta|antes|ate|fino|prima|tot|voor|あり|しか|以内|で|内)"
+    r"\s*(?:until|till|before|left|to go|max\b|at most|bis|avant|jusqu|hasta|antes|ate|fino|"
+    r"prima|tot|voor|あり|しか|以内|で|内)"
 )
 WITHIN = re.compile(
-    r"\b(?:within|in under|no longer than|at most|in at most|innerhalb von|in hochstens|hochstens|en moins de|dans|"
+    r"\b(?:within|in under|no longer than|at most|in at most|innerhalb von|in hochstens|"
+    r"hochstens|en moins de|dans|"
     r"en menos de|dentro de|em menos de|in meno di|binnen)\s*$"
 )
 NO_DEADLINE = re.compile(
-    r"\b(?:last|past|previous|for|over|after|every|per|each|of the last|vergangenen|letzten|seit|derniers?|dernieres|ultim[oa]s|ultimi)\s*$"
+    r"\b(?:last|past|previous|for|over|after|every|per|each|of the last|vergangenen|letzten|seit|"
+    r"derniers?|dernieres|ultim[oa]s|ultimi)\s*$"
 )
-NO_DEADLINE_AFTER = re.compile(r"\s*(?:of|worth|ago|old|long|alt|lang|von|de (?:tickets|datos|donnees)|fa|前の?)")
+NO_DEADLINE_AFTER = re.compile(
+    r"\s*(?:of|worth|ago|old|long|alt|lang|von|de (?:tickets|datos|donnees)|fa|前の?)"
+)
 BARE = re.compile(r"(?:(?:with)?in|at most|under|no longer than)?\s*$")
-MONEY = r"(?:(?P<sign>[$€£]|usd|eur|us\$)\s?(?P<a>\d[\d.,]{0,9}\d|\d)|(?P<b>\d[\d.,]{0,9}\d|\d)\s?(?:usd|us dollars|dollars?|us\$|euros?|eur|[$€£]|dolares|ドル))(?P<k>k?)(?!\w)"
+MONEY = (
+    r"(?:(?P<sign>[$€£]|usd|eur|us\$)\s?(?P<a>\d[\d.,]{0,9}\d|\d)|(?P<b>\d[\d.,]{0,9}\d|"
+    r"\d)\s?(?:usd|us dollars|dollars?|us\$|euros?|eur|[$€£]|dolares|ドル))(?P<k>k?)(?!\w)"
+)
 BUDGET = re.compile(
-    r"(?:\b(?:budget|spend|spending|costs?(?: cap| limit)?|pay|at most|no more than|less than|up to|cap|limit|"
-    r"ausgeben|kosten|hochstens|depenser|couter|gastar|costar|presupuesto|orcamento|custar|spendere|uitgeven)\b|予算)"
+    r"(?:\b(?:budget|spend|spending|costs?(?: cap| limit)?|pay|at most|no more than|less than|"
+    r"up to|cap|limit|"
+    r"ausgeben|kosten|hochstens|depenser|couter|gastar|costar|presupuesto|orcamento|custar|"
+    r"spendere|uitgeven)\b|予算)"
     rf"[^.;\n]{{0,28}}?{MONEY}"
 )
 BARE_BUDGET = re.compile(MONEY)
 TECHNIQUES = (
     ("RLAIF", r"rlaif|ai feedback|reinforcement learning (?:from|with) (?:ai|a judge)"),
-    ("DPO", r"dpo|orpo|simpo|kto|(?:direct )?preference[ -](?:optimi[sz]ation|tuning|learning|training)|praferenz\w*|aprendizaje por preferencias"),
-    ("RLVR", r"rlvr|grpo|ppo|rft|reinforcement (?:learning|fine-?tuning)|rl(?= on| with|,| for| run|$|\.)|bestarkendes? lernen|apprentissage par renforcement|aprendizaje por refuerzo|aprendizado por reforco|強化学習|强化学习"),
-    ("pretraining", r"(?:continued|continual|further|domain)[ -]?(?:adaptive )?pre-?training|continued pre-?train\w*|cpt|pre-?train\w* (?:it |the model )?on|weiter\w* vortrain\w*"),
-    ("SFT", r"sft|supervised(?:[ -]fine-?tun\w+| learning| training)?|instruction[ -]tuning|uberwacht\w*|supervisado|supervise|教師あり"),
+    (
+        "DPO",
+        r"dpo|orpo|simpo|kto|(?:direct )?preference[ -](?:optimi[sz]ation|tuning|learning|"
+        r"training)|praferenz\w*|aprendizaje por preferencias",
+    ),
+    (
+        "RLVR",
+        r"rlvr|grpo|ppo|rft|reinforcement (?:learning|fine-?tuning)|rl(?= on| with|,| for| run|$|"
+        r"\.)|bestarkendes? lernen|apprentissage par renforcement|aprendizaje por refuerzo|"
+        r"aprendizado por reforco|強化学習|强化学习",
+    ),
+    (
+        "pretraining",
+        r"(?:continued|continual|further|domain)[ -]?(?:adaptive )?pre-?training|"
+        r"continued pre-?train\w*|cpt|pre-?train\w* (?:it |the model )?on|weiter\w* vortrain\w*",
+    ),
+    (
+        "SFT",
+        r"sft|supervised(?:[ -]fine-?tun\w+| learning| training)?|instruction[ -]tuning|"
+        r"uberwacht\w*|supervisado|supervise|教師あり",
+    ),
 )
 METHODS = (
     ("QLoRA", r"q-?lora|4-?bit lora|nf4"),
     ("DoRA", r"dora"),
-    ("full", r"full(?:[ -](?:parameter|weight))?[ -](?:fine-?tun\w+|sft|training|ft|update)|fft|all (?:the )?weights|vollstandiges? fine-?tuning|fine-?tuning complet[oa]?|ajuste completo|フルファインチューニング"),
+    (
+        "full",
+        r"full(?:[ -](?:parameter|weight))?[ -](?:fine-?tun\w+|sft|training|ft|update)|fft|"
+        r"all (?:the )?weights|vollstandiges? fine-?tuning|fine-?tuning complet[oa]?|"
+        r"ajuste completo|フルファインチューニング",
+    ),
     ("LoRA", r"lora|low-rank adapt\w+|adapters?"),
 )
-NAMED_TECHNIQUES = tuple((title, re.compile(rf"(?<![\w-])(?:{words})(?![\w-])")) for title, words in TECHNIQUES)
-NAMED_METHODS = tuple((title, re.compile(rf"(?<![\w-])(?:{words})(?![\w-])")) for title, words in METHODS)
-REFUSED = re.compile(r"\b(?:not|no|never|without|rather than|instead of|kein\w*|nicht|statt|sans|pas de|sin|sem|niet|geen)\s(?:\w+\s){0,2}$")
+NAMED_TECHNIQUES = tuple(
+    (title, re.compile(rf"(?<![\w-])(?:{words})(?![\w-])")) for title, words in TECHNIQUES
+)
+NAMED_METHODS = tuple(
+    (title, re.compile(rf"(?<![\w-])(?:{words})(?![\w-])")) for title, words in METHODS
+)
+REFUSED = re.compile(
+    r"\b(?:not|no|never|without|rather than|instead of|kein\w*|nicht|statt|sans|pas de|sin|sem|"
+    r"niet|geen)\s(?:\w+\s){0,2}$"
+)
 JSON = re.compile(r"\bjson\b")
 
 
@@ -77,11 +121,15 @@ def read_deadline(message: Message, brief: Brief) -> int | None:
             within = brief.problem and WITHIN.search(before)
             if DEADLINE.search(before) or alone or within or UNTIL.match(after):
                 return seconds
-        if re.search(r"\b(?:an|one|eine|une|una|uma) (?:hour|stunde|heure|hora|ora)\b", folded) and (
-            DEADLINE.search(folded.split("hour")[0]) or UNTIL.search(folded)
-        ):
+        if re.search(
+            r"\b(?:an|one|eine|une|una|uma) (?:hour|stunde|heure|hora|ora)\b", folded
+        ) and (DEADLINE.search(folded.split("hour")[0]) or UNTIL.search(folded)):
             return 3600
-        if re.search(r"\b(?:within|in|by) (?:a day|tomorrow)\b|\bbis morgen\b|pour demain|para manana|para amanha|entro domani|明日まで", folded):
+        if re.search(
+            r"\b(?:within|in|by) (?:a day|tomorrow)\b|\bbis morgen\b|pour demain|para manana|"
+            r"para amanha|entro domani|明日まで",
+            folded,
+        ):
             return 86400
     return None
 
