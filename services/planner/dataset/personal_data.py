@@ -47,14 +47,14 @@ _CARD_ISSUERS = re.compile(
 )
 """Ranges of Visa, Mastercard, American Express, Diners, Discover, JCB and UnionPay (ISO 7812)."""
 _PHONE = re.compile(
-    r"(?<![\w.,:/=#+-])(?<!\d )(?:"
-    r"\+\d{1,15}+(?:(?:[ ./-]{1,2}\(?|\()\d{1,5}+\)?\d{0,14}+){0,6}"
-    r"|00\d{1,3}(?:[ ./-]\(?\d{1,5}\)?){2,6}"
+    r"(?:(?<![\w+])\+\d{1,15}+(?:(?:[ ./-]{1,2}\(?|\()\d{1,5}+\)?\d{0,14}+){0,6}"
+    r"|(?<![\w.,:/=#+-])(?<!\d )(?:"
+    r"00\d{1,3}(?:[ ./-]\(?\d{1,5}\)?){2,6}"
     r"|(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])\d{3}[ .-]\d{4}"
     r"|555-01\d\d"
     r"|\(0\d{1,5}\) ?\d{2,5}(?:[ -]?\d{2,5}){1,3}"
     r"|0\d{1,4}[ /-]\d{2,8}(?:[ -]\d{2,5}){0,4}"
-    r")(?![\w/-]|\.\d|,\d)"
+    r"))(?![\w/-]|\.\d|,\d)"
 )
 _CALLED = re.compile(
     r"(?:phone|mobile|cell|call(?: me| us)?|tel|ring|fax|whats ?app|telefon|handy|t[e\u00e9]l"
@@ -173,14 +173,18 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
 
 def _phones(text: str) -> Iterator[tuple[int, int]]:
     for match in _PHONE.finditer(text):
-        digits = sum(map(str.isdigit, match[0]))
-        short = match[0].startswith("555-01")
-        if (short or _DIGITS_LEAST <= digits <= _DIGITS_MOST) and not _DATE.fullmatch(match[0]):
-            yield match.start(), match.end()
+        found = match[0]
+        # Another number may follow after a blank.
+        while sum(map(str.isdigit, found)) > _DIGITS_MOST and " " in found:
+            found = found.rpartition(" ")[0]
+        digits = sum(map(str.isdigit, found))
+        short = found.startswith("555-01")
+        if (short or _DIGITS_LEAST <= digits <= _DIGITS_MOST) and not _DATE.fullmatch(found):
+            yield match.start(), match.start() + len(found)
     for match in _CALLED.finditer(text):
         digits = sum(map(str.isdigit, match[1]))
         if DIGITS_LEAST <= digits <= _DIGITS_MOST and not _DATE.fullmatch(match[1]):
-            yield match.start(1), match.end(1)
+            yield match.span(1)
 
 
 def _luhn(digits: str) -> bool:
