@@ -83,10 +83,10 @@ def upload(
                 screen.heading(f"The hold-out {one.display_name} has errors")
                 show_findings(screen, one.report)
     if any(one.state == INVALID for one in (stored, *held)):
-        name = short(stored.name)
+        name, held_out = short(stored.name), f" --holdout {holdout}" if holdout else ""
         screen.next_steps(
             f"attune dataset show {name} --findings",
-            f"attune dataset upload {file} --corrects {name}    once its rows are mended",
+            f"attune dataset upload {file}{held_out} --corrects {name}    once rows are mended",
         )
         raise SystemExit(1)
     if not as_json:
