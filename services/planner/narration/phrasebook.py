@@ -16,7 +16,7 @@ from services.planner.narration.templates import (
     spoken,
 )
 
-NOUNS = ("phrases.", "reasons.")
+NOUNS = ("phrases.", "reasons.", "choices.")
 """Tables whose texts are found by their English."""
 GAPS = {
     "count": r"\d[\d,]*",
@@ -30,6 +30,8 @@ NAMES = frozenset({"recipe", "allowed", "licence", "name"})
 WORDS_MAX = 3
 """More words than these, untranslated in any other gap, mean that the phrase does not fit."""
 SENTENCES_MAX = 20
+SENTENCES_OF_A_PHRASE = 2
+"""Sentences that one phrase may hold."""
 SIZE = re.compile(r"(\d+(?:\.\d+)?)([MB])")
 UNITS = {"M": 1e6, "B": 1e9}
 """Sizes of models as rules write them, in parameters."""
@@ -46,10 +48,17 @@ def said_in(language: str, text: str) -> str:
     if spoken(language) == FALLBACK or not text:
         return text
     sentences = re.split(r"(?<=[.!?])\s+", text)[:SENTENCES_MAX]
-    said = [_one(language, sentence) for sentence in sentences]
-    if all(said):
-        return ("" if spoken(language) == "ja" else " ").join(said)
-    return _one(language, text)
+    said: list[str] = []
+    place = 0
+    while place < len(sentences):
+        for width in range(1, SENTENCES_OF_A_PHRASE + 1):
+            if found := _one(language, " ".join(sentences[place : place + width])):
+                break
+        else:
+            return ""
+        said.append(found)
+        place += width
+    return ("" if spoken(language) == "ja" else " ").join(said)
 
 
 def _one(language: str, text: str) -> str:

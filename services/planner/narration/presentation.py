@@ -66,6 +66,8 @@ def advice(spec: spec_pb2.Spec, language: str) -> str:
     head = f"verdicts.head_{name.removeprefix('RECOMMENDATION_')}"
     if not has(head):
         return ""
+    own = f"verdicts.head_{next(iter(verdict.rules), '')}"
+    head = own if has(own) else head
     said = fill(head, language, {"reason": verdict_reason(spec, language)})
     if trains(spec):
         return said

@@ -44,6 +44,46 @@ def a_stage() -> stage_pb2.Stage:
     )
 
 
+def some_choices() -> list[Choice]:
+    """Return where the leading values of the plan came from."""
+    return [
+        choice(
+            "base_model.id",
+            "Qwen/Qwen3-8B",
+            Choice.SOURCE_RULE,
+            "rule B1",
+            "It fits the size that was asked for.",
+        ),
+        choice(
+            RATE,
+            "0.0002",
+            Choice.SOURCE_RECIPE,
+            "sft-lora/9b: AWS SageMaker recipes 2.0",
+            "Small adapters bear higher rates than all weights, and larger models lower ones.",
+            minimum=0,
+            maximum=0.1,
+        ),
+        choice(
+            EPOCHS,
+            "3",
+            Choice.SOURCE_RECIPE,
+            "sft-lora/9b: OpenAI cookbook",
+            "Few rows need more passes.",
+            minimum=0.1,
+            maximum=100,
+        ),
+        choice(
+            RANK,
+            "16",
+            Choice.SOURCE_RECIPE,
+            "sft-lora/9b: TRL",
+            "Enough capacity.",
+            minimum=1,
+            maximum=512,
+        ),
+    ]
+
+
 def a_plan(**changes) -> spec_pb2.Spec:
     """Return a plan that trains on 1,300 rows; fields of the spec may be replaced."""
     check = grader_pb2.StringCheckGrader(
@@ -82,42 +122,7 @@ def a_plan(**changes) -> spec_pb2.Spec:
             expected_duration=duration_pb2.Duration(seconds=9000),
             cost_micro_usd=12_500_000,
         ),
-        "choices": [
-            choice(
-                "base_model.id",
-                "Qwen/Qwen3-8B",
-                Choice.SOURCE_RULE,
-                "rule B1",
-                "It fits the size that was asked for.",
-            ),
-            choice(
-                RATE,
-                "0.0002",
-                Choice.SOURCE_RECIPE,
-                "sft-lora/9b: AWS SageMaker recipes 2.0",
-                "Small adapters bear higher rates than all weights, and larger models lower ones.",
-                minimum=0,
-                maximum=0.1,
-            ),
-            choice(
-                EPOCHS,
-                "3",
-                Choice.SOURCE_RECIPE,
-                "sft-lora/9b: OpenAI cookbook",
-                "Few rows need more passes.",
-                minimum=0.1,
-                maximum=100,
-            ),
-            choice(
-                RANK,
-                "16",
-                Choice.SOURCE_RECIPE,
-                "sft-lora/9b: TRL",
-                "Enough capacity.",
-                minimum=1,
-                maximum=512,
-            ),
-        ],
+        "choices": some_choices(),
         **changes,
     }
     return spec_pb2.Spec(**fields)

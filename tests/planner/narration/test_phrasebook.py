@@ -6,8 +6,10 @@ from services.planner.brief import Brief
 from services.planner.narration.phrasebook import said_in
 from services.planner.narration.templates import LANGUAGES
 from services.planner.plan.decision import decide
+from services.planner.plan.propose import propose
 from services.planner.plan.recipe import load_recipes
 from services.planner.vocabulary import Shape, Signal
+from tests.planner.plans import sources
 
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
@@ -61,6 +63,14 @@ def test_every_reason_of_a_recipe_is_said_in_every_language():
     reasons = {
         recipe.setting(name, 1000).reason for recipe in load_recipes() for name in recipe.names
     }
+    silent = [text for text in reasons if not all(said_in(other, text) for other in OTHERS)]
+    assert silent == []
+
+
+@pytest.mark.parametrize("case", [case for case in BRIEFS if case.startswith("V7")])
+def test_every_reason_of_a_plan_is_said_in_every_language(case):
+    spec = propose(BRIEFS[case], sources(described=True), decide(BRIEFS[case], None, None))
+    reasons = {choice.reason for choice in spec.choices}
     silent = [text for text in reasons if not all(said_in(other, text) for other in OTHERS)]
     assert silent == []
 
