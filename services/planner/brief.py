@@ -125,6 +125,8 @@ class BriefPatch:
     """Names of criteria that no longer count."""
     overrides: dict[str, Value] = field(default_factory=dict)
     """Values by field path, such as `stages.0.hyperparameters.lora.rank`."""
+    factors: dict[str, float] = field(default_factory=dict)
+    """By field path: what the plan's present value is to be multiplied by."""
     signals: frozenset[Signal] = frozenset()
     """What was noticed."""
     signals_withdrawn: frozenset[Signal] = frozenset()

@@ -27,6 +27,7 @@ from services.planner.refinement import restored
 from services.planner.row_objective import from_rows
 from services.planner.source_reader import SourceReader
 from services.planner.spec.edit import Change, diff
+from services.planner.spec.scale import scale
 from services.planner.spec_store import SpecStore
 from services.planner.store import Store
 from services.planner.vocabulary import Command
@@ -166,6 +167,9 @@ class Dialogue:
     ) -> Met:
         known = Brief.from_json(row.brief)
         patch = await interpret(self._interpreter, request.message, known)
+        before = await self._specs.get(row.spec) if row.spec else None
+        if before is not None and patch.factors:
+            patch = replace(patch, overrides=scale(before, patch.factors) | patch.overrides)
         brief, said = known.apply(patch, request.message), patch.notes
         if patch.parameters_max_b is not None and patch.base_model is None:
             # A size that is named later opens the choice again.
@@ -174,7 +178,6 @@ class Dialogue:
             attached = [await self._sources.dataset(name) for name in request.datasets]
             parts = assign(attached)
             brief, said = brief.with_data(parts.dataset, parts.holdout_dataset), said + parts.notes
-        before = await self._specs.get(row.spec) if row.spec else None
         dataset, holdout = await self._sources.rows(brief.dataset, brief.holdout_dataset)
         return Met(
             project,

@@ -25,7 +25,10 @@ LOWER = (
     r"halv(?:e|ing)|half|lower(?:ing)?|reduc(?:e|ing)|decreas(?:e|ing)|smaller|fewer|less|"
     r"cut(?:ting)?(?: down)?|turn down|bring down"
 )
-RAISE = r"doubl(?:e|ing)|twice|rais(?:e|ing)|increas(?:e|ing)|higher|larger|bigger|more|turn up|bump(?: up)?"
+RAISE = (
+    r"doubl(?:e|ing)|twice|rais(?:e|ing)|increas(?:e|ing)|higher|larger|bigger|more|turn up|"
+    r"bump(?: up)?"
+)
 GAP = r"(?: (?:the|your|our|my|a|of|on|up|down|training|number of))*\s"
 TOO = r"(?: (?:is|are|was|looks?|seems?))?(?: (?:much|a bit|far|way))? too "
 BECOME = r" (?:should|must|can|could|to) (?:be|go|come) (?:much |a bit )?"
