@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from zlib import crc32
 
 import numpy as np
@@ -73,7 +74,7 @@ def pairs(
     texts with the same words, only the first is paired with others, and the rest with it.
 
     Args:
-        texts: Any number; memory is about 1.5 KB for each of 100 words.
+        texts: Any number; memory is about 1 KB for each.
         least: Likeness from which texts are nearly equal, in (0, 1].
         groups: Of each text, when only texts of one group are to be compared.
         border: Position that parts the texts: those that are not equal are compared across it
@@ -109,12 +110,14 @@ class _Search:
         self._distinct: list[int] = []
         group_numbers: dict[Hashable, int] = {}
         self._groups: list[int] = []
-        first: dict[tuple[int, tuple[str, ...] | str], int] = {}
+        first: dict[tuple[int, bytes], int] = {}
         for position, text in enumerate(texts):
             group = groups[position] if groups is not None else None
             number = group_numbers.setdefault(group, len(group_numbers))
             found = words(text)
-            key = " ".join(found) or text.strip()
+            # A digest, for the words of all texts would fill the memory.
+            joined = " ".join(found) or text.strip()
+            key = blake2b(joined.encode(errors="surrogatepass"), digest_size=16).digest()
             earlier = first.setdefault((number, key), position)
             if earlier != position:
                 self.equal.append((earlier, position))

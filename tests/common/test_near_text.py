@@ -82,3 +82,7 @@ def test_rows_from_one_mould_are_compared_with_a_few():
     found = pairs(texts, 0.8)
     assert {later for _, later in found} == set(range(1, 18))
     assert len(found) <= 4 * 17
+
+
+def test_half_a_surrogate_pair_is_no_obstacle():
+    assert pairs(["\ud800", "\ud800", "a \ud800 b"], 0.8) == [(0, 1)]
