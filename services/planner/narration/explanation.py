@@ -107,7 +107,7 @@ def _value(spec: spec_pb2.Spec, choice: spec_pb2.Choice, language: str) -> list[
     value = value_words(path, text, language)
     said = [fill("replies.value", language, {"field": name, "value": value})]
     recommended = value_words(path, choice.recommended, language)
-    if choice.recommended and recommended != value:
+    if choice.recommended and recommended != value and not path.endswith(".graders"):
         said.append(fill("replies.recommended", language, {"recommended": recommended}))
     if choice.HasField("minimum") and choice.HasField("maximum"):
         bounds: dict[str, Value] = {
@@ -153,5 +153,10 @@ def _text(spec: spec_pb2.Spec, path: str) -> str:
     leaves = flatten(spec)
     if path in leaves:
         return as_text(leaves[path])
-    inside = [as_text(leaf) for name, leaf in leaves.items() if name.startswith(f"{path}.")]
+    named = ".name" if path.endswith(".graders") else ""
+    inside = [
+        as_text(leaf)
+        for name, leaf in leaves.items()
+        if name.startswith(f"{path}.") and name.endswith(named)
+    ]
     return figures.shortened(", ".join(inside))

@@ -15,6 +15,8 @@ from services.planner.narration.presentation import advice, consent, estimate
 from services.planner.narration.reply import opened
 from services.planner.narration.templates import Value, fill, spoken
 from services.planner.narration.terms import (
+    OF_GRADERS,
+    bare_path,
     capitalised,
     field_name,
     source_words,
@@ -138,7 +140,8 @@ def _lines(
         stage = STAGE.match(path)
         if SILENT.fullmatch(path) or (stage and stage[1] in moved):
             continue
-        if grader := GRADERS.fullmatch(path):
+        has_name = bare_path(path) in OF_GRADERS.values() and change.before and change.after
+        if (grader := GRADERS.fullmatch(path)) and not has_name:
             path = grader[1]
             if path not in seen:
                 seen.add(path)

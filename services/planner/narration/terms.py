@@ -36,10 +36,22 @@ MEASURES = {
 """By kind of grader: the measure that its mean is."""
 
 
+OF_GRADERS = {
+    ".model": "judge_model",
+    ".sampling.temperature": "judge_temperature",
+    ".tolerance": "tolerance",
+}
+"""Settings of a grader that have a name, by the end of their path."""
+WORDS_MAX = 3
+"""Values of more words than these are sentences, and are quoted."""
+
+
 def bare_path(path: str) -> str:
     """Return a path without positions, `stages.` and `hyperparameters.`, such as `lora.rank`."""
     parts = STAGE.sub("", path).split(".")
-    return ".".join(part for part in parts if not part.isdigit())
+    bare = ".".join(part for part in parts if not part.isdigit())
+    inside = next((name for end, name in OF_GRADERS.items() if bare.endswith(end)), "")
+    return inside if inside and ".graders." in bare else bare
 
 
 def field_name(path: str, language: str, spec: spec_pb2.Spec | None = None) -> str:
@@ -86,6 +98,8 @@ def value_words(path: str, text: str, language: str) -> str:
     if dataset := DATASET.fullmatch(text):
         return dataset[1]
     exact = figures.parsed(text)
+    if exact is None and len(text.split()) > WORDS_MAX and ", " not in text[:20]:
+        return figures.quoted(text, language)
     if exact is None or last.endswith(UNGROUPED):
         return figures.shortened(text)
     if last.endswith("micro_usd"):

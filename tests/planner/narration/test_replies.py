@@ -154,6 +154,29 @@ def test_what_only_follows_is_not_listed_and_many_graders_are_one_line():
     assert "long prompt" not in said
 
 
+def test_a_judge_that_changes_is_told_and_graders_are_explained_by_name():
+    before, after = refined()
+    for spec in (before, after):
+        judge = spec.evaluation.graders.add(name="judge")
+        judge.score_model.model = "org/small"
+        judge.score_model.input.add(role="user", content="long prompt " * 100)
+    after.evaluation.graders[1].score_model.model = "org/large"
+    said = narration.refine(after, diff(before, after), [], "en")
+    assert "Judge model: org/small → org/large" in said
+    after.choices.add(field_path="evaluation.graders", reason="The whole answer must be right.")
+    explained = narration.explain(after, ["evaluation.graders"], "de")
+    assert "Prüfungen der Bewertung: exact_match, judge." in explained
+
+
+def test_long_text_of_a_plan_is_quoted():
+    spec = a_plan()
+    spec.objective.problem = "Route the tickets of our customers " * 20
+    spec.choices.add(field_path="objective.problem", reason="It is what the model is for.")
+    said = narration.explain(spec, ["objective.problem"], "es")
+    assert "Problema: «Route the tickets" in said
+    assert "Para eso es el modelo." in said
+
+
 def test_a_stage_that_comes_or_goes_is_one_line():
     before, after = a_plan(), a_plan()
     after.stages.append(a_stage())
