@@ -11,7 +11,7 @@ from services.planner.brief import Brief
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.plan.conflicts import conflicts, mismatches
 from services.planner.plan.data_notes import data_notes
-from services.planner.plan.evidence import Evidence
+from services.planner.plan.evidence import FREE_TEXT_TASKS, Evidence
 from services.planner.plan.grader_choice import choose_graders
 from services.planner.plan.notices import Note, note
 from services.planner.plan.technique import choose_method, choose_technique
@@ -83,7 +83,7 @@ def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | N
         return Decision(None, (rule.id,), advice.reason, notes=notes)
     trains = advice.recommendation == FINE_TUNE
     insists = evidence.has(Signal.INSISTS) and (evidence.rows or 0) >= ROWS_HARD_LEAST
-    task = brief.task or _task_shown(evidence, advice.recommendation)
+    task = _task(evidence, advice.recommendation)
     grader_rule, graders = choose_graders(evidence, task, choice.techniques)
     notes = (
         *conflicts(evidence, choice),
@@ -111,16 +111,22 @@ def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | N
     )
 
 
-def _task_shown(
-    evidence: Evidence, recommendation: spec_pb2.Verdict.Recommendation.ValueType
-) -> str:
+def _task(evidence: Evidence, recommendation: spec_pb2.Verdict.Recommendation.ValueType) -> str:
+    """Return the task: what was said, unless the verdict or the answers show another."""
+    said = evidence.brief.task
+    if said in FREE_TEXT_TASKS and evidence.has_labels:
+        return Task.CLASSIFICATION
+    if recommendation == RETRIEVE and said != Task.DIALOGUE:
+        return Task.QUESTION_ANSWERING
+    return said or _task_shown(evidence)
+
+
+def _task_shown(evidence: Evidence) -> str:
     """Return the task that the rest shows when the words name none; empty when nothing does."""
     if evidence.has_labels:
         return Task.CLASSIFICATION
     if evidence.report.format == "tool_calls":
         return Task.TOOL_CALLING
-    if recommendation == RETRIEVE:
-        return Task.QUESTION_ANSWERING
     for kind in evidence.brief.grader_kinds:
         if kind in TASKS_OF_GRADERS:
             return TASKS_OF_GRADERS[kind]

@@ -39,6 +39,8 @@ CODE_GRADERS = frozenset(
 """Checks by code that need no model answer."""
 VERIFIABLE_TASKS = frozenset({Task.MATH_REASONING, Task.CODE, Task.TOOL_CALLING})
 """Tasks whose answers code checks; a stated success says that it did."""
+FREE_TEXT_TASKS = frozenset({Task.STYLE, Task.DIALOGUE, Task.GENERATION, Task.SUMMARIZATION})
+"""Tasks with many right answers, which code cannot tell from wrong ones."""
 CODE_SIGNALS = frozenset({Signal.CHECK_BY_CODE, Signal.REWARD_IS_FORM, Signal.UNSAFE_GRADER})
 """What is said of a reward that is code, good or bad."""
 
@@ -126,9 +128,11 @@ class Evidence:
     @property
     def has_check(self) -> bool:
         """Whether code can tell a right answer."""
-        if self.shape == Shape.PROMPTS_WITH_CHECK or CODE_SIGNALS & self.brief.signals:
-            return True
         if CODE_GRADERS & set(self.brief.grader_kinds):
+            return True
+        if self.shape == Shape.DEMONSTRATIONS and self.brief.task in FREE_TEXT_TASKS:
+            return self.has(Signal.REWARD_IS_FORM)
+        if self.shape == Shape.PROMPTS_WITH_CHECK or CODE_SIGNALS & self.brief.signals:
             return True
         measured = self.brief.base_success is not None
         return measured and self.brief.task in VERIFIABLE_TASKS

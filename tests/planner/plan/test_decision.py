@@ -215,7 +215,13 @@ def test_the_rest_shows_a_task_that_the_words_leave_open(given, task):
 
 
 def test_facts_are_asked_for_by_questions():
-    assert decide(said(Signal.VOLATILE_FACTS), None, None).task == Task.QUESTION_ANSWERING
+    brief = said(Signal.VOLATILE_FACTS, task=Task.GENERATION)
+    assert decide(brief, None, None).task == Task.QUESTION_ANSWERING
+
+
+def test_labels_in_the_rows_are_no_free_text():
+    labelled = shown(labels=[900, 100])
+    assert decide(said(task=Task.DIALOGUE), labelled, None).task == Task.CLASSIFICATION
 
 
 def test_retrieval_says_what_training_cannot_do():

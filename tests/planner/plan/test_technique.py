@@ -11,7 +11,7 @@ from services.planner.plan.technique import (
     choose_method,
     choose_technique,
 )
-from services.planner.vocabulary import Shape, Signal
+from services.planner.vocabulary import Shape, Signal, Task
 from tests.planner.plan.evidence_made import evidence, shown
 
 
@@ -78,6 +78,13 @@ def test_t8_what_the_data_do_not_allow_is_named_and_not_done(wished, dataset, ke
     choice = choose_technique(evidence(technique=wished, dataset=dataset))
     assert choice.techniques == (kept,)
     assert wished in choice.conflict
+
+
+def test_t8_free_text_has_no_check_by_code_whatever_is_wished():
+    wish = {"technique": "RLVR", "task": Task.STYLE, "dataset": shown("chat")}
+    choice = choose_technique(evidence(Signal.CHECK_BY_CODE, **wish))
+    assert choice.techniques == (SFT,)
+    assert "RLVR" in choice.conflict
 
 
 def test_everything_else_is_rejected_with_a_reason():
