@@ -56,7 +56,9 @@ def validate(context: RunContext) -> dict[str, Any]:
             f"{len(learnt)} rows to learn and {len(measured)} to validate are left. Add rows.",
         )
     if not split.apart:
-        context.attempt.say("Some held-out rows nearly equal rows that are taught: too many do.")
+        context.attempt.say(
+            "So many rows are alike that some which are held out nearly equal some that are taught."
+        )
     longest = context.stage.hyperparameters.max_length
     cut = sum(len(example.token_ids) >= longest for example in [*learnt, *measured])
     if cut:

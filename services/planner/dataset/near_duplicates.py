@@ -54,8 +54,7 @@ def find_identical(rows: Sequence[RowView]) -> list[Finding]:
 def same_prompt(rows: Sequence[RowView]) -> bool:
     """Return whether every row has the same prompt, of at least two rows.
 
-    Pairs count only where the answers differ from row to row: one prompt that is answered in many
-    ways is what people who compare answers are asked for.
+    Rows that are equal throughout are repeats, which is another finding.
     """
     if len(rows) < 2 or rows[0].shape == "text":
         return False
