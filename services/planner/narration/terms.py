@@ -43,7 +43,7 @@ OF_GRADERS = {
 }
 """Settings of a grader that have a name, by the end of their path."""
 WORDS_MAX = 3
-"""Values of more words than these are sentences, and are quoted."""
+"""Values with an entry of more words than these are sentences, and are quoted."""
 
 
 def bare_path(path: str) -> str:
@@ -98,7 +98,7 @@ def value_words(path: str, text: str, language: str) -> str:
     if dataset := DATASET.fullmatch(text):
         return dataset[1]
     exact = figures.parsed(text)
-    if exact is None and len(text.split()) > WORDS_MAX and ", " not in text[:20]:
+    if exact is None and any(len(item.split()) > WORDS_MAX for item in text.split(", ")):
         return figures.quoted(text, language)
     if exact is None or last.endswith(UNGROUPED):
         return figures.shortened(text)
