@@ -15,6 +15,7 @@ from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
 from cli.views.dataset import (
     ANALYSING,
+    ERROR,
     INVALID,
     show_dataset,
     show_findings,
@@ -31,6 +32,8 @@ UPLOAD_TIMEOUT_S = 3600.0
 POLL_S = 0.1
 REPORT_WAIT_S = 3600.0
 """Longest wait for a report; it goes on being made when nobody waits."""
+CODES_SHOWN = 3
+"""Codes that a refusal names."""
 FORMATS = "jsonl, csv, json or parquet, with .gz or .zst behind it when it is compressed"
 
 name_argument = click.argument("name")
@@ -226,7 +229,8 @@ async def require_valid(client: Client, stored: dataset_pb2.Dataset) -> None:
     for one in both:
         if one.state != INVALID:
             continue
-        codes = ", ".join(count.code for count in one.report.finding_counts[:3])
+        errors = [each.code for each in one.report.finding_counts if each.severity == ERROR]
+        codes = ", ".join(errors[:CODES_SHOWN])
         raise FailedPrecondition(
             f"{one.display_name} has errors ({codes}), so nothing is trained on it. See them with "
             f"`attune dataset show {short(one.name)} --findings`.",
