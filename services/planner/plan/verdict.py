@@ -27,6 +27,8 @@ OVERLAP_SHARE_MAX = 0.05
 """Share of rows that also stand in the hold-out at which its score means nothing."""
 SUCCESS_FULL = 0.95
 """`Near 1`: from here on there is nothing left to learn where no target was said (D8)."""
+TARGET_LEAST = 0.5
+"""A lower target is no bar that somebody sets below what there is, but a share of mistakes."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _met_already(evidence: Evidence, choice: TechniqueChoice) -> Advice | None:
     brief = evidence.brief
     base, target = brief.base_success, brief.target
     wanted = SUCCESS_FULL if target is None else target
-    measured = base is not None and reaches(base, wanted, evidence.rows)
+    measured = base is not None and wanted >= TARGET_LEAST and reaches(base, wanted, evidence.rows)
     if not (measured or evidence.has(Signal.PROMPT_SUFFICES)):
         return None
     reason = "Prompting does the job already."

@@ -118,6 +118,10 @@ def test_v6d_a_target_met_on_a_handful_may_be_chance():
     assert ruled(dataset=few, base_success=0.92, target=0.9) == ("V7", FINE_TUNE)
 
 
+def test_v6d_a_share_of_mistakes_is_no_target_that_is_met():
+    assert ruled(dataset=shown(), base_success=0.2, target=0.05) == ("V7", FINE_TUNE)
+
+
 def test_v6d_what_is_good_but_too_slow_or_too_large_is_still_trained():
     given = {"dataset": shown(), "base_success": 0.97}
     assert ruled(Signal.HIGH_VOLUME, Signal.PROMPT_SUFFICES, **given) == ("V7", FINE_TUNE)
