@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,18 @@ CHATS = [
 @pytest.fixture(scope="module")
 def renderer(saved_model: Path) -> Renderer:
     return Renderer(saved_model)
+
+
+TOOL_TEMPLATE = (
+    "{%- if tools -%}<s>tools\n{{ tools | tojson }}</s>{%- endif -%}"
+    "{%- for message in messages -%}<s>{{ message['role'] }}\n"
+    "{%- if message['role'] == 'assistant' -%}{% generation %}{{ message['content'] }}"
+    "{%- for call in message['tool_calls'] or [] -%}"
+    "{{ call['function']['name'] }} {{ call['function']['arguments'] | tojson }}"
+    "{%- endfor -%}</s>{% endgeneration %}"
+    "{%- else -%}{{ message['content'] }}</s>{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}<s>assistant\n{%- endif -%}"
+)
 
 
 def sft(saved_model: Path, folder: Path, rows: dict[str, list], **settings):
@@ -65,6 +79,40 @@ def test_previews_of_chats_equal_what_trls_own_trainer_learns(saved_model, tmp_p
     assert [one["input_ids"] for one in theirs] == [one.token_ids for one in ours[:-1]]
     assert [one["labels"] for one in theirs] == [labels(one) for one in ours[:-1]]
     assert all("".join(one.token_texts) == one.text for one in ours[:7])
+
+
+def test_previews_of_tool_calls_equal_what_trls_own_trainer_learns(saved_model, tmp_path):
+    from transformers import AutoTokenizer
+
+    shutil.copytree(saved_model, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(saved_model)
+    tokenizer.chat_template = TOOL_TEMPLATE
+    tokenizer.save_pretrained(tmp_path / "model")
+    parameters = {"type": "object", "properties": {"a": {"type": "string"}}}
+    tools = [{"type": "function", "function": {"name": "say", "parameters": parameters}}]
+
+    def chat(arguments: object, content: object) -> list[dict[str, object]]:
+        call = {"id": "c1", "type": "function", "function": {"name": "say"}}
+        call["function"]["arguments"] = arguments
+        return [
+            {"role": "user", "content": "say red", "tool_calls": None},
+            {"role": "assistant", "content": content, "tool_calls": [call]},
+            {"role": "tool", "content": "red", "tool_calls": None},
+            {"role": "assistant", "content": "red", "tool_calls": None},
+        ]
+
+    # TRL takes arguments as objects, files hold them as JSON text: both are one row.
+    theirs = sft(
+        tmp_path / "model",
+        tmp_path / "out",
+        {"messages": [chat({"a": "red"}, "")], "tools": [json.dumps(tools)]},
+        assistant_only_loss=True,
+        max_length=256,
+    )
+    row = shape_row({"messages": chat('{"a": "red"}', None), "tools": tools})
+    (ours,) = render.render_rows(tmp_path / "model", [row], 256)
+    assert [theirs[0]["input_ids"], theirs[0]["labels"]] == [ours.token_ids, labels(ours)]
+    assert 'say {"a": "red"}</s>' in ours.text
 
 
 def test_previews_of_texts_equal_what_trls_own_trainer_learns(saved_model, tmp_path):
