@@ -41,6 +41,11 @@ REQUEST = re.compile(
     r"\b(?:kannst|konnten|konnen) (?:du|sie|wir)\b|peux-tu|pouvez-vous|puedes|podemos|pode|puoi|"
     r"kun je"
 )
+OPINION = re.compile(
+    r"(?:so |and |but )?(?:is|are|isn't|aren't|does|do|did|would|should|how (?:long|much|many|"
+    r"big|good)|ist|sind|ware|soll|"
+    r"est-ce|est|sera|serait|faut-il|es|seria|conviene|deveria|sarebbe|conviene|zou|is het)\b"
+)
 HYPOTHETICAL = re.compile(
     r"\bwhat (?:would|will|happens?|if)\b|\bwould (?:it|that|this)\b|\bwas (?:ware|wurde|"
     r"passiert)|que se passe|que pasaria|o que aconteceria|cosa succede|wat gebeurt|どうな"
@@ -112,7 +117,9 @@ def _only_asks(message: Message, sentence: Sentence, has_plan: bool) -> bool:
         for words in message.lexicons
         for _ in words.matches("commands", "explain", sentence.folded)
     )
-    if HYPOTHETICAL.search(sentence.folded) and sentence.is_question:
+    if sentence.is_question and (
+        HYPOTHETICAL.search(sentence.folded) or OPINION.match(sentence.folded)
+    ):
         return True
     return explains and (sentence.is_question or not CHANGES.search(sentence.folded))
 

@@ -44,6 +44,19 @@ ON_PAPER = re.compile(
     r"\b(?:on paper|not digiti[sz]ed|auf papier|sur papier|en papel|em papel|su carta|"
     r"op papier)\b|紙"
 )
+UNKNOWN_NOUN_MIN = 40
+"""A number of things that the lexicon does not know counts as rows from here on."""
+DOMINANT = 0.8
+"""Share of one label from which accuracy misleads."""
+PORTION = re.compile(
+    r"\s*(?:of|der|von|des|de|de los|de las|dos|das|dei|delle|van de)\s[\w ,.]{0,34}?"
+    r"\b(?:are|is|belong|fall|have|say|were|land|go|sind|gehoren|fallen|sont|appartiennent|son|"
+    r"pertenecen|sao|pertencem|sono|zijn|horen)\b"
+    r"(?! (?:still |not |all )?(?:right|correct|wrong|accept|good|fine|solved|passed|ok|answered|"
+    r"edited|rejected|richtig|falsch|korrekt|juste|faux|fausse|correct|bien|mal|cert|errad|"
+    r"giust|sbagl|goed|fout|sent))"
+)
+"""What makes a share that of rows of one kind."""
 NOUN_REACH = 44
 """Characters behind a number in which its noun may stand."""
 CLAUSE = re.compile(
@@ -98,6 +111,8 @@ class _Counts:
     def read(self) -> Said:
         said = Said()
         best = 0.0
+        if self._message.says("cues", "two_labels"):
+            said = replace(said, label_count=2)
         for sentence in self._message.sentences:
             bonus = self._bonus(sentence)
             for quantity in quantities(sentence.folded, self._message.language):
@@ -164,7 +179,9 @@ class _Counts:
             score = 3
         elif near.strip().startswith(("times", "mal ", "veces", "fois")):
             score = 2
-        if self._is("not_data", "people", near, 1) or (score == 0 and not _is_alone(before, after)):
+        elif quantity.value >= UNKNOWN_NOUN_MIN or _is_alone(after):
+            score = 1
+        if self._is("not_data", "people", near, 1) or score == 0:
             return "people", 0
         if ON_PAPER.search(folded):
             score -= 6
@@ -278,9 +295,12 @@ class _Shares:
         label_error = self._cue("label_error", clause) or self._cue("label_error", folded)
         if label_error and fails and not has_target and not self._cue("model", clause):
             return "label_error", True, value
+        if portion := PORTION.match(folded, quantity.end):
+            is_label = value >= DOMINANT and not self._cue("model", portion[0])
+            return ("label" if is_label else ""), False, value
         other = self._cue("other_share", rest[:36]) or self._cue("other_share", clause[:24])
         if other and not fails and not has_base and not (has_target and quantity.is_share):
-            is_label = value >= 0.8 and self._cue("label", folded)
+            is_label = value >= DOMINANT and self._cue("label", folded)
             return ("label" if is_label else ""), False, value
         if has_target and not (has_base and self._nearer("base", "target", sentence, quantity)):
             return "target", fails, value
@@ -335,10 +355,13 @@ def _shape(message: Message, said: Said, technique: str) -> Shape | None:
         return Shape.NONE
     if said.text_megabytes is not None or technique == "pretraining":
         return Shape.TEXT
+    checked = has[Shape.PROMPTS_WITH_CHECK]
     if has[Shape.DEMONSTRATIONS] and (count or not has[Shape.TEXT]):
-        return Shape.DEMONSTRATIONS
-    if has[Shape.PROMPTS_WITH_CHECK] and count:
+        return Shape.PROMPTS_WITH_CHECK if technique == "RLVR" else Shape.DEMONSTRATIONS
+    if checked and count:
         return Shape.PROMPTS_WITH_CHECK
+    if count and message.says("shapes", "demonstrations_loose"):
+        return Shape.PROMPTS_WITH_CHECK if technique == "RLVR" else Shape.DEMONSTRATIONS
     if has[Shape.TEXT]:
         return Shape.TEXT
     if count and (technique or message.says("shapes", "demonstrations_weak")):
@@ -350,8 +373,12 @@ def _overlaps(quantity: Quantity, spans: list[tuple[int, int]]) -> bool:
     return any(quantity.start < end and start < quantity.end for start, end in spans)
 
 
-def _is_alone(before: str, after: str) -> bool:
+def _is_alone(after: str) -> bool:
     """Return whether a number stands without a noun, as in `2,000 so far`."""
     return bool(
-        re.match(r"\s*(?:$|[,.;:)]|so far|in total|insgesamt|en total|au total|in totaal)", after)
+        re.match(
+            r"\s*(?:$|[,.;:)]|of (?:them|those|these)|davon|de ellos|d'entre|so far|in total|"
+            r"insgesamt|en total|au total|in totaal)",
+            after,
+        )
     )

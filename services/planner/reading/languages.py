@@ -12,7 +12,8 @@ WORDS_MIN = 2
 COMMON = {
     "en": "the and of to is in that it with we our for are this have not you what when they them "
     "want from can should my on i be as an or at by u n w im dont its need make model data has "
-    "use set change please train ai how why does do keep everything else it's go back give",
+    "use set change please train ai how why does do keep everything else it's go back give plan "
+    "model first try explain explore would expert undo only smaller larger",
     "de": "der die das und ist nicht wir mit ein eine einen auf fur von zu den dem es sich auch "
     "haben soll sie ich wie aus sind bei nach wird unsere unser unseren im zum zur dass oder aber "
     "nur noch kein keine uns was wenn bitte warum alles mehr als",
@@ -23,10 +24,12 @@ COMMON = {
     "quiero queremos como pero son mas lo su sus cada nada hay todavia he mi porque muy ya sin "
     "hemos cuando donde",
     "pt": "o os as de que e um uma com para nao se do da dos das no na nos nas temos queremos "
-    "quero como mas sao nosso nossa por em isso ao cada mais ja ainda voce tem foi ser seu sua sem pelo "
+    "quero como mas sao nosso nossa por em isso ao cada mais ja ainda voce tem foi ser seu "
+    "sua sem pelo "
     "pela",
     "it": "il lo gli di che e un una con per non si del della dei delle abbiamo vogliamo voglio "
-    "come ma sono nostro nostra nostri in ogni piu gia ancora anche al alla da dal nel nella questo "
+    "come ma sono nostro nostra nostri in ogni piu gia ancora anche al alla da dal nel nella "
+    "questo "
     "perche vorrei dovrebbe",
     "nl": "de het een en van wij we met voor niet is zijn op te dat die onze ons hebben moet maar "
     "aan ook bij naar als nog geen wat er om uit wordt kan elke graag heb ik willen waarom",
@@ -37,7 +40,28 @@ COMMON = {
     "fi": "ja on ei se etta meilla ovat mutta kun tai malli myos",
     "cs": "a je se na ze mame chceme pro jak ale nas nase od jen",
 }
-WORDS = {language: frozenset(words.split()) for language, words in COMMON.items()}
+TALK = {
+    "de": "diese dieser dieses lieber nimm setze setz zuruck ersten plan modell "
+    "kleineres grosseres lernrate erklare bedeutet ausgerechnet gut wieder mache mach ware",
+    "fr": "reviens revenez premier au modele pourquoi explique change mets mettez plus "
+    "petit taux d'apprentissage gardez garde merci oui non peux-tu faut veut voudrais fait",
+    "es": "vuelve volver primer plan modelo cambia pon usa explica tantas mismo mejor "
+    "gracias quiero puedes epocas esta este solo deja",
+    "pt": "volte volta primeiro plano modelo mude muda explique mesmo melhor obrigado "
+    "quero pode epocas esta este deixe isto",
+    "it": "torna primo piano modello cambia metti usa spiega meglio grazie puoi epoche "
+    "lascia resto tutto",
+    "nl": "terug eerste plan model verander zet gebruik leg liever kleiner groter laat "
+    "rest alles dit deze",
+}
+"""Words of those who talk about a plan: such messages are short."""
+WORDS = {
+    language: frozenset(f"{words} {TALK.get(language, '')}".split())
+    for language, words in COMMON.items()
+}
+
+LETTERS_MIN = 3
+"""A single word must be so long, and common in no other language, to tell."""
 
 SCRIPTS = (
     ("ja", re.compile("[\u3040-\u30ff]")),
@@ -65,13 +89,17 @@ def detect_language(folded: str, fallback: str) -> str:
     for language, script in SCRIPTS:
         if letters and len(script.findall(folded)) / letters >= SCRIPT_SHARE_MIN:
             return language
-    words = re.findall(r"[a-z]+(?:'[a-z]+)?", folded)
+    words = re.findall(r"(?<![\w-])[a-z]+(?:'[a-z]+)?(?![\w-])", folded)
     # `d'une`, `l'on`: both halves are words.
     words += [half for word in words if "'" in word for half in word.split("'")]
     counts = {language: sum(word in known for word in words) for language, known in WORDS.items()}
     best = max(counts, key=lambda language: (counts[language], language == fallback))
-    if counts[best] < WORDS_MIN or counts[best] == counts.get(fallback, 0):
+    if counts[best] == counts.get(fallback, 0):
         return fallback
+    if counts[best] < WORDS_MIN:
+        alone = [word for word in words if word in WORDS[best] and len(word) >= LETTERS_MIN]
+        rivals = [language for language, count in counts.items() if count == counts[best]]
+        return best if alone and len(rivals) == 1 else fallback
     return best
 
 

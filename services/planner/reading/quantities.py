@@ -56,6 +56,7 @@ ORDINALS = {
     3: "third|dritte[nrs]?|troisieme|tercer[ao]?|terceir[ao]|terz[ao]|derde",
     4: "fourth|vierte[nrs]?|quatrieme|cuart[ao]|quart[ao]|vierde",
     5: "fifth|funfte[nrs]?|cinquieme|quint[ao]|vijfde",
+    20: "twentieth|zwanzigste[nrs]?|vingtieme|vigesim[ao]|twintigste",
     10: "tenth|zehnte[nrs]?|dixieme|decim[ao]|tiende",
 }
 EVERY = r"(?:every|each|jede[rsnm]?|chaque|cada|ogni|elke?|iedere?|tous les|une?) "

@@ -84,7 +84,7 @@ NAME_WORDS_MAX = 4
 
 
 def slug(text: str) -> str:
-    """Return a name for a criterion in words, `[a-z][a-z0-9_]{0,62}`; empty when none can be made."""
+    """Return a name, `[a-z][a-z0-9_]{0,62}`, for a criterion in words; empty when there is none."""
     folded = FILLING.sub(" ", fold(text).replace("'", " "))
     words = re.findall(r"[a-z][a-z0-9]*", folded)
     name = "_".join(words[:NAME_WORDS_MAX])
