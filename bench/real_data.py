@@ -15,10 +15,26 @@ import random
 from pathlib import Path
 
 from bench.report import show, write
-from bench.system import a_system
+from bench.system import System, a_system
 
 TRAIN_ROW_COUNT = 3000
 SEED = 1
+
+
+def write_unleaked(system: System, lines: list[str], rows: Path, holdout: Path) -> int:
+    """Write the lines that do not stand in the hold-out, as the report finds them.
+
+    Returns:
+        How many were left out: the official split has a few questions on both sides.
+    """
+    system.run("up")
+    rows.write_text("".join(lines))
+    told = system.run("dataset", "upload", str(rows), "--holdout", str(holdout), "--json",
+                      check=False)  # fmt: skip
+    findings = json.loads(told.stdout)["report"]["findings"]
+    leaked = {int(each["line"]) for each in findings if each["code"].startswith("train_test_")}
+    rows.write_text("".join(line for at, line in enumerate(lines, 1) if at not in leaked))
+    return len(leaked)
 
 
 def main() -> None:
@@ -33,7 +49,7 @@ def main() -> None:
     random.Random(SEED).shuffle(lines)
     with a_system() as system:
         rows, outcome_path = system.home / "train.jsonl", system.home / "outcome.json"
-        rows.write_text("".join(lines[:TRAIN_ROW_COUNT]))
+        left_out = write_unleaked(system, lines[:TRAIN_ROW_COUNT], rows, folder / "test.jsonl")
         system.run(
             *("demo", "--approve", "--json", str(outcome_path), "--dataset", str(rows)),
             *("--holdout", str(folder / "test.jsonl")),
@@ -45,8 +61,10 @@ def main() -> None:
     table += [["interval, low", outcome["interval"][0]], ["interval, high", outcome["interval"][1]]]
     show(f"Banking77, {outcome['holdout_rows']} unseen rows: {outcome['verdict']}",
          ["", "accuracy"], table)  # fmt: skip
+    print(f"{left_out} of {TRAIN_ROW_COUNT:,} training rows were left out: they leak the test")
     kept = (*names, "interval", "verdict", "holdout_rows", "steps")
-    write("real_data", {name: outcome[name] for name in kept})
+    figures = {name: outcome[name] for name in kept}
+    write("real_data", {"left_out_rows": left_out, **figures})
 
 
 if __name__ == "__main__":
