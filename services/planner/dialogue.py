@@ -169,7 +169,7 @@ class Dialogue:
         patch = await interpret(self._interpreter, request.message, known)
         before = await self._specs.get(row.spec) if row.spec else None
         if before is not None and patch.factors:
-            patch = replace(patch, overrides=scale(before, patch.factors) | patch.overrides)
+            patch = replace(patch, overrides={**scale(before, patch.factors), **patch.overrides})
         brief, said = known.apply(patch, request.message), patch.notes
         if patch.parameters_max_b is not None and patch.base_model is None:
             # A size that is named later opens the choice again.

@@ -103,17 +103,17 @@ def _noise(evidence: Evidence) -> list[Note]:
     dominant = labels[0].count / report.row_count if labels and report.row_count else 0.0
     if dominant >= DOMINANT_SHARE or evidence.has(Signal.IMBALANCED):
         label = labels[0].label if dominant >= DOMINANT_SHARE else None
-        share = f"{dominant:.0%}" if label is not None else None
+        shown = f"{dominant:.0%}" if label is not None else None
         path = "objective.success_criteria.0.metric"
-        notes.append(note("imbalance", field_path=path, label=label, share=share))
+        notes.append(note("imbalance", field_path=path, label=label, share=shown))
     said = evidence.brief.label_error_share
     share = max(evidence.contradictory_share, said or 0.0)
     worded = evidence.has(Signal.AGREEMENT_BY_CHANCE) or (
         evidence.has(Signal.LABELS_CONTRADICT) and said is None
     )
     if share >= NOISE_SHARE or worded:
-        shown = f"{share:.0%}" if share >= NOISE_SHARE else None
-        notes.append(note("label_noise", field_path="data.dataset", share=shown))
+        known = f"{share:.0%}" if share >= NOISE_SHARE else None
+        notes.append(note("label_noise", field_path="data.dataset", share=known))
     return notes
 
 
