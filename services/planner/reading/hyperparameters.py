@@ -116,7 +116,7 @@ def _setting(
     wanted: str = "write a number",
     is_shop_talk: bool = False,
 ) -> Setting:
-    full = path if path.startswith(("evaluation", "data", "stages")) else HYPERPARAMETERS + path
+    full = path if path.startswith(("evaluation.", "data.", "stages.")) else HYPERPARAMETERS + path
     return Setting(full, re.compile(pattern), read, wanted, is_shop_talk)
 
 

@@ -11,8 +11,8 @@ WORDS_MIN = 2
 
 COMMON = {
     "en": "the and of to is in that it with we our for are this have not you what when they them "
-    "want from can should my on i be as an or at by u n w im dont its need make model data has "
-    "use set change please train ai how why does do keep everything else it's go back give plan "
+    "want from can should my on i be as an or at by im dont its need make model data has "
+    "use set change please train how why does do keep everything else it's go back give plan "
     "model first try explain explore would expert undo only smaller larger",
     "de": "der die das und ist nicht wir mit ein eine einen auf fur von zu den dem es sich auch "
     "haben soll sie ich wie aus sind bei nach wird unsere unser unseren im zum zur dass oder aber "
@@ -23,7 +23,8 @@ COMMON = {
     "es": "el la los las de que y es en un una con por para no se del al nuestro nuestra tenemos "
     "quiero queremos como pero son mas lo su sus cada nada hay todavia he mi porque muy ya sin "
     "hemos cuando donde",
-    "pt": "o os as de que e um uma com para nao se do da dos das no na nos nas temos queremos "
+    "pt": "nada nunca o os as de que e um uma com para nao se do da dos das no na nos nas "
+    "temos queremos "
     "quero como mas sao nosso nossa por em isso ao cada mais ja ainda voce tem foi ser seu "
     "sua sem pelo "
     "pela",

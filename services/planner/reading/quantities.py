@@ -75,6 +75,8 @@ PARTS = (
     ),
     (1 / 4, "(?:a|one) quarter|(?:ein|einem) viertel|un quart|un cuarto|um quarto|een kwart"),
 )
+COLLECTIVES = ("aine", "dozen", "docena", "dutzend", "dozzina", "dozijn", "duzia")
+"""Endings of words for a number of things, which `a` or `two` multiply."""
 TIMES = {
     "minute": (60, "minutes?|mins?|minuten?|minutos?|minuti|minuut|分間|分(?![のず])|分钟"),
     "hour": (3600, "hours?|hrs?|h|stunden?|std|heures?|horas?|ore|ora|uur|uren|時間|小时"),
@@ -171,7 +173,12 @@ def _share(folded: str, quantity: Quantity, following: Quantity | None) -> Quant
     """Return the share that opens with a number, or None."""
     if percent := _PERCENT.match(folded, quantity.end):
         return Quantity(quantity.start, percent.end(), round(quantity.value / 100, 9), True)
-    if following is None or not 0 < following.value <= 1000 or following.value < quantity.value:
+    if following is None:
+        return None
+    if _JAPANESE_OF.fullmatch(folded[quantity.end : following.start]):
+        low, high = sorted((quantity.value, following.value))
+        return Quantity(quantity.start, following.end, low / high, True)
+    if not 0 < following.value <= 1000 or following.value < quantity.value:
         return None
     between = folded[quantity.end : following.start]
     if between == "/" and following.value > 1 and folded[following.end : following.end + 1] != "/":
@@ -179,13 +186,11 @@ def _share(folded: str, quantity: Quantity, following: Quantity | None) -> Quant
         return Quantity(quantity.start, following.end, share, True)
     if len(between) <= 32 and _OF.fullmatch(between) and following.value >= 2:
         return Quantity(quantity.start, following.end, quantity.value / following.value, True)
-    if re.fullmatch(r"(?:件|問|回|人|通|個|行|枚|本|点)?(?:に|中|のうち|あたり)", between):
-        low, high = sorted((quantity.value, following.value))
-        return Quantity(quantity.start, following.end, low / high, True)
     return None
 
 
 _PERCENT = re.compile(PERCENT)
+_JAPANESE_OF = re.compile(r"[件問回人通個行枚本点]?(?:に|中|のうち|あたり)")
 _OF = re.compile(rf"(?:\s[a-z']{{2,14}}){{0,2}}{OF}")
 
 
@@ -235,7 +240,7 @@ def _spoken(text: str, language: str) -> float | None:
             continue
         if value >= 1000:
             total, current = total + max(current, 1) * value, 0
-        elif value == 100 and current:
+        elif current and (value == 100 or part.endswith(COLLECTIVES)):
             current *= value
         else:
             current += value
