@@ -111,6 +111,10 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
         found.add(Signal.ANSWERS_MISSING)
     if Signal.FACTS_WANTED in found and said.shape in (Shape.PAIRS, Shape.RATINGS):
         found.discard(Signal.FACTS_WANTED)
+    # Who shows how people answered wants the answers; the facts must be wished for by name.
+    shown = said.shape is Shape.DEMONSTRATIONS
+    if shown and not message.says("signals", "facts_by_heart"):
+        found.discard(Signal.FACTS_WANTED)
     for stronger, weaker in OPPOSITES:
         if stronger in found:
             found.discard(weaker)
