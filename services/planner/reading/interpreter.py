@@ -100,6 +100,9 @@ class DeterministicReader:
         criteria, removed = read_criteria(stating, brief)
         if {each.name for each in criteria} & CONTENT_CHECKS:
             signals.discard(Signal.REWARD_IS_FORM)
+        base = said.base_success
+        if base is None and stating.says("signals", "never_succeeds"):
+            base = 0.0
         bound = _bound(stating, signals, named is not None)
         # A stated size says which model; a step from the present one would miss it.
         command = None if bound is not None and wish.command in STEPS else wish.command
@@ -122,7 +125,7 @@ class DeterministicReader:
             data_shape=said.shape,
             data_row_count=_row_count(said, brief),
             text_megabytes=said.text_megabytes,
-            base_success=said.base_success,
+            base_success=base,
             label_error_share=said.label_error_share,
             holdout_rows=said.holdout_rows,
             judge_model=judge_model(stating),

@@ -112,7 +112,8 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
     if Signal.FACTS_WANTED in found and said.shape in (Shape.PAIRS, Shape.RATINGS):
         found.discard(Signal.FACTS_WANTED)
     # Who shows how people answered wants the answers; the facts must be wished for by name.
-    shown = said.shape is Shape.DEMONSTRATIONS
+    counted = said.shape is None and said.row_count is not None and said.text_megabytes is None
+    shown = said.shape is Shape.DEMONSTRATIONS or counted
     if shown and not message.says("signals", "facts_by_heart"):
         found.discard(Signal.FACTS_WANTED)
     for stronger, weaker in OPPOSITES:
