@@ -118,6 +118,13 @@ class Lexicon:
         for phrase in self.groups.get(group, {}).get(name, ()):
             yield from phrase.find(folded)
 
+    def may_hold(self, group: str, name: str, folded: str) -> bool:
+        """Return whether a text holds a word of which each of a name's phrases needs one."""
+        return any(
+            not phrase.keys or any(key in folded for key in phrase.keys)
+            for phrase in self.groups.get(group, {}).get(name, ())
+        )
+
     def names(self, group: str) -> Iterable[str]:
         """Return the names in a group."""
         return self.groups.get(group, {}).keys()

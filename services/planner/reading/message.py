@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from services.planner.reading.languages import detect_language
 from services.planner.reading.lexicon import Lexicon, fold, lexicon
 
 CHARACTERS_MAX = 8000
+SENTENCES_MAX = 60
+"""More are read several at once, so that a message of a thousand shouts takes no longer."""
+SENTENCE_CHARACTERS_MAX = 600
+WORDED = re.compile(r"\w|[^\x00-\x7f]")
 WORD_LETTERS_MIN = 5
 """Shorter words are too alike to be mended."""
 WORD_LETTERS_MAX = 24
@@ -49,7 +53,7 @@ class Message:
     language: str
     """ISO 639-1."""
 
-    @property
+    @cached_property
     def folded(self) -> str:
         """All sentences, folded, one a line."""
         return "\n".join(sentence.folded for sentence in self.sentences)
@@ -63,8 +67,10 @@ class Message:
 
     def find(self, group: str, name: str) -> Iterator[tuple[Sentence, re.Match[str]]]:
         """Yield the places where a name's phrases stand, negated ones left out."""
-        for sentence in self.sentences:
-            for words in self.lexicons:
+        for words in self.lexicons:
+            if not words.may_hold(group, name, self.folded):
+                continue
+            for sentence in self.sentences:
                 for match in words.matches(group, name, sentence.folded):
                     yield sentence, match
 
@@ -83,9 +89,26 @@ def read_message(text: str, fallback_language: str) -> Message:
     lines = [" ".join(line.split()) for line in text[:CHARACTERS_MAX].splitlines()]
     joined = "\n".join(line for line in lines if line)
     language = detect_language(fold(joined), fallback_language)
-    parts = [part.strip() for part in SENTENCE_END.split(joined)]
-    sentences = tuple(_sentence(part, language) for part in parts if part)
+    sentences = tuple(_sentence(part, language) for part in _parts(joined))
     return Message(joined, sentences, language)
+
+
+def _parts(text: str) -> list[str]:
+    """Return the sentences of a text: at most 60, none longer than 600 characters by much."""
+    parts = [part for part in map(str.strip, SENTENCE_END.split(text)) if WORDED.search(part)]
+    pieces: list[str] = []
+    for part in parts:
+        while len(part) > SENTENCE_CHARACTERS_MAX:
+            cut = part.rfind(" ", 1, SENTENCE_CHARACTERS_MAX)
+            cut = cut if cut > 0 else SENTENCE_CHARACTERS_MAX
+            pieces.append(part[:cut])
+            part = part[cut:].strip()
+        pieces.append(part)
+    together = -(-len(pieces) // SENTENCES_MAX)
+    return [
+        " ".join(pieces[start : start + together])
+        for start in range(0, len(pieces), max(together, 1))
+    ]
 
 
 def _sentence(text: str, language: str) -> Sentence:

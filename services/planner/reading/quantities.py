@@ -75,6 +75,8 @@ PARTS = (
     ),
     (1 / 4, "(?:a|one) quarter|(?:ein|einem) viertel|un quart|un cuarto|um quarto|een kwart"),
 )
+QUANTITIES_MAX = 16
+"""In one sentence: a list of more numbers says nothing about a plan."""
 COLLECTIVES = ("aine", "dozen", "docena", "dutzend", "dozzina", "dozijn", "duzia")
 """Endings of words for a number of things, which `a` or `two` multiply."""
 TIMES = {
@@ -108,7 +110,7 @@ def number(text: str, language: str = "en") -> float | None:
 
 
 def quantities(folded: str, language: str) -> list[Quantity]:
-    """Return the numbers of a folded sentence, in order; none overlap."""
+    """Return the first 16 numbers of a folded sentence, in order; none overlap."""
     found: list[Quantity] = []
     plain = list(_plain(folded, language))
     taken = -1
@@ -123,7 +125,7 @@ def quantities(folded: str, language: str) -> list[Quantity]:
         for match in pattern.finditer(folded):
             found = [q for q in found if q.end <= match.start() or q.start >= match.end()]
             found.append(Quantity(match.start(), match.end(), value, True))
-    return sorted(found, key=lambda quantity: quantity.start)
+    return sorted(found, key=lambda quantity: quantity.start)[:QUANTITIES_MAX]
 
 
 def duration_after(folded: str, quantity: Quantity) -> tuple[int, int] | None:

@@ -4,6 +4,11 @@ import pytest
 
 from services.planner.brief import Brief
 from services.planner.reading.interpreter import DeterministicReader
+from services.planner.reading.message import (
+    SENTENCE_CHARACTERS_MAX,
+    SENTENCES_MAX,
+    read_message,
+)
 from services.planner.vocabulary import Shape, Signal, Task
 
 READER = DeterministicReader(["Qwen/Qwen3-4B"])
@@ -150,3 +155,23 @@ def test_wishes_that_exclude_each_other_are_named():
     patch = read("Supervised fine-tuning on 500 briefs. There are no finished texts.")
     assert Signal.CONFLICTING_WISHES in patch.signals
     assert patch.conflict
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ". " * 4000,
+        "why? " * 1600,
+        "one in " * 1140,
+        "9,000 rows 5 % " * 530,
+        "prices change every day and " * 285,
+        "(" * 8000,
+        "0.3 * valid + " * 570,
+        "rank of to at be " * 470,
+    ],
+)
+def test_a_message_made_to_be_slow_is_cut_into_few_short_pieces(message):
+    sentences = read_message(message, "en").sentences
+    assert len(sentences) <= SENTENCES_MAX
+    assert all(len(each.folded) <= 2 * SENTENCE_CHARACTERS_MAX for each in sentences)
+    read(message)
