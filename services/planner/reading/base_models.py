@@ -33,7 +33,7 @@ NOT_THE_BASE = re.compile(
     r"completions|texts|judge[ds]?|judging|graded?|scored?|teacher|as good as|better than|beats?|"
     r"like|"
     r"than|against|instead of|not|from|compared? (?:to|with)|versus|vs\.?|our (?:current|old|big))"
-    r"[\w ,:()]{0,16}$"
+    r"[\w :()]{0,16}$"
 )
 BASE_WORDS = re.compile(
     r"\b(?:base|start(?:ing)? from|fine-?tune|train|use|take|on|with|basis|modell)\b[^.]{0,24}$"

@@ -338,7 +338,7 @@ class _Shares:
 def _shape(message: Message, said: Said, technique: str) -> Shape | None:
     """Return the shape that was described; None when none was."""
     has = {shape: message.says("shapes", shape.value) for shape in Shape}
-    if technique == "DPO":
+    if technique == "DPO" and not message.says("conflicts", "one_answer"):
         has[Shape.PAIRS] = has[Shape.PAIRS] or said.row_count is not None
     missing = message.says("signals", "no_demonstrations")
     rubric = message.says("signals", "rubric_agreed")
@@ -365,6 +365,8 @@ def _shape(message: Message, said: Said, technique: str) -> Shape | None:
     if has[Shape.TEXT]:
         return Shape.TEXT
     if count and (technique or message.says("shapes", "demonstrations_weak")):
+        if technique == "RLAIF":
+            return Shape.PROMPTS
         return Shape.PROMPTS_WITH_CHECK if technique == "RLVR" else Shape.DEMONSTRATIONS
     return None
 

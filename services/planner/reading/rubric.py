@@ -35,7 +35,7 @@ LISTED = re.compile(
     r"\b(?:rubric|criteria|criterion|score ?sheet|scoring sheet|checklist|check list|kriterien|"
     r"bewertungsbogen|"
     r"grille|criteres|criterios|rubrica|criteri|criteria|beoordelingscriteria|judged (?:by|"
-    r"on))\b[^:.\n]{0,40}:\s*(?P<list>[^.\n]{3,400})"
+    r"on))\b[^:.\n]{0,40}:\s*(?P<list>[^.;\n]{3,400})"
     r"|(?:基準|ルーブリック|评分标准)[^:。]{0,10}[:は](?P<listja>[^。]{2,200})"
 )
 NEW_RULE = re.compile(
