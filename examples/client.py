@@ -58,7 +58,7 @@ def main(address: str, path: Path) -> None:
         )
         *_, last = planner.SendMessage(request, timeout=TIMEOUT_S)
         print(f"> {message}\n{last.turn.reply}")
-        spec_name = last.turn.spec
+        spec_name = last.turn.spec or spec_name  # Empty when a message changes nothing.
 
     spec = planner.GetSpec(planner_pb2.GetSpecRequest(name=spec_name), timeout=10)
     approve = planner_pb2.ApproveSpecRequest(

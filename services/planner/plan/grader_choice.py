@@ -30,7 +30,8 @@ JUDGED_RULES = frozenset({"G3", "G5"})
 NEED_REFERENCES = frozenset({"text_similarity", "rouge_l", "exact_match", "macro_f1", "exact_json"})
 SHORT_ANSWER_TOKENS = 32
 """Answers up to this length are compared as they are when the task is unknown."""
-JSON_TASKS = frozenset({"", Task.CLASSIFICATION, Task.EXTRACTION})
+NOT_RECORDS = frozenset({Task.CODE, Task.TOOL_CALLING, Task.MATH_REASONING})
+"""Tasks whose answers are more than records even when they are written as JSON."""
 
 
 def choose_graders(
@@ -61,7 +62,7 @@ def _suggested(
     if RLAIF in techniques:
         return RUBRIC
     answers = evidence.shape == Shape.DEMONSTRATIONS and evidence.dataset is not None
-    if answers and evidence.report.json_answer_share == 1 and task in JSON_TASKS:
+    if answers and evidence.report.json_answer_share == 1 and task not in NOT_RECORDS:
         return "G2", ("exact_json",) + (("macro_f1",) if evidence.has_labels else ())
     if task:
         rule, kinds = BY_TASK[Task(task)]
