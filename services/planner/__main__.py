@@ -68,7 +68,14 @@ def build_server(
     )
     artefacts = Artefacts(settings.artefact_root)
     analyses = Analyses(artefacts, datasets, sources, trainer, settings.decoded_bytes_max)
-    uploads = Uploads(artefacts, datasets, clock, settings.upload_bytes_max, analyses.notify)
+    uploads = Uploads(
+        artefacts,
+        datasets,
+        clock,
+        settings.upload_bytes_max,
+        analyses.notify,
+        analyses.abandon,
+    )
     uploads.remove_abandoned()
     named = {model.id for model in catalogue} | set(settings.allowed_models)
     reader = message_reader(settings, named)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.common.database import guarded
 from services.common.errors import FailedPrecondition, NotFound
 from services.common.names import last_part, project_of
+from services.planner.dataset.findings import REPORT_FAILED
 from services.planner.store import DATASETS, SPEC_REVISIONS, SPECS, Store
 
 ANALYSING = dataset_pb2.Dataset.STATE_ANALYSING
@@ -35,6 +36,8 @@ class DatasetStore:
     ) -> dataset_pb2.Dataset:
         """Add a dataset, or return the one with the same content, hold-out and format.
 
+        One whose report failed, for a fault of ours, waits for a new one.
+
         Args:
             header: Of the upload.
             dataset: Without its report.
@@ -51,7 +54,7 @@ class DatasetStore:
             )
             body = (await connection.execute(query)).scalar_one_or_none()
             if body is not None:
-                return dataset_pb2.Dataset.FromString(body)
+                return await _known(connection, dataset_pb2.Dataset.FromString(body))
             values = {
                 "name": dataset.name,
                 "dataset_id": last_part(dataset.name),
@@ -202,6 +205,21 @@ class DatasetStore:
             request, dataset_pb2.DeleteDatasetResponse, work, now
         )
         return answer, orphan
+
+
+async def _known(connection: AsyncConnection, dataset: dataset_pb2.Dataset) -> dataset_pb2.Dataset:
+    """Return a dataset whose content came again, made to wait again if its report failed."""
+    if all(each.code != REPORT_FAILED for each in dataset.report.finding_counts):
+        return dataset
+    dataset.state, dataset.progress = ANALYSING, 0.0
+    dataset.ClearField("report")
+    change = (
+        update(DATASETS)
+        .where(DATASETS.c.name == dataset.name, DATASETS.c.state != ANALYSING)
+        .values(dataset=dataset.SerializeToString(), report=b"", state=ANALYSING)
+    )
+    await guarded(connection, change, dataset.name)
+    return dataset
 
 
 async def _approved_with(connection: AsyncConnection, dataset: str) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,7 @@ class Uploads:
         clock: Clock,
         bytes_max: int,
         notify: Callable[[], None],
+        abandon: Callable[[str], Awaitable[None]],
     ) -> None:
         """Keep where datasets go.
 
@@ -57,12 +58,14 @@ class Uploads:
             clock: Where the time comes from.
             bytes_max: Bound on the size of one file.
             notify: Told that there is a dataset to analyse.
+            abandon: Stops the analysis of the dataset of that name.
         """
         self._artefacts = artefacts
         self._datasets = datasets
         self._clock = clock
         self._bytes_max = bytes_max
         self._notify = notify
+        self._abandon = abandon
         # Bytes are shared by content: nobody may remove them while another upload adopts them.
         self._bytes_lock = asyncio.Lock()
 
@@ -119,6 +122,7 @@ class Uploads:
         """
         async with self._bytes_lock:
             answer, orphan = await self._datasets.delete(request, self._clock.now())
+            await self._abandon(request.name)
             if orphan:
                 folder = self._artefacts.original(orphan).parent
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -185,8 +189,11 @@ class Uploads:
     ) -> dataset_pb2.Dataset:
         async with self._bytes_lock:
             with _disk_errors():
-                target = self._artefacts.original(content.sha256).parent
-                await asyncio.to_thread(publish, staged, target)
+                original = self._artefacts.original(content.sha256)
+                if original.parent.exists() and not original.exists():
+                    # What a deletion left that ended half-way.
+                    await asyncio.to_thread(shutil.rmtree, original.parent)
+                await asyncio.to_thread(publish, staged, original.parent)
             now = self._clock.now()
             dataset = dataset_pb2.Dataset(
                 name=f"projects/{project}/datasets/{new_id(now)}",

@@ -1,5 +1,6 @@
 """The scheduler and the trainer as the planner meets them: real gRPC, simple answers."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -70,12 +71,16 @@ class FakeTrainer(render_pb2_grpc.RenderServiceServicer):
     def __init__(self) -> None:
         self.models = [STARTER]
         self.batches: list[int] = []
+        self.answers = asyncio.Event()
+        """Cleared, it keeps every count waiting."""
+        self.answers.set()
 
     async def ListLocalModels(self, request, context):
         return render_pb2.ListLocalModelsResponse(models=self.models)
 
     async def CountTokens(self, request, context):
         self.batches.append(len(request.rows))
+        await self.answers.wait()
         answer = render_pb2.CountTokensResponse(
             context_length=STARTER.context_length, base_model_revision=STARTER.revision
         )

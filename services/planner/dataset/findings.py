@@ -11,6 +11,8 @@ WARNING = dataset_pb2.Finding.SEVERITY_WARNING
 ERROR = dataset_pb2.Finding.SEVERITY_ERROR
 WHOLE_FILE = 0
 """Line of a finding about the file rather than a row."""
+REPORT_FAILED = "report_failed"
+"""Code of a finding about us rather than the file."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ CODES: dict[str, Code] = {
         "The file grows beyond the bound when it is decompressed.",
         "Split it, or raise ATTUNE_PLANNER_DECODED_BYTES_MAX if you trust it.",
     ),
-    "report_failed": _error(
+    REPORT_FAILED: _error(
         "The report could not be made, for a fault of ours.",
         "Upload the file again; if it happens again, tell who runs the planner.",
     ),
