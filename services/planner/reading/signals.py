@@ -6,6 +6,7 @@ import re
 
 from services.planner.brief import Brief
 from services.planner.reading.data import Said
+from services.planner.reading.harm import combines_to_harm
 from services.planner.reading.message import Message, Sentence
 from services.planner.vocabulary import Shape, Signal, Task
 
@@ -42,6 +43,7 @@ PLAIN = (
     Signal.SKIP_APPROVAL,
     Signal.DROP_HOLDOUT,
     Signal.INSISTS,
+    Signal.NOT_CHECKABLE,
     Signal.THUMBS_UNPAIRED,
     Signal.IMBALANCED,
     Signal.NO_ACCESS,
@@ -73,7 +75,11 @@ LABEL_ERROR_MIN = 0.05
 CHANCE_MARGIN = 0.15
 SUFFICIENT = 0.97
 """Share from which nothing is left to learn when no target was named."""
-GREETING_WORDS_MAX = 14
+GREETING_WORDS_MAX = 24
+FORM_RULES_MIN = 2
+"""So many rules about length, beginning, end or characters make a check one of form."""
+CERTAIN_TARGET = 0.8
+"""Share that labels which agree by chance cannot bear out."""
 OBJECT_CHARACTERS = 15
 """How far behind what is harmful the rest of its object may stand, as in `antivirus detection`."""
 
@@ -98,6 +104,10 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
     found |= _from_figures(brief, said)
     if message.says("shapes", Shape.PROMPTS_WITH_CHECK.value):
         found.add(Signal.CHECK_BY_CODE)
+    if Signal.NOT_CHECKABLE in found:
+        found.discard(Signal.CHECK_BY_CODE)
+    elif _checks_form(message):
+        found |= {Signal.REWARD_IS_FORM, Signal.CHECK_BY_CODE}
     if _is_harmful(message):
         found.add(Signal.HARMFUL)
     unshaped = said.shape in (None, Shape.NONE)
@@ -173,6 +183,17 @@ def find_conflict(
             "Preference optimisation needs a worse answer beside the better one, and each input "
             "has one answer."
         )
+    target = said.target if said.target is not None else brief.target
+    if Signal.AGREEMENT_BY_CHANCE in held and (target or 0) >= CERTAIN_TARGET:
+        return (
+            f"The labels agree about as often as chance, and {target:.0%} right answers are wanted: "
+            "nothing would tell right from wrong."
+        )
+    if Signal.DROP_HOLDOUT in held and message.says("conflicts", "proof"):
+        return (
+            "The gain is to be shown on rows that were not trained on, and no rows are to be held "
+            "out."
+        )
     if Signal.DATA_STAYS_LOCAL in signals and message.says("conflicts", "external"):
         return "Nothing may leave the network, and an outside service is to be used."
     if message.says("conflicts", "opposed"):
@@ -237,6 +258,8 @@ def _is_harmful(message: Message) -> bool:
     A sentence that makes something harmful does not count where the message is about finding,
     labelling or preventing it.
     """
+    if combines_to_harm(message):
+        return True
     if message.says("signals", "harmful_purpose"):
         return not _is_defence(message, "harmful_purpose", 2)
     return message.says("signals", "harmful_making") and not _is_defence(
@@ -259,6 +282,15 @@ def _is_defence(message: Message, harm: str, least: int) -> bool:
         )
     }
     return len(places) >= least
+
+
+def _checks_form(message: Message) -> bool:
+    """Return whether the check that is described looks at form alone.
+
+    Either two rules of form are listed for a check, or a check is said to see nothing else.
+    """
+    rules = {match[0] for _, match in message.find("signals", "form_rules")}
+    return len(rules) >= FORM_RULES_MIN and message.says("signals", "form_only")
 
 
 def _asks_capability(message: Message, brief: Brief, said: Said, task: Task | None) -> bool:
