@@ -11,9 +11,9 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.database import guarded
-from services.common.errors import NotFound
+from services.common.errors import Conflict, NotFound
 from services.common.names import last_part, project_of
-from services.planner.store import CONVERSATIONS, SPEC_REVISIONS, SPECS, Store
+from services.planner.store import CONVERSATIONS, DATASETS, SPEC_REVISIONS, SPECS, Store
 
 
 class SpecStore:
@@ -181,12 +181,13 @@ class SpecStore:
             now: The present moment.
 
         Raises:
-            Conflict: If the spec changed in between.
+            Conflict: If the spec changed, or its data were deleted, in between.
         """
 
         async def work(connection: AsyncConnection) -> spec_pb2.Spec:
             if before.state == spec_pb2.Spec.STATE_APPROVED:
                 return before
+            await _check_data(connection, approved)
             await _move(connection, before, approved)
             change = (
                 update(SPEC_REVISIONS)
@@ -243,6 +244,19 @@ async def write_revision(
         "brief": brief,
     }
     await connection.execute(insert(SPEC_REVISIONS).values(row))
+
+
+async def _check_data(connection: AsyncConnection, spec: spec_pb2.Spec) -> None:
+    """Refuse a plan whose data are gone; a deletion in its turn looks for approved plans."""
+    names = {name for name in (spec.data.dataset, spec.data.holdout_dataset) if name}
+    query = select(DATASETS.c.name).where(DATASETS.c.name.in_(names))
+    gone = names - set((await connection.execute(query)).scalars())
+    if gone:
+        raise Conflict(
+            f"{min(gone)} was deleted in between. Attach another dataset to {spec.name}.",
+            reason="CHANGED_CONCURRENTLY",
+            resource=min(gone),
+        )
 
 
 async def _move(connection: AsyncConnection, before: spec_pb2.Spec, after: spec_pb2.Spec) -> None:

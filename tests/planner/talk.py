@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from attune.planner.v1 import planner_pb2
+from attune.planner.v1 import dataset_pb2, planner_pb2
 from attune.spec.v1 import compute_pb2, spec_pb2
 
 from services.common.clock import SystemClock
@@ -13,6 +13,7 @@ from services.common.database import Database
 from services.common.errors import NotFound, Unavailable
 from services.planner.brief import Brief, BriefPatch
 from services.planner.conversation_store import ConversationStore
+from services.planner.dataset_store import DatasetStore
 from services.planner.dialogue import Dialogue
 from services.planner.plan.stages import Sources
 from services.planner.proposals import Proposals
@@ -135,7 +136,16 @@ class Talk:
         )
         return await self.revisions.restore(request)
 
+    async def keep_datasets(self) -> None:
+        """Put the sources' datasets into the database too, where an approval looks for them."""
+        datasets, now = DatasetStore(self.store), SystemClock().now()
+        for name in self.sources.datasets:
+            header = dataset_pb2.UploadHeader(request_id=str(uuid4()))
+            dataset = dataset_pb2.Dataset(name=name, sha256=name, file_format="jsonl")
+            await datasets.add(header, dataset, now)
+
     async def approve(self, spec: spec_pb2.Spec, spec_hash: str = "") -> spec_pb2.Spec:
+        await self.keep_datasets()
         request = planner_pb2.ApproveSpecRequest(
             name=spec.name, hash=spec_hash or spec.hash, request_id=str(uuid4())
         )

@@ -1,14 +1,17 @@
 """Edits, restorations, comparisons and approvals: every revision counts, and only its hash."""
 
+import asyncio
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from attune.planner.v1 import planner_pb2
+from attune.planner.v1 import dataset_pb2, planner_pb2
 from attune.spec.v1 import spec_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.common.clock import SystemClock
 from services.common.errors import (
     Conflict,
     FailedPrecondition,
@@ -17,6 +20,7 @@ from services.common.errors import (
     ServiceError,
 )
 from services.planner.brief import BriefPatch
+from services.planner.dataset_store import DatasetStore
 from services.planner.spec.hash import spec_hash
 from services.planner.spec.path import write
 from services.planner.spec.rules import violations
@@ -164,6 +168,37 @@ async def test_a_dataset_that_is_invalid_or_gone_is_not_approved(talk):
     assert (await refused(talk, spec)).reason == "DATA_INVALID"
     del talk.sources.datasets[ROWS]
     assert (await refused(talk, spec)).reason == "DATA_MISSING"
+
+
+async def test_a_dataset_that_is_deleted_while_the_approval_looks_at_it_is_not_approved(talk):
+    spec = await talk.begin()
+    asked, estimate = asyncio.Event(), talk.scheduler.estimate
+    deleted = asyncio.Event()
+
+    async def slow(*given):
+        asked.set()
+        await deleted.wait()
+        return await estimate(*given)
+
+    talk.scheduler.estimate = slow
+    approving = asyncio.create_task(talk.approve(spec))
+    await asked.wait()
+    request = dataset_pb2.DeleteDatasetRequest(name=ROWS, request_id=str(uuid4()))
+    await DatasetStore(talk.store).delete(request, SystemClock().now())
+    deleted.set()
+    with pytest.raises(Conflict, match="deleted in between"):
+        await approving
+    assert (await talk.specs.get(spec.name)).state == spec_pb2.Spec.STATE_DRAFT
+
+
+async def test_a_dataset_of_another_project_is_refused(talk):
+    spec, other = await talk.begin(), "projects/other/datasets/a1"
+    talk.sources.datasets[other] = facts(name=other)
+    for path in ("data.dataset", "data.holdout_dataset"):
+        write(spec, path, other)
+        with pytest.raises(InvalidArgument) as error:
+            await talk.update(spec, path)
+        assert (path, "OTHER_PROJECT") in {(v.field, v.rule) for v in error.value.violations}
 
 
 async def test_every_reason_against_an_approval_is_named(talk):

@@ -11,6 +11,7 @@ from attune.spec.v1 import spec_pb2, stage_pb2
 from google.protobuf.message import Message
 
 from services.common.errors import Violation
+from services.common.names import project_of
 from services.planner.spec.grader_rules import grader_violations, reward_violations
 from services.planner.spec.path import as_text, is_output_only, is_required, resolve
 from services.planner.vocabulary import Task
@@ -240,6 +241,9 @@ def _data(spec: spec_pb2.Spec) -> Iterator[Violation]:
         if name and not DATASET.fullmatch(name):
             text = f"'{name[:200]}' is not of the form projects/{{project}}/datasets/{{dataset}}."
             yield Violation(path, "RESOURCE_NAME", text)
+        elif name and spec.name and project_of(name) != project_of(spec.name):
+            text = f"'{name}' belongs to another project than the plan. Name one of its own."
+            yield Violation(path, "OTHER_PROJECT", text)
     same = data.dataset and data.dataset == data.holdout_dataset
     if same or (data.dataset_sha256 and data.dataset_sha256 == data.holdout_sha256):
         text = "The hold-out holds the training rows themselves. Name other, unseen rows."
