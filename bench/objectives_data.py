@@ -10,6 +10,7 @@ from typing import Any
 from attune.planner.v1 import dataset_pb2
 
 from services.planner.dataset.findings import CODES
+from services.planner.dataset.injection import addresses_model
 
 PERSONAL = {
     "pii_email": r"\b(?:e-?mails?(?: addresses)?|mail addresses)\b",
@@ -123,7 +124,7 @@ def _notes(report: dataset_pb2.DatasetReport, notes: str) -> None:
     )
     if contradict and report.labels:
         report.contradictory_row_count = round(rows * int(contradict[1]) / 100)
-    if re.search(PLANTED, notes, re.I):
+    if re.search(PLANTED, notes, re.I) or addresses_model(notes):
         _find(report, "prompt_injection_text", 1)
     if not re.search(HARMLESS, notes, re.I):
         for code, words in PERSONAL.items():

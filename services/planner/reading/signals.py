@@ -83,6 +83,9 @@ CERTAIN_TARGET = 0.8
 OBJECT_CHARACTERS = 15
 """How far behind what is harmful the rest of its object may stand, as in `antivirus detection`."""
 
+OPENING_CHARACTERS = 12
+"""How far into its sentence the word stands that says what is to be done."""
+
 
 def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) -> set[Signal]:
     """Return what is noticed in a message.
@@ -274,8 +277,10 @@ def _is_defence(message: Message, harm: str, least: int) -> bool:
     """
     spans = [(sentence.folded, *match.span()) for sentence, match in message.find("signals", harm)]
     places = {
-        match[0]
+        (match[0], half)
         for sentence, match in message.find("signals", "harmless_context")
+        # A sentence that opens with what it does says so more clearly than any word behind it.
+        for half in range(2 if match.start() <= OPENING_CHARACTERS else 1)
         if not any(
             sentence.folded == folded and start <= match.start() < end + OBJECT_CHARACTERS
             for folded, start, end in spans
