@@ -9,6 +9,7 @@ from cli.client import Client, all_pages, with_client
 from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
 from cli.views.figures import moment
+from cli.views.listing import show_list
 from cli.views.screen import Screen, print_json
 from services.common.peers import call
 
@@ -24,19 +25,13 @@ def list_conversations(as_json: bool) -> None:
     """List all conversations, newest first."""
     request = planner_pb2.ListConversationsRequest(parent=PROJECT)
     found = with_client(lambda client: all_pages(client.planner.ListConversations, request))
-    if as_json:
-        print_json(found)
-        return
-    screen = Screen()
-    rows = [
+    rows = (
         (short(one.name), short(one.spec) or "-", moment(one.create_time), moment(one.update_time))
         for one in found.conversations
-    ]
-    screen.table(("name", "plan", "began", "last turn"), rows)
-    if rows:
-        screen.next_steps("attune conversation show NAME", 'attune ask "..." --conversation NAME')
-    else:
-        screen.next_steps('attune ask "What I want"')
+    )
+    headers = ("name", "plan", "began", "last turn")
+    then = ("attune conversation show NAME", 'attune ask "..." --conversation NAME')
+    show_list(found, as_json, headers, rows, then, 'attune ask "What I want"')
 
 
 @conversation.command(epilog="Example:  attune conversation show conversations/a01h8c")

@@ -23,6 +23,7 @@ from cli.views.dataset import (
     state_of,
 )
 from cli.views.figures import moment, number, size
+from cli.views.listing import show_list
 from cli.views.screen import Screen, print_json
 from services.common.errors import FailedPrecondition, InvalidArgument
 from services.common.peers import call
@@ -150,11 +151,7 @@ def list_datasets(as_json: bool) -> None:
     """List all datasets, newest first."""
     request = dataset_pb2.ListDatasetsRequest(parent=PROJECT)
     found = with_client(lambda client: all_pages(client.datasets.ListDatasets, request))
-    if as_json:
-        print_json(found)
-        return
-    screen = Screen()
-    rows = [
+    rows = (
         (
             short(one.name),
             one.display_name,
@@ -165,9 +162,10 @@ def list_datasets(as_json: bool) -> None:
             moment(one.create_time),
         )
         for one in found.datasets
-    ]
-    screen.table(("name", "file", "state", "shape", "rows", "size", "uploaded"), rows)
-    screen.next_steps("attune dataset show NAME" if rows else "attune dataset upload FILE")
+    )
+    headers = ("name", "file", "state", "shape", "rows", "size", "uploaded")
+    then = ("attune dataset show NAME",)
+    show_list(found, as_json, headers, rows, then, "attune dataset upload FILE")
 
 
 @dataset.command(epilog="Example:  attune dataset delete datasets/a01h8c")

@@ -11,6 +11,7 @@ from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
 from cli.views.figures import moment
 from cli.views.job import JobView, phase_name, state_of
+from cli.views.listing import show_list
 from cli.views.report import show_report
 from cli.views.screen import Screen, json_of, print_json
 from services.common.errors import FailedPrecondition, ServiceError
@@ -28,11 +29,7 @@ def list_jobs(as_json: bool) -> None:
     """List all jobs, newest first."""
     request = scheduler_pb2.ListJobsRequest(parent=PROJECT)
     found = with_client(lambda client: all_pages(client.scheduler.ListJobs, request))
-    if as_json:
-        print_json(found)
-        return
-    screen = Screen()
-    rows = [
+    rows = (
         (
             short(one.name),
             one.display_name,
@@ -42,9 +39,10 @@ def list_jobs(as_json: bool) -> None:
             moment(one.create_time),
         )
         for one in found.jobs
-    ]
-    screen.table(("name", "plan", "state", "phase", "spec", "made"), rows)
-    screen.next_steps("attune job watch NAME" if rows else 'attune ask "What I want"')
+    )
+    headers = ("name", "plan", "state", "phase", "spec", "made")
+    then = ("attune job watch NAME",)
+    show_list(found, as_json, headers, rows, then, 'attune ask "What I want"')
 
 
 @job.command(epilog="Example:  attune job watch jobs/a01h8c")

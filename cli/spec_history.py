@@ -12,6 +12,7 @@ from cli.resource_names import PROJECT, short, whole_name
 from cli.spec_reading import read_spec
 from cli.views.changes import show_changes
 from cli.views.figures import moment, words
+from cli.views.listing import show_list
 from cli.views.screen import Screen, print_json
 from services.common.peers import call
 
@@ -24,13 +25,10 @@ def list_specs(as_json: bool) -> None:
     """List all plans, newest first."""
     request = planner_pb2.ListSpecsRequest(parent=PROJECT)
     found = with_client(lambda client: all_pages(client.planner.ListSpecs, request))
-    if as_json:
-        print_json(found)
-        return
-    screen = Screen()
-    rows = [(short(one.name), one.display_name, *_facts(one)) for one in found.specs]
-    screen.table(("name", "plan", "revision", "state", "advice", "hash", "made"), rows)
-    screen.next_steps("attune spec show NAME" if rows else 'attune ask "What I want"')
+    rows = ((short(one.name), one.display_name, *_facts(one)) for one in found.specs)
+    headers = ("name", "plan", "revision", "state", "advice", "hash", "made")
+    then = ("attune spec show NAME",)
+    show_list(found, as_json, headers, rows, then, 'attune ask "What I want"')
 
 
 @click.command(epilog="Example:  attune spec revisions specs/a01h8c")
