@@ -66,7 +66,7 @@ def read_array(stream: BinaryIO) -> Iterator[Record]:
     else:
         text.text = mark.decode(errors="replace")
     if text.next_sign() != "[":
-        raise bad_file("unreadable_file", "It is no JSON array: it does not start with '['.")
+        raise bad_file("unreadable_file", "It is not a JSON array: it does not start with '['.")
     text.at += 1
     number = 0
     if text.next_sign() == "]":

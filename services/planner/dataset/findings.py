@@ -95,7 +95,7 @@ CODES: dict[str, Code] = {
         "Lines end with CR LF.", "Save it with LF line ends; the CR is skipped here."
     ),
     "looks_like_csv": _error(
-        "The content is a table of comma separated values.",
+        "The content is a table of comma-separated values.",
         "Upload it as CSV: name it .csv, or say `--format csv`.",
     ),
     "json_array_not_lines": _error(
@@ -124,14 +124,14 @@ CODES: dict[str, Code] = {
     ),
     "unreadable_file": _error(
         "The content is not what its format says, or is broken.",
-        "Make the file anew, or name the format that it has with `--format`.",
+        "Export the file again, or name the format that it has with `--format`.",
     ),
     "decoded_too_large": _error(
         "The file grows beyond the bound when it is decompressed.",
         "Split it, or raise ATTUNE_PLANNER_DECODED_BYTES_MAX if you trust it.",
     ),
     REPORT_FAILED: _error(
-        "The report could not be made, for a fault of ours.",
+        "The report could not be made because of a fault on our side.",
         "Upload the file again; if it happens again, tell who runs the planner.",
     ),
     "bad_header": _error(
@@ -182,7 +182,7 @@ CODES: dict[str, Code] = {
         "Write messages, prompt and completion, prompt with chosen and rejected, or text.",
     ),
     "mixed_shapes": _error(
-        "The row has another shape than the first row.",
+        "The row has a different shape from the first row.",
         "Put rows of different shapes into different files.",
     ),
     "messages_not_list": _error(
@@ -239,14 +239,14 @@ CODES: dict[str, Code] = {
     ),
     # Tools.
     "tool_arguments_not_json": _error(
-        "The arguments of a call are text that is no JSON.", "Write a JSON object as text."
+        "The arguments of a call are text that is not JSON.", "Write a JSON object as text."
     ),
     "tool_arguments_not_string": _error(
         "The arguments of a call are an object instead of JSON text.",
         "Encode the object once, as text.",
     ),
     "tool_arguments_not_object": _warning(
-        "The arguments of a call decode to something else than an object.",
+        "The arguments of a call decode to something other than an object.",
         "Encode an object, and only once.",
     ),
     "tool_call_id_missing": _error(
@@ -321,17 +321,17 @@ CODES: dict[str, Code] = {
         "Remove it and revoke it: whoever has the model may get it out.",
     ),
     "pii_email": _warning(
-        "The text holds an e-mail address.", "Replace it by a made-up one, if it is a person's."
+        "The text holds an e-mail address.", "Replace it with a made-up one, if it is a person's."
     ),
     "pii_phone": _warning(
-        "The text holds a phone number.", "Replace it by a made-up one, if it is a person's."
+        "The text holds a phone number.", "Replace it with a made-up one, if it is a person's."
     ),
     "pii_card": _warning(
-        "The text holds the number of a payment card, with a right check digit.",
-        "Replace it by a test number.",
+        "The text holds the number of a payment card, with a valid check digit.",
+        "Replace it with a test number.",
     ),
     "pii_iban": _warning(
-        "The text holds the number of a bank account.", "Replace it by an invented one."
+        "The text holds the number of a bank account.", "Replace it with an invented one."
     ),
     "prompt_injection_text": _warning(
         "The text addresses the model that reads the rows.",

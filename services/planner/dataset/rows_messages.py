@@ -237,7 +237,7 @@ def _check_arguments(arguments: Any, place: str, faults: Faults) -> None:
     try:
         value = json.loads(arguments or "")
     except (ValueError, RecursionError):
-        text = f"They are {quoted(arguments)}, which is no JSON."
+        text = f"They are {quoted(arguments)}, which is not JSON."
         faults.add("tool_arguments_not_json", place, text)
         return
     if not isinstance(value, dict):

@@ -236,7 +236,7 @@ NOTICES: dict[str, Kind] = {
     ),
     "out_of_scope": Kind(
         BLOCKING,
-        "The request needs something else than a language model.",
+        "The request needs something other than a language model.",
         "Rule V1.",
     ),
     "capability_explained": Kind(
