@@ -258,7 +258,7 @@ def _overrides(read: MessageRead, ground: Ground) -> dict[str, Value]:
         value: Value = setting.value
         if float(value).is_integer() and setting.name not in ("learning_rate", "epoch_count"):
             value = int(value)
-        if HYPERPARAMETER_RANGES[setting.name].holds(value) and ground.has_figure(
+        if HYPERPARAMETER_RANGES[setting.name].holds(setting.value) and ground.has_figure(
             setting.value, PERCENT
         ):
             found[f"stages.{setting.stage}.hyperparameters.{setting.name}"] = value
