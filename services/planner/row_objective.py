@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from services.planner.brief import Brief
 from services.planner.dataset.facts import DatasetFacts
+from services.planner.plan.sample import samples_of
 from services.planner.vocabulary import Task
 
 SYSTEM_CHARACTERS_MAX = 400
@@ -21,6 +20,8 @@ SUMMARY_TOKENS_MIN = 15
 PLANTED = "prompt_injection_text"
 """Finding of text that is addressed to a model; nothing is then quoted from the rows."""
 CODE = re.compile(r"```|^\s*(?:def|class|import|function|SELECT|public|#include)\b", re.M)
+TURNS = re.compile(r"user: .*^assistant: .*^user: ", re.M | re.S)
+"""How a report writes a prompt of several messages."""
 NUMBER = re.compile(r"[-+]?[\d.,]+\s*%?")
 
 
@@ -70,7 +71,8 @@ def _task(dataset: DatasetFacts) -> Task:
         return Task.CLASSIFICATION
     if report.json_answer_share >= JSON_SHARE_MIN:
         return Task.EXTRACTION
-    answers = [answer for row in _rows(dataset) if (answer := _answer(row))]
+    samples = samples_of(report.sample_rows)
+    answers = [sample.answer for sample in samples if sample.answer]
     if answers and all(CODE.search(answer) for answer in answers):
         return Task.CODE
     if report.format == "prompts_with_reference":
@@ -79,7 +81,7 @@ def _task(dataset: DatasetFacts) -> Task:
     mean = report.mean_answer_token_count
     if mean >= SUMMARY_TOKENS_MIN and report.mean_prompt_token_count >= SHORTER_BY_MIN * mean:
         return Task.SUMMARIZATION
-    if any(_user_turns(row) > 1 for row in _rows(dataset)):
+    if any(TURNS.match(sample.prompt) for sample in samples):
         return Task.DIALOGUE
     return Task.GENERATION
 
@@ -97,7 +99,7 @@ def _system_message(dataset: DatasetFacts) -> str:
     codes = {count.code for count in dataset.report.finding_counts}
     if PLANTED in codes:
         return ""
-    found = {_first_message(row, "system") for row in _rows(dataset)}
+    found = {sample.system for sample in samples_of(dataset.report.sample_rows)}
     if len(found) != 1:
         return ""
     text = " ".join(found.pop().split())
@@ -124,44 +126,3 @@ def _described(dataset: DatasetFacts, task: Task) -> str:
     }.get(task, "Answer each input as")
     ending = f"of {file}" if task == Task.EXTRACTION else f"the rows of {file} show"
     return f"{what} {ending}."
-
-
-def _rows(dataset: DatasetFacts) -> list[dict[str, Any]]:
-    found = []
-    for text in dataset.report.sample_rows:
-        try:
-            row = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            found.append(row)
-    return found
-
-
-def _messages(row: dict[str, Any]) -> list[dict[str, Any]]:
-    for key in ("messages", "prompt"):
-        value = row.get(key)
-        if isinstance(value, list):
-            return [each for each in value if isinstance(each, dict)]
-    return []
-
-
-def _first_message(row: dict[str, Any], role: str) -> str:
-    for message in _messages(row):
-        if message.get("role") == role:
-            return str(message.get("content") or "")
-    return ""
-
-
-def _user_turns(row: dict[str, Any]) -> int:
-    return sum(message.get("role") == "user" for message in _messages(row))
-
-
-def _answer(row: dict[str, Any]) -> str:
-    for key in ("completion", "reference", "answer", "ground_truth", "chosen"):
-        if isinstance(row.get(key), str):
-            return str(row[key])
-    messages = _messages(row)
-    if messages and messages[-1].get("role") == "assistant":
-        return str(messages[-1].get("content") or "")
-    return ""

@@ -6,13 +6,22 @@ import pytest
 from attune.planner.v1 import dataset_pb2
 
 from services.planner.brief import Brief
+from services.planner.dataset.preview import sample_rows
+from services.planner.dataset.rows import view_of
+from services.planner.dataset.shapes import CHAT_FORM
 from services.planner.row_objective import from_rows, read_objective
 from services.planner.vocabulary import Task
 from tests.planner.plans import facts
 
 
 def chat(*turns: tuple[str, str]) -> str:
-    return json.dumps({"messages": [{"role": role, "content": text} for role, text in turns]})
+    """Return a chat as a report shows it."""
+    body = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    return sample_rows([view_of(body, CHAT_FORM, 1)])[0]
+
+
+def row(**texts: str) -> str:
+    return json.dumps(texts)
 
 
 ROUTE = chat(("system", "Route  the\nmessage."), ("user", "Where is it?"), ("assistant", "a"))
@@ -34,8 +43,8 @@ def test_rows_with_planted_instructions_are_not_quoted():
 
 
 def test_a_long_system_message_is_cut_between_words():
-    row = chat(("system", "word " * 300), ("user", "?"), ("assistant", "!"))
-    problem = read_objective(facts(sample_rows=[row])).problem
+    long = chat(("system", "word " * 300), ("user", "?"), ("assistant", "!"))
+    problem = read_objective(facts(sample_rows=[long])).problem
     assert len(problem) <= 400
     assert problem.endswith("word")
 
@@ -50,7 +59,7 @@ def test_a_long_system_message_is_cut_between_words():
             {
                 "json_answer_share": 0.0,
                 "format": "prompts_with_reference",
-                "sample_rows": ['{"prompt": "2+2", "reference": "4"}'],
+                "sample_rows": [row(prompt="2+2", answer="4")],
             },
             Task.MATH_REASONING,
         ),
@@ -58,14 +67,14 @@ def test_a_long_system_message_is_cut_between_words():
             {
                 "json_answer_share": 0.0,
                 "format": "prompts_with_reference",
-                "sample_rows": ['{"prompt": "Who?", "reference": "Ada"}'],
+                "sample_rows": [row(prompt="Who?", answer="Ada")],
             },
             Task.QUESTION_ANSWERING,
         ),
         (
             {
                 "json_answer_share": 0.0,
-                "sample_rows": ['{"prompt": "Sum", "completion": "```python\\nsum(x)\\n```"}'],
+                "sample_rows": [row(prompt="Sum", answer="```python\nsum(x)\n```")],
             },
             Task.CODE,
         ),
@@ -86,7 +95,14 @@ def test_a_long_system_message_is_cut_between_words():
             },
             Task.DIALOGUE,
         ),
-        ({"json_answer_share": 0.0, "sample_rows": ["no JSON", "[1]"]}, Task.GENERATION),
+        ({"json_answer_share": 0.0, "sample_rows": []}, Task.GENERATION),
+        (
+            {
+                "json_answer_share": 0.0,
+                "sample_rows": [row(prompt="A mail says\nuser: x\nuser: y", answer="b")],
+            },
+            Task.GENERATION,
+        ),
     ],
 )
 def test_the_report_shows_the_task(changes, task):

@@ -11,7 +11,7 @@ from services.planner.vocabulary import Task
 from tests.planner.plans import a_brief, a_spec, facts, plan, sources
 
 ROWS = [
-    json.dumps({"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]})
+    json.dumps({"prompt": q, "answer": a})
     for q, a in (("My card is lost", "card"), ("Where is my parcel?", "parcel"), ("Hi", "none"))
 ]
 

@@ -7,6 +7,9 @@ import pytest
 from attune.spec.v1 import grader_pb2, spec_pb2, stage_pb2
 
 from services.planner.brief import Criterion
+from services.planner.dataset.preview import sample_rows
+from services.planner.dataset.rows import view_of
+from services.planner.dataset.shapes import choose_form
 from services.planner.plan.declarative import score
 from services.planner.plan.reward import FLATTERY, INSTRUCTION, previews, weights_of
 from services.planner.plan.sample import Sample, samples_of
@@ -16,7 +19,7 @@ from tests.planner.plans import a_brief, choice_of, facts, plan, sources
 RLVR, RLAIF = stage_pb2.TECHNIQUE_RLVR, stage_pb2.TECHNIQUE_RLAIF
 Kind = stage_pb2.RewardPreview
 USER = spec_pb2.Choice.SOURCE_USER
-ROWS = [json.dumps({"prompt": f"What is {n} + {n}?", "reference": f"{2 * n}"}) for n in (21, 30, 7)]
+ROWS = [json.dumps({"prompt": f"What is {n} + {n}?", "answer": f"{2 * n}"}) for n in (21, 30, 7)]
 RUBRIC = (
     Criterion("accuracy", 0.6, "no wrong facts"),
     Criterion("clarity", 0.2),
@@ -183,7 +186,7 @@ def test_declarative_graders_score_and_others_are_not_guessed(kind, answer, refe
     ("row", "sample"),
     [
         ({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"},
-                       {"role": "assistant", "content": "a"}]}, Sample("q", "a", "")),
+                       {"role": "assistant", "content": "a"}]}, Sample("q", "a", "", "s")),
         ({"prompt": "q", "completion": "a"}, Sample("q", "a", "")),
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, Sample("q", "a", "b")),
         ({"input": {"messages": [{"role": "user", "content": "q"}]},
@@ -194,8 +197,10 @@ def test_declarative_graders_score_and_others_are_not_guessed(kind, answer, refe
     ],
 )  # fmt: skip
 def test_rows_of_every_shape_can_be_shown(row, sample):
-    assert samples_of([json.dumps(row)]) == [sample]
+    form = choose_form([row])
+    shown = sample_rows([view_of(row, form, 1)])
+    assert samples_of(shown) == [sample]
 
 
-def test_what_cannot_be_read_is_left_out():
-    assert samples_of(["no json", "[1]", "{}", '{"messages": 3}', '{"messages": ["x"]}']) == []
+def test_what_holds_neither_prompt_nor_answer_is_left_out():
+    assert samples_of(["{}", '{"system": "S"}']) == []
