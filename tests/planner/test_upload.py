@@ -85,6 +85,14 @@ async def test_the_same_bytes_twice_are_one_dataset(service):
     assert len(files_under(service.artefacts)) == 2
 
 
+async def test_the_same_bytes_from_several_at_once_are_one_dataset(service):
+    several = [service.upload_stream([header(), chunk(GOOD)]) for _ in range(5)]
+    assert len({dataset.name for dataset in await asyncio.gather(*several)}) == 1
+    (dataset,) = await listed(service)
+    assert (await service.analysed(dataset.name)).state == READY
+    assert len(files_under(service.artefacts)) == 2
+
+
 async def test_the_same_bytes_with_a_hold_out_are_another_dataset_on_the_same_file(service):
     held = await service.upload(some_rows(12, start=11))
     alone, split = await service.upload(GOOD), await service.upload(GOOD, holdout=held.name)

@@ -61,6 +61,9 @@ def apply_edit(
     Raises:
         InvalidArgument: With every path that is unknown or that only the service may set.
     """
+    if not paths:
+        text = "It names no field. Name those that change, such as `serving.alias`."
+        raise invalid([Violation("update_mask", "REQUIRED", text)])
     if len(paths) > PATHS_MAX:
         text = f"{len(paths)} paths; at most {PATHS_MAX} are taken. Edit in several steps."
         raise invalid([Violation("update_mask", "COUNT", text)])

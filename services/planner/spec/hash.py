@@ -36,7 +36,7 @@ def canonical_bytes(spec: spec_pb2.Spec) -> bytes:
     """Return the bytes that are hashed.
 
     Args:
-        spec: Every number must be finite, which `spec_rules` sees to.
+        spec: Every number must be finite, which `rules.violations` sees to.
     """
     decisions = spec_pb2.Spec()
     for name in DECISION_BLOCKS:

@@ -32,6 +32,12 @@ def test_fields_that_are_not_named_stay_as_they_are():
     assert [change.field_path for change in diff(a_spec(), changed)] == [RANK]
 
 
+def test_an_edit_that_names_nothing_is_refused():
+    with pytest.raises(InvalidArgument) as refused:
+        apply_edit(a_spec(), edited(serving__alias="other"), [])
+    assert refused.value.violations[0].field == "update_mask"
+
+
 def test_naming_a_field_that_is_unset_clears_it():
     changed = apply_edit(a_spec(alias="mine"), edited(serving__alias=None), ["serving.alias"])
     assert changed.serving.alias == ""
