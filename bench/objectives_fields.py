@@ -62,6 +62,17 @@ PATHS = {
     **{f"hyperparameters.{k}": f"stages.0.hyperparameters.{v}" for k, v in HYPERPARAMETERS.items()},
 }
 """Logical path to a path, or the beginning of one, in `attune.spec.v1.Spec`."""
+FOLLOWING = {
+    "data.holdout_rows": (
+        "data.holdout_fraction",
+        "data.holdout_row_count",
+        "data.train_row_count",
+        "data.minimum_detectable_difference",
+        "maintenance.drift_trigger",
+    ),
+    "evaluation.graders": ("objective.success_criteria.",),
+}
+"""What says the same in other words: a size as a share, a grader's own criterion."""
 KIND_NAMES = {"string_check": ("string_check", "exact_match"), "math": ("math", "exact_match")}
 """Graders of the spec that stand for another name of the evaluation set too."""
 
@@ -195,9 +206,22 @@ def _leaves(message: Message, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def covers(logical: str, path: str) -> bool:
     """Return whether a proto path belongs to a logical one."""
-    prefix = PATHS[logical]
-    for stage in range(4):
-        here = prefix.replace("stages.0", f"stages.{stage}")
-        if path == here or path.startswith(f"{here}."):
-            return True
+    for prefix in _prefixes(logical):
+        for stage in range(4):
+            here = prefix.replace("stages.0", f"stages.{stage}")
+            if path == here or path.startswith(f"{here}."):
+                return True
     return False
+
+
+def follows(logical: str, path: str) -> bool:
+    """Return whether a proto path only restates a logical one that may change."""
+    return any(path.startswith(each) for each in FOLLOWING.get(logical, ()))
+
+
+def _prefixes(logical: str) -> set[str]:
+    """Return the proto paths of a logical one; `x.*` stands for all under `x`."""
+    if logical in PATHS:
+        return {PATHS[logical]}
+    stem = logical.removesuffix(".*")
+    return {PATHS[each] for each in PATHS if each.startswith(f"{stem}.")} | {stem}

@@ -13,6 +13,7 @@ from attune.spec.v1 import spec_pb2
 from bench.objectives_fields import (
     changed_paths,
     covers,
+    follows,
     is_users,
     metrics_of,
     user_paths,
@@ -181,7 +182,9 @@ def _changes(expect: dict[str, Any], talk: Talk) -> Iterator[Check]:
     for path in changes["must_not_change"]:
         if path == "*":
             touched = [
-                each for each in moved if not any(covers(p, each) for p in changes["must_change"])
+                each
+                for each in moved
+                if not any(covers(p, each) or follows(p, each) for p in changes["must_change"])
             ]
         else:
             touched = [each for each in moved if covers(path, each)]

@@ -273,7 +273,10 @@ class Dialogue:
             brief, language=talk.language, questions=talk.questions, answers=talk.answers
         )
         reply = narration.restored(spec, changes, met.language)
-        return Outcome(brief, reply, spec=spec, changes=changes)
+        if not (paths := met.patch.explain_paths):
+            return Outcome(brief, reply, spec=spec, changes=changes)
+        reply = f"{reply}\n{narration.explain(spec, paths, met.language)}"
+        return Outcome(brief, reply, [note("reason_given")], spec=spec, changes=changes)
 
     async def _earlier(self, before: spec_pb2.Spec, revision: int) -> spec_pb2.Spec | None:
         """Return the revision that is meant; -1 is the last one that decided something else."""

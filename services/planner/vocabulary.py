@@ -123,6 +123,8 @@ class Signal(StrEnum):
     """The person wants to train against advice."""
     CHECK_BY_CODE = "check_by_code"
     """Code can tell a right answer, whether or not there are demonstrations too."""
+    NOT_CHECKABLE = "not_checkable"
+    """No code can tell a right answer from a wrong one."""
     THUMBS_UNPAIRED = "thumbs_unpaired"
     """Ratings are of one answer per prompt."""
     IMBALANCED = "imbalanced"

@@ -128,6 +128,8 @@ class Evidence:
     @property
     def has_check(self) -> bool:
         """Whether code can tell a right answer."""
+        if self.has(Signal.NOT_CHECKABLE):
+            return False
         if CODE_GRADERS & set(self.brief.grader_kinds):
             return True
         if self.shape == Shape.DEMONSTRATIONS and self.brief.task in FREE_TEXT_TASKS:

@@ -77,7 +77,9 @@ def read_commands(message: Message, brief: Brief, technique: str | None) -> Wish
     asking = frozenset(each for each in message.sentences if _only_asks(message, each, has_plan))
     agreement = _agreement(message)
     command, revision = _command(message, asking, has_plan, technique)
-    paths = tuple(_paths(message, brief)) if command is Command.EXPLAIN else ()
+    explains = command is Command.RESTORE and message.says("commands", "explain")
+    explains = explains or command is Command.EXPLAIN
+    paths = tuple(_paths(message, brief)) if explains else ()
     return Wish(
         command, paths, revision, message.says("commands", "only") and has_plan, agreement, asking
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from services.planner.reading.message import Message, Sentence
 from services.planner.reading.quantities import Quantity, duration_after, quantities
+from services.planner.reading.shape import read_shape
 from services.planner.vocabulary import Shape
 
 Spans = Mapping[Sentence, list[tuple[int, int]]]
@@ -20,7 +21,15 @@ MONEY_AFTER = re.compile(
 )
 BILLIONS = re.compile(r"\s?(?:b|bn|billion|mrd|milliarden)(?![a-z])|\s?-\s?\d{1,3}\s?b(?![a-z])")
 BARE_NAME = re.compile(r"[a-z_]-?$")
+ADJECTIVE = re.compile(r"-[a-z]{3,}(?<!held)(?<!plus)\b")
+"""What makes a number part of a word: `four-line`, `two-minute`."""
+SCORED_BEFORE = re.compile(
+    r"\b(?:scored|graded|marked|judged|rated)(?: (?:about|around|some|roughly|only|already))? $"
+)
+IN_PROMPT = re.compile(r"\s*(?:[a-z]+ ){0,3}(?:in|inside|into) (?:its|the|a|our|my) prompts?\b")
+"""Examples that a prompt shows are no rows."""
 YEAR = re.compile(r"(?:19|20)\d\d$")
+QUOTED_LABELS = re.compile(r"[\"'][\w -]{1,24}[\"'] or [\"'][\w -]{1,24}[\"']")
 WEEKS = {"m": 10080, "h": 168, "d": 7, "n": 7, "s": 7, "w": 1, "mo": 0.23, "q": 0.077, "y": 0.019}
 """How often a period goes into a week."""
 PERIODS = (
@@ -98,7 +107,9 @@ def read_data(message: Message, taken: Spans, technique: str, asks_target: bool)
     """
     said = _Counts(message, taken).read()
     said = _Shares(message, taken, said, asks_target).read()
-    return replace(said, shape=_shape(message, said, technique))
+    return replace(
+        said, shape=read_shape(message, said.row_count or 0, said.text_megabytes, technique)
+    )
 
 
 class _Counts:
@@ -111,7 +122,7 @@ class _Counts:
     def read(self) -> Said:
         said = Said()
         best = 0.0
-        if self._message.says("cues", "two_labels"):
+        if self._message.says("cues", "two_labels") or QUOTED_LABELS.search(self._message.folded):
             said = replace(said, label_count=2)
         for sentence in self._message.sentences:
             bonus = self._bonus(sentence)
@@ -154,6 +165,12 @@ class _Counts:
         folded = sentence.folded
         before, after = folded[max(0, quantity.start - 40) : quantity.start], folded[quantity.end :]
         near = re.split(r"[,;:.。、]", after, maxsplit=1)[0][:NOUN_REACH]
+        if ADJECTIVE.match(after):
+            return "unit", 0
+        if SCORED_BEFORE.search(before) and not self._is("shapes", "ratings", near, 5):
+            return "scored", 0
+        if IN_PROMPT.match(near):
+            return "shots", 0
         if MONEY_BEFORE.search(before) or MONEY_AFTER.match(after) or BILLIONS.match(after):
             return "money", 0
         if BARE_NAME.search(before[-2:]) and not before.endswith(" "):
@@ -179,7 +196,9 @@ class _Counts:
             score = 3
         elif near.strip().startswith(("times", "mal ", "veces", "fois")):
             score = 2
-        elif quantity.value >= UNKNOWN_NOUN_MIN or _is_alone(after):
+        elif quantity.value >= UNKNOWN_NOUN_MIN or (
+            _is_alone(after) and folded[quantity.start].isdigit()
+        ):
             score = 1
         if self._is("not_data", "people", near, 1) or score == 0:
             return "people", 0
@@ -333,42 +352,6 @@ class _Shares:
                 default=999,
             )
         return distances[name] < distances[than]
-
-
-def _shape(message: Message, said: Said, technique: str) -> Shape | None:
-    """Return the shape that was described; None when none was."""
-    has = {shape: message.says("shapes", shape.value) for shape in Shape}
-    if technique == "DPO" and not message.says("conflicts", "one_answer"):
-        has[Shape.PAIRS] = has[Shape.PAIRS] or said.row_count is not None
-    missing = message.says("signals", "no_demonstrations")
-    rubric = message.says("signals", "rubric_agreed")
-    count = said.row_count or 0
-    if has[Shape.RATINGS] and not (has[Shape.PAIRS] and technique == "DPO"):
-        return Shape.RATINGS
-    if has[Shape.PAIRS] and not (missing and rubric):
-        return Shape.PAIRS
-    if missing:
-        return Shape.PROMPTS_WITH_CHECK if has[Shape.PROMPTS_WITH_CHECK] else Shape.PROMPTS
-    if has[Shape.PROMPTS] and not has[Shape.DEMONSTRATIONS]:
-        return Shape.PROMPTS_WITH_CHECK if has[Shape.PROMPTS_WITH_CHECK] else Shape.PROMPTS
-    if has[Shape.NONE] and count < 10 and not has[Shape.DEMONSTRATIONS]:
-        return Shape.NONE
-    if said.text_megabytes is not None or technique == "pretraining":
-        return Shape.TEXT
-    checked = has[Shape.PROMPTS_WITH_CHECK]
-    if has[Shape.DEMONSTRATIONS] and (count or not has[Shape.TEXT]):
-        return Shape.PROMPTS_WITH_CHECK if technique == "RLVR" else Shape.DEMONSTRATIONS
-    if checked and count:
-        return Shape.PROMPTS_WITH_CHECK
-    if count and message.says("shapes", "demonstrations_loose"):
-        return Shape.PROMPTS_WITH_CHECK if technique == "RLVR" else Shape.DEMONSTRATIONS
-    if has[Shape.TEXT]:
-        return Shape.TEXT
-    if count and (technique or message.says("shapes", "demonstrations_weak")):
-        if technique == "RLAIF":
-            return Shape.PROMPTS
-        return Shape.PROMPTS_WITH_CHECK if technique == "RLVR" else Shape.DEMONSTRATIONS
-    return None
 
 
 def _overlaps(quantity: Quantity, spans: list[tuple[int, int]]) -> bool:

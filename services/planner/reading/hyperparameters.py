@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from services.planner.brief import Value
 from services.planner.reading.message import Message, Sentence
 from services.planner.reading.quantities import number
+from services.planner.reading.switches import HYPERPARAMETERS, STAGE, read_switches
 
-STAGE = "stages.0."
-HYPERPARAMETERS = STAGE + "hyperparameters."
 JUDGE_TEMPERATURE = STAGE + "reward.graders.0.grader.score_model.sampling.temperature"
 IS = (
-    r"(?:[\s_]*(?:=|:|≈|~|(?:is|are|of|to|at|back|be|auf|bei|von|ist|gleich|a|de|en|para|naar|op|"
+    r"(?:[\s_]*(?:=|:|≈|~|(?:is|are|of|to|at|back|be|down|up|now|then|stays?|remains?|kept|must|"
+    r"should|shall|has|needs|exactly|just|only|around|about|fixed|value|set|auf|bei|von|ist|gleich|"
+    r"a|de|en|para|naar|op|"
     r"van|su|"
     r"di|da|em|na|sur|um|une?|con|with|value|wert|を|は|が|の|に)(?![a-z])|from\s\S{1,8}\s(?:up |"
-    r"down )?to)){0,3}\s*"
+    r"down )?to)){0,4}\s*"
 )
 ENDS = (
     r"(?![\d.,]*\d)(?=\s*(?:[,.;:!?)/|+&]|-|$|(?:and|with|please|instead|but|for|on|alpha|lora|lr|"
@@ -33,6 +34,10 @@ NUMBER = (
     r"10\^-\d))"
 )
 AMOUNT = NUMBER[:-1] + r"(?:\s*%)?)"
+SPELLED = (
+    r"(\d{1,9}(?:,\d{3})*|two|three|four|five|six|eight|ten|twelve|sixteen|twenty|thirty-two|"
+    r"sixty-four|(?:one |a )?hundred(?: and twenty-eight)?)"
+)
 WORDED = (
     r"(\d{1,4}(?:[.,]\d{1,2})?|one|two|three|four|five|six|eight|ten|ein(?:e|er)?|zwei|drei|vier|"
     r"funf|une?|deux|trois|dos|tres|duas|dois|due|tre|twee|drie)"
@@ -129,6 +134,7 @@ SETTINGS = (
         rf"\b(?:lora[ -]?|adapter[ -]?)?(?:rank|rang(?:o)?){IS}{NUMBER}{ENDS}|\br\s*=\s*(\d{{1,9}})"
         rf"|\b(?:lora|dora|qlora|adapters?)[ ,:(-]{{1,2}}r ?(\d{{1,4}})\b|"
         rf"(?<![\w.-])r({RANKS})(?![\w-])"
+        rf"|\brank{IS}{SPELLED}{ENDS}|(?<![\w.]){SPELLED} (?:as|for) (?:the |its )?(?:lora )?rank\b"
         rf"|(?:ランク|秩){IS}(\d{{1,4}})|\b(?:lora|dora|qlora) ({RANKS})(?=/\d)",
         _whole,
         WHOLE,
@@ -179,7 +185,7 @@ SETTINGS = (
         r"\b(?:max[ _-]?(?:imum )?(?:completion|output|response|generation|new|"
         r"answer)[ _-]?(?:len(?:gth)?|tokens?)?"
         rf"(?:[ _-]?(?:len(?:gth)?|tokens?))?|completion length){IS}(\d{{1,9}}k?)\b"
-        r"|completions? (?:of |up to |at most )(\d{2,6}) tokens",
+        r"|completions? (?:of |up to |at most )(?:(\d{2,6}) tokens|(\d{3,6})(?![\d.,]*\d))",
         _length,
         WHOLE,
     ),
@@ -238,6 +244,7 @@ SETTINGS = (
         "rl.group_size",
         rf"\bgroup[ _-]?(?:size)?{IS}(\d{{1,4}})\b|(?<![\w.])(?:n|g)\s*=\s*(\d{{1,4}})\b|"
         rf"\bnum_generations{IS}(\d+)"
+        rf"|(?<![\w.]){SPELLED} (?:rollouts|generations)\b|\bgroups? of {SPELLED}\b"
         r"|(?<![\w.])(\d{1,3}) (?:rollouts|completions|generations|samples|answers) (?:per|"
         r"for each|each) "
         rf"(?:prompt|question|task)|\b(?:gruppengrosse|tamano de grupo|"
@@ -296,19 +303,6 @@ SETTINGS = (
     ),
 )
 
-MODULES = re.compile(r"\b(?:[qkvo]|gate|up|down|qkv|out|in)_proj\b|\bfc[12]\b")
-ALL_LINEAR = re.compile(r"\ball[ -]linear(?: layers| modules)?\b")
-PACKING = re.compile(
-    r"\b(?P<no>no |without |disable |switch off )?(?:sequence )?packing\b(?! list| slip| station|"
-    r" line)"
-)
-ANSWERS_ONLY = re.compile(
-    r"\b(?:(?:loss|train)\w* (?:on|over) (?:the )?(?:assistant|completions?|answers?|"
-    r"responses?)(?: turns?| tokens?)? only|"
-    r"completion[ _-]only(?: loss)?|assistant[ _-]only(?: loss)?|"
-    r"mask(?:ing)? (?:out )?(?:the )?prompts?)\b"
-)
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -352,7 +346,8 @@ def read_settings(message: Message, is_reinforcement: bool, skip: set[Sentence])
                 notes.append(f"'{match[0].strip()}' was not understood: {setting.wanted}.")
             else:
                 found[setting.path] = value
-        _read_flags(sentence.folded, found, taken)
+        is_expert = bool(EXPERT.search(sentence.folded))
+        read_switches(sentence.folded, found, taken, is_expert=is_expert)
         if taken:
             spans[sentence] = taken
     beta = HYPERPARAMETERS + "dpo.beta"
@@ -371,22 +366,3 @@ def _last(
         if not any(match.start() < end and start < match.end() for start, end in taken)
     ]
     return free[-1] if free else None
-
-
-def _read_flags(folded: str, found: dict[str, Value], taken: list[tuple[int, int]]) -> None:
-    """Read what is said without a number."""
-    modules = list(MODULES.finditer(folded))
-    if modules:
-        found[HYPERPARAMETERS + "lora.target_modules"] = ",".join(
-            dict.fromkeys(match[0] for match in modules)
-        )
-        taken += [match.span() for match in modules]
-    elif every := ALL_LINEAR.search(folded):
-        found[HYPERPARAMETERS + "lora.target_modules"] = "all-linear"
-        taken.append(every.span())
-    if (packing := PACKING.search(folded)) and EXPERT.search(folded):
-        found[HYPERPARAMETERS + "packing"] = packing["no"] is None
-        taken.append(packing.span())
-    if only := ANSWERS_ONLY.search(folded):
-        found[HYPERPARAMETERS + "assistant_only_loss"] = True
-        taken.append(only.span())

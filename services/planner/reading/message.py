@@ -18,6 +18,17 @@ WORDED = re.compile(r"\w|[^\x00-\x7f]")
 WORD_LETTERS_MIN = 5
 """Shorter words are too alike to be mended."""
 WORD_LETTERS_MAX = 24
+SHORT = (
+    (
+        re.compile(r"\b(word|maths?|physics|algebra|geometry|homework|exam|chem) probs\b"),
+        r"\1 problems",
+    ),
+    (re.compile(r"\b(is|are|was|were|its|sth|something|totally|all) diff\b"), r"\1 different"),
+    (re.compile(r"\b(?:ev(?:e)?ry)1\b"), "everyone"),
+    (re.compile(r"\bno1\b"), "nobody"),
+    (re.compile(r"\b(some|any)1\b"), r"\1one"),
+)
+"""Chat spelling that depends on the word beside it, or that holds a digit."""
 WORD = re.compile(r"(?<![\w.=-])(?!\w\s?=)[a-z][a-z0-9']*(?:/(?!\w))?(?![\w@-]*[\d@])")
 """A word that may be mended; not `r=32`, not a name with digits or hyphens."""
 SENTENCE_END = re.compile(
@@ -124,6 +135,8 @@ def mend(folded: str) -> str:
     A word of five letters or more that is unknown becomes a known one when they are one slip
     apart (a letter too many, too few, wrong, or two swapped) and open alike.
     """
+    for pattern, full in SHORT:
+        folded = pattern.sub(full, folded)
     return WORD.sub(lambda match: _mended(match[0]), folded)
 
 

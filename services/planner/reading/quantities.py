@@ -75,6 +75,8 @@ PARTS = (
     ),
     (1 / 4, "(?:a|one) quarter|(?:ein|einem) viertel|un quart|un cuarto|um quarto|een kwart"),
 )
+WHOLE_MAX = 1000
+"""`3 of 5,000` is a share of more than this only where right answers are counted."""
 QUANTITIES_MAX = 16
 """In one sentence: a list of more numbers says nothing about a plan."""
 COLLECTIVES = ("aine", "dozen", "docena", "dutzend", "dozzina", "dozijn", "duzia")
@@ -180,9 +182,13 @@ def _share(folded: str, quantity: Quantity, following: Quantity | None) -> Quant
     if _JAPANESE_OF.fullmatch(folded[quantity.end : following.start]):
         low, high = sorted((quantity.value, following.value))
         return Quantity(quantity.start, following.end, low / high, True)
-    if not 0 < following.value <= 1000 or following.value < quantity.value:
+    if following.value <= 0 or following.value < quantity.value:
         return None
     between = folded[quantity.end : following.start]
+    if following.value > WHOLE_MAX and not (
+        quantity.value >= following.value / 2 and _JUDGED.search(folded)
+    ):
+        return None
     if between == "/" and following.value > 1 and folded[following.end : following.end + 1] != "/":
         share = quantity.value / following.value
         return Quantity(quantity.start, following.end, share, True)
@@ -192,6 +198,7 @@ def _share(folded: str, quantity: Quantity, following: Quantity | None) -> Quant
 
 
 _PERCENT = re.compile(PERCENT)
+_JUDGED = re.compile(r"\b(?:right|correct\w*|pass\w*|solve[sd]?|accept\w*|valid|wrong|fail\w*)\b")
 _JAPANESE_OF = re.compile(r"[件問回人通個行枚本点]?(?:に|中|のうち|あたり)")
 _OF = re.compile(rf"(?:\s[a-z']{{2,14}}){{0,2}}{OF}")
 

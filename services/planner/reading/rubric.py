@@ -39,6 +39,9 @@ LISTED = re.compile(
     r"|(?:基準|ルーブリック|评分标准)[^:。]{0,10}[:は](?P<listja>[^。]{2,200})"
 )
 NEW_RULE = re.compile(
+    r"\b(?:in (?:its|their|that|the) (?:place|stead)|instead(?: of (?:it|that|this))?|"
+    r"replace (?:it|that|this)(?: rule| point)? (?:by|with)|(?:put|add)(?: in)?(?: this| the following| one)?"
+    r"(?: instead| too)?)\s?:\s*(?P<place>[^.\n!]{3,200})|"
     r"(?:new|another|additional|extra|add(?: a| the| another)?|plus a?|neue[rs]?|weitere[rs]?|"
     r"zusatzliche[rs]?|"
     r"fuge|nouvelle|nouveau|ajoute[rz]?|nueva|nuevo|anade|agrega|nova|novo|adiciona|acrescenta|"
@@ -209,7 +212,7 @@ def _new_rule(folded: str, text: str) -> Criterion | None:
     match = NEW_RULE.search(folded)
     if match is None:
         return None
-    words = (match["text"] or match["name"] or match["textja"] or "").strip()
+    words = (match["place"] or match["text"] or match["name"] or match["textja"] or "").strip()
     return Criterion(slug(words), None, words) if slug(words) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from services.planner.brief import Brief
+from services.planner.reading.base_models import DEVICE_PARAMETERS_MAX_B, size_bound
 from services.planner.reading.data import Said
 from services.planner.reading.harm import combines_to_harm
 from services.planner.reading.message import Message, Sentence
@@ -66,6 +67,8 @@ HARDWARE = re.compile(
 )
 RETRAINS = re.compile(r"\b(?:re-?train|train|fine-?tune|update|refresh|change)\w*")
 """What makes `once a quarter` the pace of something else than use."""
+MACHINES = re.compile(r"\b(?:machines?|servers?|computers?|cluster|gpus?|room|slots?|hardware)\b")
+"""What may belong to others without the rows doing so."""
 LOW_PER_WEEK = 50
 """Uses per week up to which a volume is low: some dozen."""
 HIGH_PER_WEEK = 20_000
@@ -101,6 +104,10 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
         RETRAINS.search(sentence.folded) for sentence, _ in message.find("signals", "low_volume")
     ):
         found.discard(Signal.LOW_VOLUME)
+    if Signal.NO_RIGHTS in found and all(
+        MACHINES.search(sentence.folded) for sentence, _ in message.find("signals", "no_rights")
+    ):
+        found.discard(Signal.NO_RIGHTS)
     if HARDWARE.search(message.folded):
         found.add(Signal.INFRASTRUCTURE_NAMED)
     found |= _changing(message)
@@ -168,6 +175,12 @@ def find_conflict(
         return (
             f"The quality and breadth of a large model is wished for, with {' and '.join(limits)}."
         )
+    stated = size_bound(message) or 0
+    if Signal.DEVICE_SMALL in held and stated > DEVICE_PARAMETERS_MAX_B + 1:
+        return (
+            f"A model of {stated:g}B does not run on the device that was named, which holds at "
+            f"most {DEVICE_PARAMETERS_MAX_B:g}B."
+        )
     if technique == "SFT" and shape in (Shape.PROMPTS, Shape.PROMPTS_WITH_CHECK, Shape.NONE):
         return (
             "Supervised fine-tuning learns from finished answers, and there are none to learn from."
@@ -189,8 +202,8 @@ def find_conflict(
     target = said.target if said.target is not None else brief.target
     if Signal.AGREEMENT_BY_CHANCE in held and (target or 0) >= CERTAIN_TARGET:
         return (
-            f"The labels agree about as often as chance, and {target:.0%} right answers are wanted: "
-            "nothing would tell right from wrong."
+            f"The labels agree about as often as chance, and {target:.0%} right answers are "
+            "wanted: nothing would tell right from wrong."
         )
     if Signal.DROP_HOLDOUT in held and message.says("conflicts", "proof"):
         return (

@@ -62,7 +62,7 @@ HYPERPARAMETER_RANGES = {
     "lora.rank": Range(1, 512),
     "lora.alpha": Range(1, 1024),
     "lora.dropout": Range(0, 0.9),
-    "dpo.beta": Range(0, 1, open_low=True),
+    "dpo.beta": Range(0, 10, open_low=True),
     "dpo.label_smoothing": Range(0, 0.5, open_high=True),
     "rl.group_size": Range(2, 64),
     "rl.temperature": Range(0, 2, open_low=True),

@@ -33,6 +33,8 @@ def test_the_files_name_only_what_the_vocabulary_knows(language):
         "other_media",
         "never_succeeds",
         "facts_by_heart",
+        "form_only",
+        "form_rules",
     }
     assert set(groups["tasks"]) <= {task.value for task in Task}
     assert set(groups["signals"]) <= {signal.value for signal in Signal} | extra

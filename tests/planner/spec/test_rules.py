@@ -186,7 +186,7 @@ CASES = {
     ("stages.0.reward", "REQUIRED"): lambda s: edit(
         s, "stages.0.technique", stage_pb2.TECHNIQUE_RLAIF
     ),
-    (H + "dpo.beta", "RANGE"): lambda s: edit(s, H + "dpo.beta", 2.0),
+    (H + "dpo.beta", "RANGE"): lambda s: edit(s, H + "dpo.beta", 20.0),
     (H + "rl.temperature", "RANGE"): lambda s: edit(s, H + "rl.temperature", 0.0),
     ("stages.0.reward", "NOT_ALLOWED"): lambda s: edit(s, "stages.0.reward.timeout_s", 5),
     ("stages.0.reward.timeout_s", "RANGE"): lambda s: edit(s, "stages.0.reward.timeout_s", 61.0),
