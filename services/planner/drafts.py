@@ -157,7 +157,8 @@ class Drafts:
     async def review(self, spec: spec_pb2.Spec, decision: Decision) -> list[Note]:
         """Return what speaks against a plan as it stands."""
         sources = await self._sources.read(spec.data.dataset, spec.data.holdout_dataset)
-        return once([*decision.notes, *check_user_values(spec, sources)])
+        notes = [*decision.notes, *check_user_values(spec, sources), *overlap_notes(sources)]
+        return once(notes)
 
     async def _fit(self, spec: spec_pb2.Spec, sources: Sources) -> list[Note]:
         """Estimate a plan, and cut what its deadline has no room for (rule R4)."""
@@ -183,6 +184,14 @@ def deadline_notes(spec: spec_pb2.Spec) -> list[Note]:
     hours = [as_text(round(seconds / 3600, 2)) for seconds in (deadline_s, estimate_s)]
     path = "limits.deadline"
     return [note("deadline_missed", field_path=path, rule="R4", hours=hours[0], estimate=hours[1])]
+
+
+def overlap_notes(sources: Sources) -> list[Note]:
+    """Return what to say when rows were never compared with those that are held out."""
+    dataset, holdout = sources.dataset, sources.holdout
+    if dataset is None or holdout is None or dataset.holdout_dataset == holdout.name:
+        return []
+    return [note("overlap_unknown", field_path="data.holdout_dataset")]
 
 
 def once(notes: Iterable[Note]) -> list[Note]:
@@ -253,7 +262,7 @@ def _plan_notes(
     )
     unseen = spec.data.provisional and spec.stages
     provisional = [note("provisional", field_path="data.dataset", rule="C1")] if unseen else []
-    return [*provisional, *chosen.notes]
+    return [*provisional, *chosen.notes, *overlap_notes(sources)]
 
 
 def _stepped(

@@ -19,6 +19,7 @@ from services.planner.drafts import (
     deadline_notes,
     etag,
     once,
+    overlap_notes,
     stamp,
     worded,
 )
@@ -88,7 +89,7 @@ class Revisions:
             raise invalid(broken)
         await self._drafts.compute(after, sources.dataset)
         notes = [*decision.notes, *check_user_values(after, sources)]
-        notes += [*notes_on_change(before, after), *deadline_notes(after)]
+        notes += [*notes_on_change(before, after), *deadline_notes(after), *overlap_notes(sources)]
         kept = [notice for notice in before.notices if _still_holds(notice, after, before)]
         del after.notices[:]
         after.notices.extend([*worded(once(notes), brief.language), *kept][:NOTICES_MAX])

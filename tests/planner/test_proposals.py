@@ -1,5 +1,6 @@
 """A complete plan in one call."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,7 @@ from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.planner.brief import BriefPatch
 from services.planner.spec.rules import violations
 from services.planner.vocabulary import Signal
-from tests.planner.plans import SENTENCE
+from tests.planner.plans import SENTENCE, facts
 from tests.planner.talk import FIRST, PROJECT, ROWS, talking
 
 
@@ -39,6 +40,23 @@ async def test_dataset_and_objective_together(talk):
     spec = await talk.propose(ROWS, objective=SENTENCE, patch=FIRST)
     assert spec.objective.problem == SENTENCE
     assert problem_choice(spec).source == spec_pb2.Choice.SOURCE_USER
+
+
+async def test_rows_that_were_never_compared_with_the_hold_out_are_pointed_out(talk):
+    held = f"{PROJECT}/datasets/b1"
+    talk.sources.datasets[held] = facts("b1", row_count=60)
+
+    def told(spec: spec_pb2.Spec) -> bool:
+        assert spec.data.holdout_dataset == held
+        return "overlap_unknown" in {notice.code for notice in spec.notices}
+
+    aside = await talk.propose(ROWS, held)
+    assert told(aside)
+    aside.serving.alias = "other"
+    assert told(await talk.update(aside, "serving.alias"))
+    compared = replace(talk.sources.datasets[ROWS], holdout_dataset=held)
+    talk.sources.datasets[ROWS] = compared
+    assert not told(await talk.propose(ROWS, held))
 
 
 async def test_an_objective_alone_gives_a_plan_that_says_what_it_rests_on(talk):

@@ -310,6 +310,11 @@ NOTICES: dict[str, Kind] = {
         "The report found at least one.",
         ("rows",),
     ),
+    "overlap_unknown": Kind(
+        WARNING,
+        "Nobody has looked for rows that stand in the hold-out too.",
+        "The dataset was uploaded without this hold-out, and they were attached side by side.",
+    ),
     "provisional": Kind(
         BLOCKING,
         "The figures come from what was said; the rows are needed before approval.",
