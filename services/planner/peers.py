@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -165,6 +166,7 @@ class Trainer:
     async def curves(self, run: str) -> dict[str, list[Point]]:
         """Return the figures of a run's newest attempt by name, in order of the steps.
 
+        What is no number, as where a loss diverged, is left out, for nothing can be told from it.
         Empty when the trainer knows nothing of the run any more.
 
         Args:
@@ -178,7 +180,8 @@ class Trainer:
         try:
             async for item in stream(self._runs.WatchRun, request, timeout_s=CURVE_TIMEOUT_S):
                 for name, value in item.metrics.values.items():
-                    found.setdefault(name, []).append(Point(item.metrics.step, value))
+                    if math.isfinite(value):
+                        found.setdefault(name, []).append(Point(item.metrics.step, value))
                 count += 1
                 if count == POINTS_MAX:
                     break

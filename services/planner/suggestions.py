@@ -234,7 +234,8 @@ def _improving(ended: Ended) -> Iterator[Found]:
     tuned = ended.stage.hyperparameters
     bounded = tuned.HasField("max_step_count")
     name = "max_step_count" if bounded else "epoch_count"
-    more = 2 * tuned.max_step_count if bounded else _within(ended, name, 2 * tuned.epoch_count)
+    more = _within(ended, name, 2 * (tuned.max_step_count if bounded else tuned.epoch_count))
+    more = int(more) if bounded else more
     yield Found(
         "still_improving",
         "Train twice as long.",

@@ -1,5 +1,6 @@
 """Suggestions after a job, through real gRPC: the job, its curves, and an edit that fits."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ async def test_a_finished_job_suggests_an_edit_that_update_takes_as_it_is(servic
     assert found.evidence
     updated = await service.update(found.spec, *(each.field_path for each in found.changes))
     assert (updated.revision, updated.state) == (2, spec_pb2.Spec.STATE_DRAFT)
+
+
+async def test_a_loss_that_is_no_number_suggests_nothing(service):
+    job = await a_finished_job(service)
+    points = [(10, 1.0, 2.0), (20, 1.0, 1.5), (30, math.nan, 1.0)]
+    service.peers.runs.curves[job.run] = [
+        (step, {"eval_loss": checked, "loss": loss}) for step, checked, loss in points
+    ]
+    assert list(await suggestions(service, job.name)) == []
 
 
 async def test_a_job_without_curves_any_more_is_read_by_its_report(service):

@@ -71,6 +71,9 @@ def test_a_loss_that_still_falls_wants_more_epochs_or_steps():
     spec.stages[0].hyperparameters.max_step_count = 30
     found = only(ended(spec=spec, eval_loss=falling), "still_improving")
     assert found.spec.stages[0].hyperparameters.max_step_count == 60
+    spec.stages[0].hyperparameters.max_step_count = 9_000_000
+    found = only(ended(spec=spec, eval_loss=falling), "still_improving")
+    assert found.spec.stages[0].hyperparameters.max_step_count == 10_000_000
 
 
 def test_a_difference_that_cannot_be_told_names_the_rows_that_would():
