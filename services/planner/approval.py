@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attune.spec.v1 import spec_pb2
+from attune.spec.v1 import spec_pb2, stage_pb2
 
 from services.planner.dataset.facts import DatasetFacts
+from services.planner.spec.facts import TRAINED_FORMATS
 
 SEEN_ANEW = frozenset({"provisional", "data_invalid", "base_model_not_at_hand"})
 """Blocking notices whose cause is looked at when the approval is asked for; it may be gone."""
+LEARNS_FROM = {
+    stage_pb2.TECHNIQUE_SFT: (
+        TRAINED_FORMATS,
+        "Write each row as a chat that ends in the wanted answer, and attach that file.",
+    ),
+    stage_pb2.TECHNIQUE_DPO: (
+        ("", "preference"),
+        "Attach rows with a preferred and a rejected answer, or train with SFT.",
+    ),
+}
+"""Shapes of rows by technique, empty while unknown, and what to do with others. Prompts for
+reinforcement can be taken from rows of any shape."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +60,21 @@ def bars(
                 "lists them. Correct the file and attach the new one."
             )
             found.append(Bar("DATA_INVALID", text))
+    if dataset is not None and spec.stages and (text := _unfit(spec.stages[0].technique, dataset)):
+        found.append(Bar("DATA_UNFIT", text))
     for notice in spec.notices:
         blocks = notice.severity == spec_pb2.Notice.SEVERITY_BLOCKING
         if blocks and notice.code not in SEEN_ANEW:
             found.append(Bar(notice.code.upper(), notice.message))
     return found
+
+
+def _unfit(technique: stage_pb2.Technique.ValueType, dataset: DatasetFacts) -> str:
+    """Return why a technique does not learn from rows of this shape; empty when it does."""
+    shape = dataset.report.format
+    formats, remedy = LEARNS_FROM.get(technique, ((shape,), ""))
+    if shape in formats:
+        return ""
+    name = stage_pb2.Technique.Name(technique).removeprefix("TECHNIQUE_")
+    whose = f"{dataset.display_name} holds rows of the shape {shape}"
+    return f"{whose}, which {name} does not learn from. {remedy}"

@@ -170,6 +170,15 @@ async def test_a_dataset_that_is_invalid_or_gone_is_not_approved(talk):
     assert (await refused(talk, spec)).reason == "DATA_MISSING"
 
 
+@pytest.mark.parametrize("shape", ["preference", "text", "prompts_only"])
+async def test_rows_that_the_technique_does_not_learn_from_are_not_approved(talk, shape):
+    spec = await talk.begin()
+    talk.sources.datasets[ROWS] = facts(format=shape)
+    error = await refused(talk, spec)
+    assert error.reason == "DATA_UNFIT"
+    assert shape in error.message
+
+
 async def test_a_dataset_that_is_deleted_while_the_approval_looks_at_it_is_not_approved(talk):
     spec = await talk.begin()
     asked, estimate = asyncio.Event(), talk.scheduler.estimate
