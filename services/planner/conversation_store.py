@@ -7,7 +7,7 @@ from datetime import datetime
 
 from attune.planner.v1 import planner_pb2
 from attune.spec.v1 import spec_pb2
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.database import aware, guarded
@@ -16,6 +16,8 @@ from services.planner.spec_store import write_revision
 from services.planner.store import CONVERSATIONS, TURNS, Store
 
 TURNS_MAX = 200
+TURNS_BYTES_MAX = 3 * 1024 * 1024
+"""Of all turns together: with one more they stay below the 4 MiB that gRPC clients take."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,25 @@ class ConversationStore:
             row = await _get(connection, name)
             turns = (await connection.execute(query.order_by(TURNS.c.turn_index))).scalars()
             return row, [planner_pb2.Turn.FromString(turn) for turn in turns]
+
+    async def check_room(self, row: ConversationRow) -> None:
+        """Refuse a turn that the conversation has no room for.
+
+        Raises:
+            ResourceExhausted: If it has 200 turns, or 3 MiB of them.
+        """
+        query = select(func.sum(func.length(TURNS.c.turn))).where(TURNS.c.conversation == row.name)
+        async with self._store.database.read() as connection:
+            size_bytes = (await connection.execute(query)).scalar_one() or 0
+        if row.turn_count >= TURNS_MAX or size_bytes >= TURNS_BYTES_MAX:
+            raise ResourceExhausted(
+                f"{row.name} has {row.turn_count} turns of {size_bytes:,} bytes; {TURNS_MAX} turns "
+                f"or {TURNS_BYTES_MAX:,} bytes are the most. Start another one.",
+                reason="CONVERSATION_FULL",
+                conversation=row.name,
+                turn_count=str(row.turn_count),
+                size_bytes=str(size_bytes),
+            )
 
     async def list_newest(self, project: str, after: str, limit: int) -> list[ConversationRow]:
         """Return conversations of a project, newest first.
@@ -155,21 +176,6 @@ class ConversationStore:
             return turn
 
         return await self._store.answer_once(request, planner_pb2.Turn, work, now)
-
-
-def check_room(row: ConversationRow) -> None:
-    """Refuse a turn that the conversation has no room for.
-
-    Raises:
-        ResourceExhausted: If it has 200 turns.
-    """
-    if row.turn_count >= TURNS_MAX:
-        raise ResourceExhausted(
-            f"{row.name} has {row.turn_count} turns, which is the most. Start another one.",
-            reason="CONVERSATION_FULL",
-            conversation=row.name,
-            turn_count=str(row.turn_count),
-        )
 
 
 async def _get(connection: AsyncConnection, name: str) -> ConversationRow:

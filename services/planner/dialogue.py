@@ -14,7 +14,7 @@ from services.planner import narration, wire
 from services.planner.attachment import assign
 from services.planner.brief import Brief, BriefPatch
 from services.planner.changes import with_reasons
-from services.planner.conversation_store import ConversationRow, ConversationStore, check_room
+from services.planner.conversation_store import ConversationRow, ConversationStore
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.drafts import Draft, Drafts, stamp, worded
 from services.planner.interpretation import Interpreter, interpret
@@ -134,7 +134,7 @@ class Dialogue:
             return found
         project = wire.check_send_message(request)
         row = await self._conversations.get(request.conversation)
-        check_room(row)
+        await self._conversations.check_room(row)
         met = await self._meet(request, row, project)
         outcome = await self._lead(met)
         now = self._clock.now()

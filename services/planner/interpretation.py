@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable
 from typing import Protocol
 
 from services.planner.brief import Brief, BriefPatch
+
+LONG_CHARACTERS = 1000
+"""Patterns take up to a second for a message of 8,000 characters, in which others talk on."""
 
 
 class Interpreter(Protocol):
@@ -24,5 +28,8 @@ class Interpreter(Protocol):
 
 async def interpret(interpreter: Interpreter, message: str, brief: Brief) -> BriefPatch:
     """Return what a message adds to the brief, at once or when a model has answered."""
-    read = interpreter.read(message, brief)
+    if len(message) > LONG_CHARACTERS and not inspect.iscoroutinefunction(interpreter.read):
+        read = await asyncio.to_thread(interpreter.read, message, brief)
+    else:
+        read = interpreter.read(message, brief)
     return await read if inspect.isawaitable(read) else read

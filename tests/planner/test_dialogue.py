@@ -1,5 +1,7 @@
 """What a message does to a plan: what it must change, and nothing else."""
 
+import asyncio
+import threading
 from uuid import uuid4
 
 import pytest
@@ -310,6 +312,19 @@ async def test_the_same_brief_gives_the_same_hash(tmp_path):
         async with talking(tmp_path) as talk:
             hashes.add((await talk.begin()).hash)
     assert len(hashes) == 1
+
+
+async def test_others_talk_on_while_a_long_message_is_read(talk):
+    loop, others = asyncio.get_running_loop(), threading.Event()
+
+    def read(message, brief):
+        loop.call_soon_threadsafe(others.set)
+        assert others.wait(5), "the event loop stands still while a message is read"
+        return FIRST
+
+    talk.reader.read = read
+    turn = await talk.say(FIRST, ROWS, message="word " * 400)
+    assert turn.spec_revision == 1
 
 
 async def test_an_interpreter_that_takes_its_time_is_waited_for(talk):

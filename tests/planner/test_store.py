@@ -1,6 +1,7 @@
 """The stores, on every database: revisions, approvals, idempotency, and what two do at once."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +16,12 @@ from sqlalchemy import func, select
 from services.common.clock import new_id
 from services.common.database import Database
 from services.common.errors import Conflict, InvalidArgument, NotFound, ResourceExhausted
-from services.planner.conversation_store import TURNS_MAX, ConversationStore, check_room
+from services.common.names import last_part
+from services.planner.conversation_store import (
+    TURNS_BYTES_MAX,
+    TURNS_MAX,
+    ConversationStore,
+)
 from services.planner.dataset_store import DatasetStore
 from services.planner.drafts import stamp
 from services.planner.spec_store import SpecStore
@@ -76,6 +82,10 @@ async def say(store: Store, conversation: str, spec: spec_pb2.Spec | None = None
 async def a_stored_spec(store: Store, moment: datetime = NOW) -> spec_pb2.Spec:
     conversation = await a_conversation(store)
     spec = first_revision(conversation, moment)
+    # An approval looks for the data that the plan names.
+    for name in filter(None, (spec.data.dataset, spec.data.holdout_dataset)):
+        data = dataset_pb2.Dataset(name=name, sha256=last_part(name))
+        await DatasetStore(store).add(header(), data, moment)
     await say(store, conversation, spec)
     return spec
 
@@ -133,11 +143,22 @@ async def test_two_turns_at_once_are_not_both_kept(store):
 
 
 async def test_a_full_conversation_takes_no_more_turns(store):
-    row = await ConversationStore(store).get(await a_conversation(store))
-    check_room(row)
-    object.__setattr__(row, "turn_count", TURNS_MAX)
+    conversations = ConversationStore(store)
+    row = await conversations.get(await a_conversation(store))
+    await conversations.check_room(row)
+    full = replace(row, turn_count=TURNS_MAX)
     with pytest.raises(ResourceExhausted):
-        check_room(row)
+        await conversations.check_room(full)
+
+
+async def test_a_conversation_of_many_bytes_takes_no_more_turns(store):
+    conversations = ConversationStore(store)
+    row = await conversations.get(await a_conversation(store))
+    turn = planner_pb2.Turn(message="x" * TURNS_BYTES_MAX)
+    request = planner_pb2.SendMessageRequest(conversation=row.name, request_id=str(uuid4()))
+    await conversations.add_turn(request, row, "{}", turn, None, None, NOW)
+    with pytest.raises(ResourceExhausted, match="Start another"):
+        await conversations.check_room(await conversations.get(row.name))
 
 
 async def test_every_revision_stays_readable_and_the_newest_is_the_default(store):
