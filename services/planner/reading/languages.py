@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from services.planner.dataset.language import UNKNOWN, detect
 from services.planner.reading.lexicon import lexicon
 
 WORDS_MIN = 2
@@ -27,11 +28,12 @@ COMMON = {
     "temos queremos "
     "quero como mas sao nosso nossa por em isso ao cada mais ja ainda voce tem foi ser seu "
     "sua sem pelo "
-    "pela",
+    "pela hoje gente quer tudo toda todo todos todas tempo precisa nossos dizer veio muito esse",
     "it": "il lo gli di che e un una con per non si del della dei delle abbiamo vogliamo voglio "
     "come ma sono nostro nostra nostri in ogni piu gia ancora anche al alla da dal nel nella "
     "questo "
-    "perche vorrei dovrebbe",
+    "perche vorrei dovrebbe i lo ne niente lei lui due volte usiamo sa anno ha mai solo oggi deve "
+    "vorremmo tutti quale nessuno hanno",
     "nl": "de het een en van wij we met voor niet is zijn op te dat die onze ons hebben moet maar "
     "aan ook bij naar als nog geen wat er om uit wordt kan elke graag heb ik willen waarom",
     "pl": "nie jest sie na do i w z ze mamy chcemy dla jak ale nasz nasze przez od tylko czy",
@@ -61,6 +63,10 @@ WORDS = {
     for language, words in COMMON.items()
 }
 
+CLEAR_WORDS_MIN = 4
+"""A text of so many words is told by accents and pieces of words as well."""
+SURE_WORDS_MIN = 12
+"""From so many words on they are believed more than common words alone."""
 LETTERS_MIN = 3
 """A single word must be so long, and common in no other language, to tell."""
 
@@ -79,13 +85,25 @@ SCRIPT_SHARE_MIN = 0.15
 """Share of letters in a script from which the message counts as written in it."""
 
 
-def detect_language(folded: str, fallback: str) -> str:
+def detect_language(folded: str, fallback: str, text: str = "") -> str:
     """Return the language of a folded text, ISO 639-1.
 
     Args:
         folded: In lower case without accents.
         fallback: Returned when the text is too short to tell.
+        text: As it was written: its accents tell, too, once there are some words.
     """
+    found = _by_common_words(folded, fallback)
+    if len(text.split()) < CLEAR_WORDS_MIN:
+        return found
+    clear = detect(text)
+    # Shop talk is English in every language, so English needs more than that to be told.
+    if clear == UNKNOWN or (clear == "en" and found == fallback):
+        return found
+    return found if found != fallback and len(text.split()) < SURE_WORDS_MIN else clear
+
+
+def _by_common_words(folded: str, fallback: str) -> str:
     letters = sum(character.isalpha() for character in folded)
     for language, script in SCRIPTS:
         if letters and len(script.findall(folded)) / letters >= SCRIPT_SHARE_MIN:

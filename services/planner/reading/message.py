@@ -99,7 +99,7 @@ def read_message(text: str, fallback_language: str) -> Message:
     """
     lines = [" ".join(line.split()) for line in text[:CHARACTERS_MAX].splitlines()]
     joined = "\n".join(line for line in lines if line)
-    language = detect_language(fold(joined), fallback_language)
+    language = detect_language(fold(joined), fallback_language, joined)
     sentences = tuple(_sentence(part, language) for part in _parts(joined))
     return Message(joined, sentences, language)
 
