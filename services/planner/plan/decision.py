@@ -116,7 +116,7 @@ def _task(evidence: Evidence, recommendation: spec_pb2.Verdict.Recommendation.Va
     said = evidence.brief.task
     if said in FREE_TEXT_TASKS and evidence.has_labels:
         return Task.CLASSIFICATION
-    if recommendation == RETRIEVE and said != Task.DIALOGUE:
+    if recommendation == RETRIEVE and not (said == Task.DIALOGUE and evidence.dataset):
         return Task.QUESTION_ANSWERING
     return said or _task_shown(evidence)
 

@@ -84,6 +84,8 @@ def is_ready(brief: Brief) -> bool:
 
 
 def _is_settled(evidence: Evidence, decision: Decision) -> bool:
+    if decision.rules[0] == "V3" and not evidence.is_known:
+        return False
     if decision.rules[0] in SETTLED_RULES:
         return True
     return decision.rules[0] == "V6a" and evidence.has(Signal.ONE_OFF)

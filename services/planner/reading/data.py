@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,10 +29,15 @@ SCORED_BEFORE = re.compile(
 )
 IN_PROMPT = re.compile(r"\s*(?:[a-z]+ ){0,3}(?:in|inside|into) (?:its|the|a|our|my) prompts?\b")
 """Examples that a prompt shows are no rows."""
+OF_PEOPLE = re.compile(
+    r"\s*(?:customer|user|client|guest|employee|student|visitor|member|patient|passenger|expert|"
+    r"teacher|doctor|agent|editor|reviewer|hotel|shop|tester|lawyer) [a-z]{3,}s\b"
+)
+"""Things of people, `customer wishes`, not the people."""
+SCORED_MAX = 300
+"""More rows than this are scored to be learnt from, not to compare a judge with."""
 YEAR = re.compile(r"(?:19|20)\d\d$")
 QUOTED_LABELS = re.compile(r"[\"'][\w -]{1,24}[\"'] or [\"'][\w -]{1,24}[\"']")
-WEEKS = {"m": 10080, "h": 168, "d": 7, "n": 7, "s": 7, "w": 1, "mo": 0.23, "q": 0.077, "y": 0.019}
-"""How often a period goes into a week."""
 PERIODS = (
     (10080, r"minut\w*|分"),
     (168, r"hour\w*|stund\w*|heure\w*|hora\w*|or[ae]|uur|時間|小时"),
@@ -68,6 +74,12 @@ PORTION = re.compile(
 """What makes a share that of rows of one kind."""
 NOUN_REACH = 44
 """Characters behind a number in which its noun may stand."""
+DIFFER = re.compile(
+    r"\b(?:differ(?:s|ed)?|disagree[ds]?|contradict\w*|conflict(?:s|ed|ing)?|at odds|"
+    r"(?:do|does|did|is|are) ?n[o']t (?:agree|match|coincide)|unlike|different (?:label|grade|code|"
+    r"verdict|tag|categor)\w*)\b"
+)
+"""What makes a share that of rows on which people disagree."""
 CLAUSE = re.compile(
     r"[,;:()]|\s-\s| but | and | aber | und | mais | et | pero | y | mas | e | ma | maar | en |、|"
     r"。|が、"
@@ -181,7 +193,8 @@ class _Counts:
             return "time", 0
         if self._is("not_data", "held", near, 3) or self._ends("not_data", "held_before", before):
             return "held", 0
-        if self._is("not_data", "scored", near, 5) and not self._is("shapes", "ratings", near, 5):
+        scored = self._is("not_data", "scored", near, 5) and quantity.value <= SCORED_MAX
+        if scored and not self._is("shapes", "ratings", near, 5):
             return "scored", 0
         if self._is("not_data", "units", near, 1) and not (
             quantity.value >= 50 and near.strip().startswith(("times", "mal", "veces", "fois"))
@@ -200,14 +213,15 @@ class _Counts:
             _is_alone(after) and folded[quantity.start].isdigit()
         ):
             score = 1
-        if self._is("not_data", "people", near, 1) or score == 0:
+        if score == 0 or (self._is("not_data", "people", near, 1) and not OF_PEOPLE.match(near)):
             return "people", 0
         if ON_PAPER.search(folded):
             score -= 6
         if YEAR.fullmatch(str(int(quantity.value))) and score < 4 and not near.strip():
             return "year", 0
         score -= 2.5 if quantity.value < 3 else 0
-        score += 0.4 if quantity.value >= 50 else 0
+        # Of two numbers of things the larger is that of the rows: "our 30 forms, 4,000 old ones".
+        score += 0.4 * math.log10(quantity.value)
         return "rows", score
 
     def _period(self, before: str, near: str, folded: str) -> float | None:
@@ -268,6 +282,8 @@ class _Shares:
                 said = replace(said, base_success=value)
             elif role == "label_error":
                 said = replace(said, label_error_share=quantity.value)
+            elif role == "disagreement":
+                said = replace(said, label_error_share=quantity.value, agreement=1 - quantity.value)
             elif role == "agreement":
                 said = replace(said, agreement=quantity.value)
             elif role == "label":
@@ -311,6 +327,8 @@ class _Shares:
             return "base", fails, value
         if self._cue("agreement", clause) and not has_target:
             return "agreement", False, value
+        if DIFFER.search(clause) and not has_target and not self._cue("model", clause):
+            return "disagreement", True, value
         label_error = self._cue("label_error", clause) or self._cue("label_error", folded)
         if label_error and fails and not has_target and not self._cue("model", clause):
             return "label_error", True, value

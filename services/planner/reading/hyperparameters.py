@@ -13,7 +13,8 @@ from services.planner.reading.switches import HYPERPARAMETERS, STAGE, read_switc
 
 JUDGE_TEMPERATURE = STAGE + "reward.graders.0.grader.score_model.sampling.temperature"
 IS = (
-    r"(?:[\s_]*(?:=|:|≈|~|(?:is|are|of|to|at|back|be|down|up|now|then|stays?|remains?|kept|must|"
+    r"(?:[\s_]*(?:=|:|≈|~|(?:is|are|of|to|at|back|be|down|up|limited|capped|lowered|raised|now|"
+    r"then|stays?|remains?|kept|must|"
     r"should|shall|has|needs|exactly|just|only|around|about|fixed|value|set|auf|bei|von|ist|gleich|"
     r"a|de|en|para|naar|op|"
     r"van|su|"
@@ -163,7 +164,8 @@ SETTINGS = (
         "effective_batch_size",
         rf"\b(?:(?:effective|global|total|train)[ _-]?)?(?:batch(?:es)?(?:[ _-]?(?:size|"
         rf"grosse))?|bs|bsz|"
-        rf"taille (?:de|du) (?:lot|batch)|tamano de lote|tamanho d[eo] lote){IS}{NUMBER}"
+        rf"taille (?:de|du) (?:lot|batch)|tamano de lote|tamanho d[eo] lote){IS}(?:{NUMBER}|"
+        rf"{SPELLED}\b)"
         rf"|バッチサイズ{IS}{NUMBER}|{NUMBER} (?:rows|prompts|examples) per (?:optimi[sz]er )?step",
         _whole,
         WHOLE,

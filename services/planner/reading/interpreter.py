@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Protocol
 
 from services.planner.brief import PROBLEM_PATH, TARGET_PATH, Brief, BriefPatch
@@ -22,6 +23,7 @@ from services.planner.reading.lexicon import LANGUAGES, lexicon
 from services.planner.reading.message import Message, Sentence, read_message
 from services.planner.reading.quantities import quantities
 from services.planner.reading.rubric import read_criteria, read_grader_kinds
+from services.planner.reading.shape import shape_to_start
 from services.planner.reading.signals import find_conflict, read_signals, withdrawn
 from services.planner.reading.steps import read_steps
 from services.planner.reading.task import read_task
@@ -103,6 +105,7 @@ class DeterministicReader:
         base = said.base_success
         if base is None and stating.says("signals", "never_succeeds"):
             base = 0.0
+        said = replace(said, shape=shape_to_start(read, said.shape, base))
         bound = _bound(stating, signals, named is not None)
         # A stated size says which model; a step from the present one would miss it.
         command = None if bound is not None and wish.command in STEPS else wish.command

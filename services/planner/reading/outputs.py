@@ -16,6 +16,10 @@ STOP = (
 OUTPUTS = tuple(
     re.compile(pattern)
     for pattern in (
+        r"^(?:(?:hi|hello|please|maybe|perhaps|just|only|simply|we (?:need|want)|i (?:need|"
+        r"want))\b,? )*"
+        r"(?:(?:a|an|some|short) )?(?P<thing>[\w'-]+(?: [\w'-]+){0,2}?) "
+        r"(?=(?:for|from|about|out of)\b)",
         r"\bin,? (?:and )?(?P<thing>[^,.;:()\n?!]{2,48}?) out\b",
         r"(?:^|[,.;:] ?|\band |\bgoes in |\bin )(?P<thing>[^,.;:()\n?!]{2,48}?) "
         r"(?:(?:must|should|shall|has to|have to|is to|are to|needs? to|will) )?"
@@ -35,7 +39,8 @@ OUTPUTS = tuple(
         rf"(?: (?:us|me|them|back))? {ARTICLE}\b {THING}{STOP}",
         rf"\b(?:with|and) (?:the|its|their|our|a|an|one) {THING} (?:(?:that|"
         rf"which) )?(?:\w+ ){{0,3}}?"
-        r"(?:signed|wrote|written|sent|made|drafted|produced|gave|approved|published|chose|"
+        r"(?:signed|wrote|written|sent|typed|kept|recorded|filled|noted|took|prepared|compiled|"
+        r"drew|posted|used|picked|made|drafted|produced|gave|approved|published|chose|"
         r"assigned)"
         r"\b",
         rf"\b(?:the|a) {THING} (?:that (?:was |we )?)?(?:made|written|drafted|produced|built|"
@@ -44,6 +49,25 @@ OUTPUTS = tuple(
     )
 )
 """Ways to say what comes out of what goes in."""
+TEXT_NOUNS = (
+    r"texts?|tweets?|toasts?|anecdotes?|fairy tales?|sermons?|ballads?|stor(?:y|ies)|"
+    r"back ?stor(?:y|ies)|poems?|verses?|haikus?|limericks?|songs?|"
+    r"lyrics|"
+    r"letters?|offers?|speech(?:es)?|toasts?|columns?|articles?|posts?|messages?|notices?|"
+    r"captions?|"
+    r"headlines?|titles?|descriptions?|entr(?:y|ies)|reports?|statements?|sentences?|"
+    r"paragraphs?|"
+    r"obituar(?:y|ies)|eulog(?:y|ies)|hints?|tips?|jokes?|riddles?|scenes?|dialogs?|plots?|"
+    r"chapters?|"
+    r"teasers?|blurbs?|slogans?|ads?|adverts?|emails?|mails?|newsletters?|essays?|reviews?|"
+    r"proposals?|"
+    r"instructions|guides?|announcements?|invitations?|congratulations|recipes?|explanations?|"
+    r"alt[ -]texts?|audio guides?|greetings?|horoscopes?|feedback|comments?|certificates?|"
+    r"references|"
+    r"briefs?|briefings?|drafts?|quizzes|lesson plans?|profiles?|bios?|biograph(?:y|ies)|"
+    r"postcards?"
+)
+"""Texts that a model may be asked to write."""
 NOUNS = (
     (
         Task.CLASSIFICATION,
@@ -79,24 +103,7 @@ NOUNS = (
         r"decimals?|"
         r"sums?|totals?|proofs?|calculations?|derivations?",
     ),
-    (
-        Task.GENERATION,
-        r"text|texts|stor(?:y|ies)|back ?stor(?:y|ies)|poems?|verses?|haikus?|limericks?|songs?|"
-        r"lyrics|"
-        r"letters?|offers?|speech(?:es)?|toasts?|columns?|articles?|posts?|messages?|notices?|"
-        r"captions?|"
-        r"headlines?|titles?|descriptions?|entr(?:y|ies)|reports?|statements?|sentences?|"
-        r"paragraphs?|"
-        r"obituar(?:y|ies)|eulog(?:y|ies)|hints?|tips?|jokes?|riddles?|scenes?|dialogs?|plots?|"
-        r"chapters?|"
-        r"teasers?|blurbs?|slogans?|ads?|adverts?|emails?|mails?|newsletters?|essays?|reviews?|"
-        r"proposals?|"
-        r"instructions|guides?|announcements?|invitations?|congratulations|recipes?|explanations?|"
-        r"alt[ -]texts?|audio guides?|greetings?|horoscopes?|feedback|comments?|certificates?|"
-        r"references|"
-        r"briefs?|briefings?|drafts?|quizzes|lesson plans?|profiles?|bios?|biograph(?:y|ies)|"
-        r"postcards?",
-    ),
+    (Task.GENERATION, TEXT_NOUNS),
 )
 """Nouns by task; the last word of what comes out decides."""
 NAMED = tuple(
@@ -110,7 +117,8 @@ CHECKER = re.compile(
     r"accepts?|verif\w+|validates?|judges?|confirms?|can|could|run|returns?)\b"
     r"|\b(?:by|via|with|through|in) (?:a |the |our )?(?:script|program|code|simulator)\b"
     r"|\bchat (?:model|completion|format|template|gpt)s?\b|\bchatgpt\b"
-    r"|\b(?!source )[a-z]+ code(?=[,)])|\b(?:zip|post|postal|bar|qr|dress|discount|"
+    r"|\b(?!source )[a-z]+ code(?=[,)])|\b(?:building|penal|civil|tax|criminal|zip|post|postal|bar|"
+    r"qr|dress|discount|"
     r"booking) codes?\b"
 )
 """What checks, and what only sounds like a task: `a script tells`, `a chat model`, `zip code`."""

@@ -8,7 +8,7 @@ from functools import cache
 
 from services.planner.reading.lexicon import lexicon
 
-DOT_GROUPS = ("de", "es", "pt", "it", "nl", "fr")
+DOT_GROUPS = ("de", "es", "pt", "it", "nl", "fr", "tr")
 """Languages that write 3.400 for three thousand four hundred."""
 DIGITS = (
     r"\d{1,3}(?:[ .,']\d{3})+(?![\d.,]\d)(?:[.,]\d{1,2})?|"
@@ -177,6 +177,9 @@ def _share(folded: str, quantity: Quantity, following: Quantity | None) -> Quant
     """Return the share that opens with a number, or None."""
     if percent := _PERCENT.match(folded, quantity.end):
         return Quantity(quantity.start, percent.end(), round(quantity.value / 100, 9), True)
+    if folded[quantity.start - 1 : quantity.start] == "%":
+        # Turkish and Basque put the sign before the number.
+        return Quantity(quantity.start - 1, quantity.end, round(quantity.value / 100, 9), True)
     if following is None:
         return None
     if _JAPANESE_OF.fullmatch(folded[quantity.end : following.start]):

@@ -40,7 +40,8 @@ LISTED = re.compile(
 )
 NEW_RULE = re.compile(
     r"\b(?:in (?:its|their|that|the) (?:place|stead)|instead(?: of (?:it|that|this))?|"
-    r"replace (?:it|that|this)(?: rule| point)? (?:by|with)|(?:put|add)(?: in)?(?: this| the following| one)?"
+    r"replace (?:it|that|this)(?: rule| point)? (?:by|with)|"
+    r"(?:put|add)(?: in)?(?: this| the following| one)?"
     r"(?: instead| too)?)\s?:\s*(?P<place>[^.\n!]{3,200})|"
     r"(?:new|another|additional|extra|add(?: a| the| another)?|plus a?|neue[rs]?|weitere[rs]?|"
     r"zusatzliche[rs]?|"

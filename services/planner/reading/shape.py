@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 from services.planner.reading.message import Message
+from services.planner.reading.outputs import TEXT_NOUNS
 from services.planner.vocabulary import Shape
+
+NO_SUCCESS = 0.1
+"""Below it a check has nothing to reward (rule T5)."""
+NO_TEXTS = re.compile(
+    rf"\b(?:no|not (?:one|a single|any)|zero|0|without(?: any| a)?|lacking) (?:[\w-]+ ){{0,2}}?"
+    rf"(?:{TEXT_NOUNS}|quer(?:y|ies)|programs?|solutions?|implementations?|proofs?|derivations?)"
+    r"(?=\s*(?:[.;)!]|$|, |(?:yet|so far|at all|exist\w*|written|to (?:imitate|copy|learn|show)|"
+    r"available|and|but|though|whatsoever)\b))"
+)
+"""Texts that are said not to exist: what a model is to write has no examples."""
+
+
+def lacks_answers(message: Message) -> bool:
+    """Return whether there are no model answers, and none will be written."""
+    if message.says("signals", "no_demonstrations"):
+        return True
+    return bool(message.language == "en" and NO_TEXTS.search(message.folded))
 
 
 def read_shape(
@@ -20,7 +40,7 @@ def read_shape(
     has = {shape: message.says("shapes", shape.value) for shape in Shape}
     if technique == "DPO" and not message.says("conflicts", "one_answer"):
         has[Shape.PAIRS] = has[Shape.PAIRS] or count > 0
-    missing = message.says("signals", "no_demonstrations")
+    missing = lacks_answers(message)
     if message.says("signals", "not_checkable"):
         has[Shape.PROMPTS_WITH_CHECK] = False
         technique = "" if technique == "RLVR" else technique
@@ -51,3 +71,19 @@ def read_shape(
             return Shape.PROMPTS
         return Shape.PROMPTS_WITH_CHECK if technique == "RLVR" else Shape.DEMONSTRATIONS
     return None
+
+
+def shape_to_start(
+    message: Message, shape: Shape | None, base_success: float | None
+) -> Shape | None:
+    """Return what the first stage learns from: demonstrations, where a check finds no success.
+
+    Args:
+        message: What was said.
+        shape: What was described.
+        base_success: Share that the base model gets right; None when nothing was said.
+    """
+    if shape is not Shape.PROMPTS_WITH_CHECK or base_success is None or lacks_answers(message):
+        return shape
+    shown = any(message.says("shapes", f"demonstrations{kind}") for kind in ("", "_loose"))
+    return Shape.DEMONSTRATIONS if shown and base_success < NO_SUCCESS else shape

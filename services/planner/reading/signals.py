@@ -9,6 +9,7 @@ from services.planner.reading.base_models import DEVICE_PARAMETERS_MAX_B, size_b
 from services.planner.reading.data import Said
 from services.planner.reading.harm import combines_to_harm
 from services.planner.reading.message import Message, Sentence
+from services.planner.reading.shape import lacks_answers
 from services.planner.vocabulary import Shape, Signal, Task
 
 PLAIN = (
@@ -69,6 +70,12 @@ RETRAINS = re.compile(r"\b(?:re-?train|train|fine-?tune|update|refresh|change)\w
 """What makes `once a quarter` the pace of something else than use."""
 MACHINES = re.compile(r"\b(?:machines?|servers?|computers?|cluster|gpus?|room|slots?|hardware)\b")
 """What may belong to others without the rows doing so."""
+STABLE = re.compile(
+    r"\b(?:style|tone|format|voice|wording|layout|structure|categories|labels|rules|way)\b"
+    r" [\w ]{0,16}?(?:stays?|remains?|is fixed|are fixed|is stable|never changes?|"
+    r"does ?n[o']t change|do ?n[o']t change|is the same|are the same)\b"
+)
+"""What is said to stay, whatever else changes."""
 LOW_PER_WEEK = 50
 """Uses per week up to which a volume is low: some dozen."""
 HIGH_PER_WEEK = 20_000
@@ -100,6 +107,8 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
         task: The task that it describes.
     """
     found = {signal for signal in PLAIN if message.says("signals", signal.value)}
+    if lacks_answers(message):
+        found.add(Signal.NO_DEMONSTRATIONS)
     if Signal.LOW_VOLUME in found and all(
         RETRAINS.search(sentence.folded) for sentence, _ in message.find("signals", "low_volume")
     ):
@@ -116,7 +125,7 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
         found.add(Signal.CHECK_BY_CODE)
     if Signal.NOT_CHECKABLE in found:
         found.discard(Signal.CHECK_BY_CODE)
-    elif _checks_form(message):
+    elif _checks_form(message, said):
         found |= {Signal.REWARD_IS_FORM, Signal.CHECK_BY_CODE}
     if _is_harmful(message):
         found.add(Signal.HARMFUL)
@@ -225,11 +234,15 @@ def _changing(message: Message) -> set[Signal]:
     if message.says("signals", "volatile_facts"):
         found.add(Signal.VOLATILE_FACTS)
     for sentence in message.sentences:
-        if not (_says(message, sentence, "fast") and _says(message, sentence, "change")):
+        if not _says(message, sentence, "fast"):
             continue
-        if _says(message, sentence, "behaviour"):
+        changes = _says(message, sentence, "change")
+        stable = STABLE.search(sentence.folded)
+        if changes and not stable and _says(message, sentence, "behaviour"):
             found.add(Signal.UNSETTLED)
-        elif _says(message, sentence, "volatile"):
+        elif (changes or _says(message, sentence, "change_facts")) and _says(
+            message, sentence, "volatile"
+        ):
             found.add(Signal.VOLATILE_FACTS)
     return found
 
@@ -302,13 +315,13 @@ def _is_defence(message: Message, harm: str, least: int) -> bool:
     return len(places) >= least
 
 
-def _checks_form(message: Message) -> bool:
-    """Return whether the check that is described looks at form alone.
-
-    Either two rules of form are listed for a check, or a check is said to see nothing else.
-    """
+def _checks_form(message: Message, said: Said) -> bool:
+    """Return whether the check that is described looks at form alone: two rules or more."""
     rules = {match[0] for _, match in message.find("signals", "form_rules")}
-    return len(rules) >= FORM_RULES_MIN and message.says("signals", "form_only")
+    if len(rules) < FORM_RULES_MIN:
+        return False
+    checked = said.shape is Shape.PROMPTS_WITH_CHECK
+    return checked or message.says("signals", "form_only")
 
 
 def _asks_capability(message: Message, brief: Brief, said: Said, task: Task | None) -> bool:

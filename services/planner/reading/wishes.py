@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from services.planner.brief import TARGET_PATH, Brief
+from services.planner.reading.clock import clock_deadline
 from services.planner.reading.message import Message
 from services.planner.reading.quantities import digits_value, duration_after, quantities
 
@@ -107,6 +108,8 @@ def read_deadline(message: Message, brief: Brief) -> int | None:
     A duration counts when the words around it speak of being ready; in a first message `within two
     hours` may be part of the problem itself.
     """
+    if message.language == "en" and (clock := clock_deadline(message.folded)):
+        return clock
     for sentence in message.sentences:
         folded = sentence.folded
         for quantity in quantities(folded, message.language):

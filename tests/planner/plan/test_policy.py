@@ -76,7 +76,6 @@ def test_data_that_are_described_are_not_asked_for_but_their_number_is():
         Signal.OUT_OF_SCOPE,
         Signal.VOLATILE_FACTS,
         Signal.CITATIONS,
-        Signal.FACTS_WANTED,
         Signal.UNSETTLED,
         Signal.LOW_VOLUME,
         Signal.ONE_OFF,
@@ -116,3 +115,8 @@ def test_never_more_than_three_questions():
 def test_a_plan_needs_a_problem_and_nothing_else():
     assert is_ready(said())
     assert not is_ready(replace(said(), problem=""))
+
+
+def test_facts_that_are_wanted_are_asked_for_while_nothing_is_known_of_them():
+    assert asked(said(Signal.FACTS_WANTED)) == PROBLEM_PATH
+    assert asked(said(Signal.FACTS_WANTED, text_megabytes=0.4)) == ""
