@@ -41,6 +41,14 @@ VERIFIABLE_TASKS = frozenset({Task.MATH_REASONING, Task.CODE, Task.TOOL_CALLING}
 """Tasks whose answers code checks; a stated success says that it did."""
 FREE_TEXT_TASKS = frozenset({Task.STYLE, Task.DIALOGUE, Task.GENERATION, Task.SUMMARIZATION})
 """Tasks with many right answers, which code cannot tell from wrong ones."""
+SHAPES_BY_TECHNIQUE = {
+    "DPO": Shape.PAIRS,
+    "RLVR": Shape.PROMPTS_WITH_CHECK,
+    "RLAIF": Shape.PROMPTS,
+}
+"""What rows of an unstated kind must be for the technique that was named."""
+COUNTED_ROWS_LEAST = 10
+"""So many things that were counted are examples, even if nobody said of what kind."""
 CODE_SIGNALS = frozenset({Signal.CHECK_BY_CODE, Signal.REWARD_IS_FORM, Signal.UNSAFE_GRADER})
 """What is said of a reward that is code, good or bad."""
 
@@ -69,7 +77,22 @@ class Evidence:
     @property
     def shape(self) -> str:
         """Shape of the rows: the report wins over the words; empty when unknown."""
-        return SHAPES.get(self.report.format, "") if self.dataset else self.claimed
+        if self.dataset:
+            return SHAPES.get(self.report.format, "")
+        return self.claimed or self._assumed
+
+    @property
+    def _assumed(self) -> str:
+        """Shape of rows that were counted and not described; the report will tell (rule C1)."""
+        brief = self.brief
+        if (brief.data_row_count or 0) < COUNTED_ROWS_LEAST:
+            return ""
+        if brief.technique in SHAPES_BY_TECHNIQUE:
+            return SHAPES_BY_TECHNIQUE[brief.technique]
+        if self.has(Signal.NO_DEMONSTRATIONS) or self.has(Signal.RUBRIC_AGREED):
+            checked = brief.task in VERIFIABLE_TASKS or CODE_SIGNALS & brief.signals
+            return Shape.PROMPTS_WITH_CHECK if checked else Shape.PROMPTS
+        return Shape.DEMONSTRATIONS
 
     @property
     def rows(self) -> int | None:
@@ -144,7 +167,15 @@ class Evidence:
         """Whether a judge has something to go by, or one was asked for."""
         brief = self.brief
         named = brief.technique == "RLAIF" or brief.judge_model
-        return bool(self.has(Signal.RUBRIC_AGREED) or brief.criteria or named)
+        return bool(
+            self.has(Signal.RUBRIC_AGREED) or brief.criteria or named or self._is_scored_by_people
+        )
+
+    @property
+    def _is_scored_by_people(self) -> bool:
+        """Whether success was measured where no reference and no code could: by agreed points."""
+        scored = self.brief.base_success is not None and self.shape == Shape.PROMPTS
+        return scored and not self.has_check and not self.has(Signal.TACIT_JUDGEMENT)
 
     @property
     def has_demonstrations(self) -> bool:
