@@ -56,7 +56,12 @@ def mismatches(evidence: Evidence) -> list[Note]:
         return []
     return [
         note("data_mismatch", field_path="data.dataset", rule="C1", said=said, found=found)
-        for said, found in (_shape(evidence), _rows(evidence), _language(evidence))
+        for said, found in (
+            _shape(evidence),
+            _rows(evidence),
+            _language(evidence),
+            _records(evidence),
+        )
         if said
     ]
 
@@ -73,6 +78,13 @@ def _rows(evidence: Evidence) -> tuple[str, str]:
     if said is None or found >= ROWS_SHARE_LEAST * said:
         return "", ""
     return f"{said:,} rows", f"{found:,} rows"
+
+
+def _records(evidence: Evidence) -> tuple[str, str]:
+    wanted = evidence.brief.output_kind == "json" and evidence.shape == Shape.DEMONSTRATIONS
+    if not wanted or evidence.are_records:
+        return "", ""
+    return "JSON answers", f"{evidence.report.json_answer_share:.0%} JSON answers"
 
 
 def _language(evidence: Evidence) -> tuple[str, str]:

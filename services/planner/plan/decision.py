@@ -114,7 +114,8 @@ def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | N
 def _task(evidence: Evidence, recommendation: spec_pb2.Verdict.Recommendation.ValueType) -> str:
     """Return the task: what was said, unless the verdict or the answers show another."""
     said = evidence.brief.task
-    if said in FREE_TEXT_TASKS and evidence.has_labels:
+    open_ended = said in FREE_TEXT_TASKS or (said == Task.EXTRACTION and not evidence.are_records)
+    if open_ended and evidence.has_labels:
         return Task.CLASSIFICATION
     if recommendation == RETRIEVE and not (said == Task.DIALOGUE and evidence.dataset):
         return Task.QUESTION_ANSWERING

@@ -193,6 +193,13 @@ class Evidence:
         return self.report.contradictory_row_count >= PAIRED_SHARE * max(1, self.report.row_count)
 
     @property
+    def are_records(self) -> bool:
+        """Whether the answers are JSON objects: all that a file holds, or as it was said."""
+        if self.dataset is None or self.shape != Shape.DEMONSTRATIONS:
+            return self.brief.output_kind == "json"
+        return self.report.json_answer_share == 1
+
+    @property
     def has_labels(self) -> bool:
         """Whether the answers are labels."""
         return bool(self.report.labels)

@@ -28,6 +28,7 @@ FORM = ("G11", ("regex", "string_check"))
 JUDGED_RULES = frozenset({"G3", "G5"})
 """Rules whose graders are opinions: what code rewards is judged by code instead."""
 NEED_REFERENCES = frozenset({"text_similarity", "rouge_l", "exact_match", "macro_f1", "exact_json"})
+JSON_KINDS = frozenset({"json_schema", "exact_json"})
 SHORT_ANSWER_TOKENS = 32
 """Answers up to this length are compared as they are when the task is unknown."""
 NOT_RECORDS = frozenset({Task.CODE, Task.TOOL_CALLING, Task.MATH_REASONING})
@@ -51,7 +52,12 @@ def choose_graders(
         kinds += FORM[1]
     if evidence.brief.output_kind == "json" and "exact_json" not in kinds:
         kinds += ("json_schema",)
-    return rule, tuple(dict.fromkeys((*evidence.brief.grader_kinds, *kinds)))
+    kinds = tuple(dict.fromkeys((*evidence.brief.grader_kinds, *kinds)))
+    answers = evidence.shape == Shape.DEMONSTRATIONS and evidence.dataset is not None
+    if answers and not evidence.are_records:
+        # No answer of the file would pass them; the report wins over the words (rule C1).
+        kinds = tuple(kind for kind in kinds if kind not in JSON_KINDS) or ("exact_match",)
+    return rule, kinds
 
 
 def _suggested(
@@ -62,7 +68,7 @@ def _suggested(
     if RLAIF in techniques:
         return RUBRIC
     answers = evidence.shape == Shape.DEMONSTRATIONS and evidence.dataset is not None
-    if answers and evidence.report.json_answer_share == 1 and task not in NOT_RECORDS:
+    if answers and evidence.are_records and task not in NOT_RECORDS:
         return "G2", ("exact_json",) + (("macro_f1",) if evidence.has_labels else ())
     if task:
         rule, kinds = BY_TASK[Task(task)]

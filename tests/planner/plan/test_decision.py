@@ -62,7 +62,8 @@ def test_demonstrations_come_before_a_check_that_never_succeeds():
     [
         (Task.CLASSIFICATION, shown(labels=[500, 500]), "macro_f1"),
         (Task.EXTRACTION, shown(json_answer_share=1.0), "exact_json"),
-        (Task.EXTRACTION, shown(), "json_schema"),
+        (Task.EXTRACTION, shown(), "exact_match"),
+        (Task.EXTRACTION, None, "json_schema"),
         (Task.STYLE, shown(), "score_model"),
         (Task.TOOL_CALLING, shown("tool_calls"), "tool_call"),
         (Task.SUMMARIZATION, shown(), "score_model"),
@@ -79,6 +80,15 @@ def test_demonstrations_come_before_a_check_that_never_succeeds():
 def test_graders_follow_the_task_and_the_shape(task, dataset, kind):
     brief = said(Signal.RUBRIC_AGREED, task=task)
     assert decide(brief, dataset, None).grader_kinds[0] == kind
+
+
+def test_a_file_of_labels_is_judged_as_labels_even_if_json_was_wished_for():
+    brief = said(task=Task.EXTRACTION, output_kind="json")
+    decision = decide(brief, shown(labels=[500, 500]), None)
+    assert decision.task == Task.CLASSIFICATION
+    assert not {"json_schema", "exact_json"} & set(decision.grader_kinds)
+    assert "exact_match" in decision.grader_kinds
+    assert "data_mismatch" in {note.code for note in decision.notes}
 
 
 def test_graders_that_were_asked_for_come_first():
