@@ -42,7 +42,8 @@ BASE_WORDS = re.compile(
 SIZE = (
     r"(?P<low>\d{1,3}(?:[.,]\d)?)\s?(?:b|billion|mrd\.?|milliarden|milliards|mil millones|"
     r"bilhoes|miliardi|miljard)?"
-    r"\s?(?:-|to|and|bis|und|a|or|oder|ou|et|y|e|o|à)\s?(?P<high>\d{1,3}(?:[.,]\d)?)\s?(?:b\b|billion\b|mrd\b|"
+    r"\s?(?:-|to|and|bis|und|a|or|oder|ou|et|y|e|o|à)\s?(?P<high>\d{1,3}(?:[.,]\d)?)\s?(?:b\b|"
+    r"billion\b|mrd\b|"
     r"milliarden\b)"
     r"|(?P<one>\d{1,3}(?:[.,]\d)?)\s?(?:b\b|b(?=パラ|モデル|クラス|以下|程度|级|模型|参数)"
     r"|billion (?:parameter|"

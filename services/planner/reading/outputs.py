@@ -7,7 +7,10 @@ import re
 from services.planner.reading.message import Message, Sentence
 from services.planner.vocabulary import Task
 
-ARTICLE = r"(?:a|an|the|our|its|their|your|one|some|short|new|finished|final|proper|suitable)"
+ARTICLE = (
+    r"(?:a|an|the|our|its|their|your|one|two|three|four|five|some|short|new|finished|final|"
+    r"proper|suitable)"
+)
 THING = r"(?P<thing>[^,.;:()\n?!]{2,64}?)"
 STOP = (
     r"(?=[,.;:()\n?!]|$| (?:for|from|of|that|which|so|when|who|with|and|in|by|as|like|to|than|out|"
@@ -19,7 +22,7 @@ OUTPUTS = tuple(
         r"^(?:(?:hi|hello|please|maybe|perhaps|just|only|simply|we (?:need|want)|i (?:need|"
         r"want))\b,? )*"
         r"(?:(?:a|an|some|short) )?(?P<thing>[\w'-]+(?: [\w'-]+){0,2}?) "
-        r"(?=(?:for|from|about|out of)\b)",
+        r"(?=(?:for|from|about|out of|per|to each)\b)",
         r"\bin,? (?:and )?(?P<thing>[^,.;:()\n?!]{2,48}?) out\b",
         r"(?:^|[,.;:] ?|\band |\bgoes in |\bin )(?P<thing>[^,.;:()\n?!]{2,48}?) "
         r"(?:(?:must|should|shall|has to|have to|is to|are to|needs? to|will) )?"
@@ -36,7 +39,7 @@ OUTPUTS = tuple(
         rf"makes|"
         rf"suggest|suggests|propose|proposes|return|returns|give|gives|get|gets|send|sends|predict|"
         rf"predicts|output|outputs|deliver|delivers|need|needs|want)"
-        rf"(?: (?:us|me|them|back))? {ARTICLE}\b {THING}{STOP}",
+        rf"(?: (?:us|me|them|back))? (?:{ARTICLE}\b )?{THING}{STOP}",
         rf"\b(?:with|and) (?:the|its|their|our|a|an|one) {THING} (?:(?:that|"
         rf"which) )?(?:\w+ ){{0,3}}?"
         r"(?:signed|wrote|written|sent|typed|kept|recorded|filled|noted|took|prepared|compiled|"
@@ -114,7 +117,8 @@ CHECKER = re.compile(
     r"simulators?|"
     r"parser|compiler|checker|function)\b (?:\w+ ){0,3}?(?:tells?|checks?|checking|decides?|says?|"
     r"knows?|"
-    r"accepts?|verif\w+|validates?|judges?|confirms?|can|could|run|returns?)\b"
+    r"accepts?|verif\w+|validates?|looks?|counts?|tests?|judges?|confirms?|can|could|run|"
+    r"returns?)\b"
     r"|\b(?:by|via|with|through|in) (?:a |the |our )?(?:script|program|code|simulator)\b"
     r"|\bchat (?:model|completion|format|template|gpt)s?\b|\bchatgpt\b"
     r"|\b(?!source )[a-z]+ code(?=[,)])|\b(?:building|penal|civil|tax|criminal|zip|post|postal|bar|"

@@ -11,7 +11,7 @@ HYPERPARAMETERS = STAGE + "hyperparameters."
 OFF = (
     r"\b(?:no|without(?: any| a| the)?|zero|drop the|switch off(?: the)?|disable(?: the)?|turn off"
     r"(?: the)?|remove the|skip the|leave out the) (?:{0})\b(?! change|\w)"
-    r"|\b(?:{0})(?: (?:is|stays|should be|must be|goes|to be|set to))? (?:(?:switched |"
+    r"|\b(?:{0})(?: (?:is|stays|should be|must be|goes|to be|at|set to))? (?:(?:switched |"
     r"turned )?off|zero|disabled|none|"
     r"nil)\b"
 )

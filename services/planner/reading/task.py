@@ -27,7 +27,7 @@ PLACES_MAX = 3
 """Further places of one task add nothing."""
 OUTPUT_WEIGHT = 1.7
 """What a noun for what comes out counts for, on top of all phrases."""
-FREE_OUTPUT_WEIGHT = 0.9
+FREE_OUTPUT_WEIGHT = 1.2
 """The same for a text: it may be a translation, a summary, or one in a style."""
 NUMBER_WEIGHT = 0.9
 """What words for a number count for where code checks the answers."""
