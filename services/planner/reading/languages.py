@@ -38,9 +38,11 @@ COMMON = {
     "aan ook bij naar als nog geen wat er om uit wordt kan elke graag heb ik willen waarom",
     "pl": "nie jest sie na do i w z ze mamy chcemy dla jak ale nasz nasze przez od tylko czy mam "
     "jeszcze przed tego tym ich oraz ktore moze raz razy bez jestem prosze dlaczego zostaw reszte",
-    "sv": "och att det ar inte vi har en ett for med pa som av vara ska den till kan men",
+    "sv": "och att det ar inte vi har en ett for med pa som av vara ska den till kan men "
+    "varje alla bara mycket ocksa eller hur inga finns",
     "da": "og at det er ikke vi har en et for med pa som af vores skal den til kan men",
-    "tr": "ve bir bu icin ile degil biz var olarak daha cok model ama gibi bunu ayda haftada iki kez "
+    "tr": "ve bir bu icin ile degil biz var olarak daha cok model ama gibi bunu ayda "
+    "haftada iki kez "
     "neden hic yok evet tamam sadece kadar sonra her kac olsun istiyoruz",
     "fi": "ja on ei se etta meilla ovat mutta kun tai malli myos",
     "cs": "a je se na ze mame chceme pro jak ale nas nase od jen",

@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 FOLDER = Path(__file__).parent
-LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl", "ja", "zh", "pl", "tr")
+LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl", "ja", "zh", "pl", "tr", "sv", "ko")
 """Languages that have a file of phrases."""
 PLAIN = {
     **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u0060\u00b4", "'"),
