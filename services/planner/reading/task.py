@@ -58,8 +58,8 @@ def read_task(message: Message, shape: Shape | None = None) -> Task | None:
         if compared and task is Task.QUESTION_ANSWERING:
             weight = COMPARED_WEIGHT
         scores[task] = weight * min(len(places), PLACES_MAX)
-    if task := output_task(message):
-        scores[task] += FREE_OUTPUT_WEIGHT if task is Task.GENERATION else OUTPUT_WEIGHT
+    if output := output_task(message):
+        scores[output] += FREE_OUTPUT_WEIGHT if output is Task.GENERATION else OUTPUT_WEIGHT
     if JSON.search(message.folded):
         scores[Task.EXTRACTION] += OUTPUT_WEIGHT
     numeric = shape is Shape.PROMPTS_WITH_CHECK and NUMBERS.search(message.folded)
