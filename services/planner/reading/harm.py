@@ -24,6 +24,7 @@ COMBINATIONS = (
     ("concealed", "gain", "frail"),
     ("disguise", "many", "public"),
     ("undetected", "malware"),
+    ("undetected", "gain", "making"),
     ("forged", "making"),
     ("directed",),
     ("pressure", "person", "making"),
