@@ -40,12 +40,12 @@ SPELLED = (
     r"sixty-four|(?:one |a )?hundred(?: and twenty-eight)?)"
 )
 WORDED = (
-    r"(\d{1,4}(?:[.,]\d{1,2})?|one|two|three|four|five|six|eight|ten|ein(?:e|er)?|zwei|drei|vier|"
+    r"(\d{1,4}(?:[.,]\d{1,2})?|single|one|two|three|four|five|six|eight|ten|ein(?:e|er)?|zwei|drei|vier|"
     r"funf|une?|deux|trois|dos|tres|duas|dois|due|tre|twee|drie)"
 )
 EPOCHS = (
-    r"(?:epoch(?:s|en|es)?|epocas?|epoque?s?|epoche|epoca|durchlaufe?|passes over the (?:data|"
-    r"rows)|エポック|轮)"
+    r"(?:epoch(?:s|en|es)?|epocas?|epoque?s?|epoche|epoca|durchlaufe?|pass(?:es)? over the (?:data|"
+    r"rows|set)|エポック|轮)"
 )
 EXPERT = re.compile(
     r"\b(?:lr|learning rate|lo ?ra|q-?lora|dora|epochs?|grpo|rlvr|dpo|sft|rank|alpha|batch|"
@@ -89,6 +89,8 @@ def _decimal(text: str) -> float | None:
 
 
 def _spoken(text: str) -> float | None:
+    if text == "single":
+        return 1.0
     for language in ("en", "de", "fr", "es", "pt", "it", "nl"):
         value = number(text, language)
         if value is not None:
@@ -134,7 +136,7 @@ SETTINGS = (
         "lora.rank",
         rf"\b(?:lora[ -]?|adapter[ -]?)?(?:rank|rang(?:o)?){IS}{NUMBER}{ENDS}|\br\s*=\s*(\d{{1,9}})"
         rf"|\b(?:lora|dora|qlora|adapters?)[ ,:(-]{{1,2}}r ?(\d{{1,4}})\b|"
-        rf"(?<![\w.-])r({RANKS})(?![\w-])"
+        rf"(?<![\w.-])r({RANKS})(?![\w-])|(?<![\w.-])r ({RANKS})(?=\s*(?:[,/;]|alpha|a\s?=))"
         rf"|\brank{IS}{SPELLED}{ENDS}|(?<![\w.]){SPELLED} (?:as|for) (?:the |its )?(?:lora )?rank\b"
         rf"|(?:ランク|秩){IS}(\d{{1,4}})|\b(?:lora|dora|qlora) ({RANKS})(?=/\d)",
         _whole,
@@ -187,7 +189,8 @@ SETTINGS = (
         r"\b(?:max[ _-]?(?:imum )?(?:completion|output|response|generation|new|"
         r"answer)[ _-]?(?:len(?:gth)?|tokens?)?"
         rf"(?:[ _-]?(?:len(?:gth)?|tokens?))?|completion length){IS}(\d{{1,9}}k?)\b"
-        r"|completions? (?:of |up to |at most )(?:(\d{2,6}) tokens|(\d{3,6})(?![\d.,]*\d))",
+        r"|completions? (?:of |up to |at most |max(?:imum)? )"
+        r"(?:(\d{2,6}) tokens|(\d{3,6})(?![\d.,]*\d))",
         _length,
         WHOLE,
     ),
