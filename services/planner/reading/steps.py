@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from services.planner.reading.hyperparameters import HYPERPARAMETERS
 from services.planner.reading.message import Message
+from services.planner.reading.switches import HYPERPARAMETERS
 
 DOWN, UP = 0.5, 2.0
 """Factors of a step: learning rates, batches and ranks are tuned by powers of two."""
