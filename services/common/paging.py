@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -19,6 +19,36 @@ PAGE_BYTES_MAX = 3 * 1024 * 1024
 """A page stays below the 4 MiB that gRPC clients take by default."""
 
 Entry = TypeVar("Entry", bound=Message)
+
+
+class PageRequest(Protocol):
+    """The request of a list method."""
+
+    page_size: int
+    page_token: str
+
+
+async def read_page(
+    request: PageRequest,
+    query: str,
+    fetch: Callable[[str, int], Awaitable[Sequence[tuple[str, Entry]]]],
+) -> tuple[list[Entry], str]:
+    """Return the entries of the page that is asked for, and the token of the next one.
+
+    Args:
+        request: Says how many entries, and after which.
+        query: What is listed; a token serves no other query.
+        fetch: Returns entries in order, each with its id: those after an id (all when it is
+            empty), at most as many as its second argument says.
+
+    Raises:
+        InvalidArgument: If the size is negative or the token was not made for this query.
+    """
+    size = page_size(request.page_size)
+    found = await fetch(read_page_token(request.page_token, query), size + 1)
+    kept = cut_page([entry for _, entry in found], size)
+    more = len(found) > len(kept)
+    return kept, page_token(found[len(kept) - 1][0], query) if more else ""
 
 
 def page_size(asked: int) -> int:

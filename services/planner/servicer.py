@@ -10,7 +10,7 @@ from attune.spec.v1 import spec_pb2
 
 from services.common.clock import Clock, new_id
 from services.common.names import last_part, parse
-from services.common.paging import cut_page, page_size, page_token, read_page_token
+from services.common.paging import read_page
 from services.planner import narration, wire
 from services.planner.brief import Brief
 from services.planner.conversation_store import ConversationStore
@@ -72,12 +72,12 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         self, request: planner_pb2.ListConversationsRequest, context: Any
     ) -> planner_pb2.ListConversationsResponse:
         project = parse(request.parent, wire.PROJECT, field="parent")["project"]
-        size, query = page_size(request.page_size), f"conversations {project}"
-        after = read_page_token(request.page_token, query)
-        rows = await self._conversations.list_newest(project, after, size + 1)
-        found = [wire.conversation_to_proto(row, ()) for row in rows]
-        kept = cut_page(found, size)
-        token = page_token(kept[-1].name, query) if len(found) > len(kept) else ""
+
+        async def fetch(after: str, limit: int) -> list[tuple[str, planner_pb2.Conversation]]:
+            rows = await self._conversations.list_newest(project, after, limit)
+            return [(row.name, wire.conversation_to_proto(row, ())) for row in rows]
+
+        kept, token = await read_page(request, f"conversations {project}", fetch)
         return planner_pb2.ListConversationsResponse(conversations=kept, next_page_token=token)
 
     async def SendMessage(
@@ -102,12 +102,12 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         self, request: planner_pb2.ListSpecsRequest, context: Any
     ) -> planner_pb2.ListSpecsResponse:
         project = parse(request.parent, wire.PROJECT, field="parent", wildcard="project")["project"]
-        size, query = page_size(request.page_size), f"specs {project} {request.state}"
-        after = read_page_token(request.page_token, query)
-        found = await self._specs.list_newest(project, request.state, after, size + 1)
-        specs = cut_page(found, size)
-        more = len(found) > len(specs)
-        token = page_token(last_part(specs[-1].name), query) if more else ""
+
+        async def fetch(after: str, limit: int) -> list[tuple[str, spec_pb2.Spec]]:
+            found = await self._specs.list_newest(project, request.state, after, limit)
+            return [(last_part(spec.name), spec) for spec in found]
+
+        specs, token = await read_page(request, f"specs {project} {request.state}", fetch)
         return planner_pb2.ListSpecsResponse(specs=specs, next_page_token=token)
 
     async def UpdateSpec(
@@ -120,13 +120,14 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
         self, request: planner_pb2.ListSpecRevisionsRequest, context: Any
     ) -> planner_pb2.ListSpecRevisionsResponse:
         parse(request.name, wire.SPEC)
-        size, query = page_size(request.page_size), f"revisions {request.name}"
-        below = int(read_page_token(request.page_token, query) or 0)
-        if not below:
-            await self._specs.get(request.name)
-        found = await self._specs.list_revisions(request.name, below, size + 1)
-        kept = cut_page(found, size)
-        token = page_token(str(kept[-1].revision), query) if len(found) > len(kept) else ""
+
+        async def fetch(below: str, limit: int) -> list[tuple[str, spec_pb2.Spec]]:
+            if not below:
+                await self._specs.get(request.name)  # A spec that is not there has no empty list.
+            found = await self._specs.list_revisions(request.name, int(below or 0), limit)
+            return [(str(spec.revision), spec) for spec in found]
+
+        kept, token = await read_page(request, f"revisions {request.name}", fetch)
         return planner_pb2.ListSpecRevisionsResponse(specs=kept, next_page_token=token)
 
     async def DiffSpecs(

@@ -8,7 +8,7 @@ from typing import Any
 from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc
 
 from services.common.names import last_part, parse
-from services.common.paging import cut_page, page_size, page_token, read_page_token
+from services.common.paging import read_page
 from services.planner import wire
 from services.planner.dataset_store import DatasetStore
 from services.planner.row_previews import RowPreviews
@@ -57,10 +57,10 @@ class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
         self, request: dataset_pb2.ListDatasetsRequest, context: Any
     ) -> dataset_pb2.ListDatasetsResponse:
         project = parse(request.parent, wire.PROJECT, field="parent")["project"]
-        size, query = page_size(request.page_size), f"datasets {project}"
-        after = read_page_token(request.page_token, query)
-        found = await self._datasets.list_newest(project, after, size + 1)
-        datasets = cut_page(found, size)
-        more = len(found) > len(datasets)
-        token = page_token(last_part(datasets[-1].name), query) if more else ""
+
+        async def fetch(after: str, limit: int) -> list[tuple[str, dataset_pb2.Dataset]]:
+            found = await self._datasets.list_newest(project, after, limit)
+            return [(last_part(dataset.name), dataset) for dataset in found]
+
+        datasets, token = await read_page(request, f"datasets {project}", fetch)
         return dataset_pb2.ListDatasetsResponse(datasets=datasets, next_page_token=token)

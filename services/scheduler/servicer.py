@@ -9,7 +9,7 @@ from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2
 
 from services.common import names
-from services.common.paging import cut_page, page_size, page_token, read_page_token
+from services.common.paging import read_page
 from services.scheduler import job as jobs
 from services.scheduler import wire
 from services.scheduler.desk import Desk
@@ -40,17 +40,18 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             request.parent, "projects/{project}", field="parent", wildcard="project"
         )
         query = f"ListJobs {request.parent} {request.state} {request.spec}"
-        size = page_size(request.page_size)
-        found = await self._desk.list_jobs(
-            parent["project"],
-            limit=size + 1,
-            before_id=read_page_token(request.page_token, query),
-            state=wire.state_from_proto(request.state),
-            spec=request.spec,
-        )
-        page = cut_page(found, size)
-        more = len(found) > len(page)
-        token = page_token(names.last_part(page[-1].name), query) if more else ""
+
+        async def fetch(before_id: str, limit: int) -> list[tuple[str, scheduler_pb2.Job]]:
+            found = await self._desk.list_jobs(
+                parent["project"],
+                limit=limit,
+                before_id=before_id,
+                state=wire.state_from_proto(request.state),
+                spec=request.spec,
+            )
+            return [(names.last_part(job.name), job) for job in found]
+
+        page, token = await read_page(request, query, fetch)
         return scheduler_pb2.ListJobsResponse(jobs=page, next_page_token=token)
 
     async def WatchJob(

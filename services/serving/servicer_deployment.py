@@ -8,7 +8,7 @@ from attune.serving.v1 import deployment_pb2 as pb
 from attune.serving.v1.deployment_pb2_grpc import DeploymentServiceServicer
 
 from services.common.names import parse
-from services.common.paging import cut_page, page_size, page_token, read_page_token
+from services.common.paging import read_page
 from services.serving import wire
 from services.serving.deployment_store import DeploymentStore
 from services.serving.switch import Switch
@@ -42,13 +42,11 @@ class DeploymentServicer(DeploymentServiceServicer):
         self, request: pb.ListDeploymentsRequest, context: Any
     ) -> pb.ListDeploymentsResponse:
         project = parse(request.parent, PARENT, field="parent")["project"]
-        size, query = page_size(request.page_size), f"ListDeployments {request.parent}"
-        after = read_page_token(request.page_token, query)
-        found = await self._deployments.list_page(project, after, size + 1)
         endpoint = self._deployments.endpoint
-        page = cut_page([wire.deployment_to_proto(item, endpoint) for item in found], size)
-        more = len(found) > len(page)
-        return pb.ListDeploymentsResponse(
-            deployments=page,
-            next_page_token=page_token(found[len(page) - 1].alias, query) if more else "",
-        )
+
+        async def fetch(after: str, limit: int) -> list[tuple[str, pb.Deployment]]:
+            found = await self._deployments.list_page(project, after, limit)
+            return [(item.alias, wire.deployment_to_proto(item, endpoint)) for item in found]
+
+        page, token = await read_page(request, f"ListDeployments {request.parent}", fetch)
+        return pb.ListDeploymentsResponse(deployments=page, next_page_token=token)

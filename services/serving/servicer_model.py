@@ -8,7 +8,7 @@ from attune.serving.v1 import model_pb2 as pb
 from attune.serving.v1.model_pb2_grpc import ModelServiceServicer
 
 from services.common.names import parse
-from services.common.paging import cut_page, page_size, page_token, read_page_token
+from services.common.paging import read_page
 from services.serving import wire
 from services.serving.engine import Engine, EngineState
 from services.serving.version import Version, describe_wait
@@ -36,21 +36,15 @@ class ModelServicer(ModelServiceServicer):
         parent = parse(request.parent, PARENT, field="parent", wildcard="model")
         if request.job:
             parse(request.job, JOB, field="job")
-        size = page_size(request.page_size)
+        project, model = parent["project"], parent["model"]
+
+        async def fetch(after: str, limit: int) -> list[tuple[str, pb.ModelVersion]]:
+            found = await self._versions.list_page(project, model, request.job, after, limit)
+            return [(version.id, self._encode(version)) for version in found]
+
         query = f"ListModelVersions {request.parent} {request.job}"
-        found = await self._versions.list_page(
-            parent["project"],
-            parent["model"],
-            request.job,
-            read_page_token(request.page_token, query),
-            size + 1,
-        )
-        page = cut_page([self._encode(version) for version in found], size)
-        more = len(found) > len(page)
-        return pb.ListModelVersionsResponse(
-            model_versions=page,
-            next_page_token=page_token(found[len(page) - 1].id, query) if more else "",
-        )
+        page, token = await read_page(request, query, fetch)
+        return pb.ListModelVersionsResponse(model_versions=page, next_page_token=token)
 
     def _encode(self, version: Version) -> pb.ModelVersion:
         engine = self._engine
