@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 
 PROJECT = "projects/default"
 TIMEOUT_S = 60
+REPORT_TIMEOUT_S = 600
 
 
 def pieces(path: Path) -> Iterator[dataset_pb2.UploadDatasetRequest]:
@@ -36,8 +37,11 @@ def main(address: str, path: Path) -> None:
     planner = planner_pb2_grpc.PlannerServiceStub(channel)
 
     dataset = datasets.UploadDataset(pieces(path), timeout=TIMEOUT_S)
+    deadline = time.monotonic() + REPORT_TIMEOUT_S
     while dataset.state == dataset_pb2.Dataset.STATE_ANALYSING:
-        time.sleep(0.1)
+        if time.monotonic() > deadline:
+            raise SystemExit(f"The report of {dataset.name} is {dataset.progress:.0%} made.")
+        time.sleep(0.1)  # The report is made in the background; there is no call that waits for it.
         dataset = datasets.GetDataset(
             dataset_pb2.GetDatasetRequest(name=dataset.name), timeout=TIMEOUT_S
         )

@@ -11,6 +11,7 @@ from services.planner.vocabulary import Command, Shape, Signal, Task
 TARGET_PATH = "objective.success_criteria.0.target"
 PROBLEM_PATH = "objective.problem"
 DATASET_PATH = "data.dataset"
+ORIGIN_CHARACTERS_MAX = 200
 QUESTIONS_MAX = 3
 """Questions in one conversation, whatever they ask."""
 
@@ -215,7 +216,7 @@ class Brief:
             patch: What the interpreter read in it.
             message: The message itself, kept as the origin of what it decides.
         """
-        said = " ".join(message.split())[:200]
+        said = quoted(message)
         read = {name: getattr(patch, name) for name in PLAIN_FIELDS}
         changes = {name: value for name, value in read.items() if value is not None}
         answers = dict(self.answers)
@@ -276,6 +277,11 @@ class Brief:
         values["criteria"] = tuple(Criterion(**criterion) for criterion in values["criteria"])
         values["signals"] = frozenset(Signal(name) for name in values["signals"])
         return cls(**values)
+
+
+def quoted(message: str) -> str:
+    """Return a message as it is quoted as the origin of what it decides, at most 200 characters."""
+    return " ".join(message.split())[:ORIGIN_CHARACTERS_MAX]
 
 
 def _merged(known: tuple[Criterion, ...], patch: BriefPatch) -> tuple[Criterion, ...]:

@@ -1,4 +1,4 @@
-"""Why a field differs between two plans, from the choices of the later one."""
+"""What differs between two plans, as clients are told."""
 
 from __future__ import annotations
 
@@ -27,34 +27,24 @@ FOLLOWS = {
 
 def field_changes(before: spec_pb2.Spec, after: spec_pb2.Spec) -> list[planner_pb2.FieldChange]:
     """Return every decision that differs, with the reason of its new value."""
-    return with_reasons(diff(before, after), after)
+    return to_proto(diff(before, after))
 
 
-def with_reasons(changes: Sequence[Change], after: spec_pb2.Spec) -> list[planner_pb2.FieldChange]:
-    """Return changes with the reasons that the later plan gives, at most 200."""
-    reasons = {choice.field_path: choice for choice in after.choices}
+def to_proto(changes: Sequence[Change]) -> list[planner_pb2.FieldChange]:
+    """Return changes as messages, each with a reason, at most 200."""
     return [
         planner_pb2.FieldChange(
             field_path=change.field_path,
             before=change.before,
             after=change.after,
-            reason=_reason(change.field_path, reasons, after),
+            reason=change.reason or _consequence(change.field_path),
         )
         for change in changes[:CHANGES_MAX]
     ]
 
 
-def _reason(path: str, choices: dict[str, spec_pb2.Choice], after: spec_pb2.Spec) -> str:
-    if path.startswith("verdict."):
-        return after.verdict.reason
-    parts = path.split(".")
-    for end in range(len(parts), 1, -1):
-        choice = choices.get(".".join(parts[:end]))
-        if choice is None:
-            continue
-        if choice.source == spec_pb2.Choice.SOURCE_USER:
-            return choice.origin or "You decided it."
-        return choice.reason
+def _consequence(path: str) -> str:
+    """Return what a field follows that has no choice of its own."""
     for fact, field in FOLLOWS.items():
         if path.startswith(fact):
             return f"It follows from {field}."

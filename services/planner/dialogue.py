@@ -13,10 +13,10 @@ from services.common.clock import Clock, new_id
 from services.planner import narration, wire
 from services.planner.attachment import assign
 from services.planner.brief import Brief, BriefPatch
-from services.planner.changes import with_reasons
+from services.planner.changes import to_proto
 from services.planner.conversation_store import ConversationRow, ConversationStore
 from services.planner.dataset.facts import DatasetFacts
-from services.planner.drafts import Draft, Drafts, stamp, worded
+from services.planner.drafts import DIRECTIONS, Draft, Drafts, stamp, worded
 from services.planner.interpretation import Interpreter, interpret
 from services.planner.peers import Scheduler
 from services.planner.plan.choice import place
@@ -33,7 +33,6 @@ from services.planner.store import Store
 from services.planner.vocabulary import Command
 
 REFUSALS = frozenset({"harmful_declined", "out_of_scope"})
-STEPS = (Command.SMALLER_MODEL, Command.LARGER_MODEL)
 REVISIONS_MAX = 1000
 """Revisions that going back looks through; a conversation makes at most 200."""
 
@@ -150,7 +149,7 @@ class Dialogue:
             turn.question.CopyFrom(_question_to_proto(outcome.question, met.language))
         if outcome.spec is not None:
             turn.spec, turn.spec_revision = outcome.spec.name, outcome.spec.revision
-            turn.changes.extend(with_reasons(outcome.changes, outcome.spec))
+            turn.changes.extend(to_proto(outcome.changes))
         return await self._conversations.add_turn(
             request,
             row,
@@ -203,7 +202,7 @@ class Dialogue:
         # A question changes nothing (rule R3), whatever was noticed beside it.
         asks = command in (Command.EXPLAIN, Command.EXPERT_REVIEW)
         sets_values = bool(patch.paths or patch.criteria or patch.criteria_removed)
-        if command in STEPS or (met.tells_something and (sets_values or not asks)):
+        if command in DIRECTIONS or (met.tells_something and (sets_values or not asks)):
             return await self._refine(met, met.before)
         return await self._remark(met, met.before)
 
@@ -221,7 +220,8 @@ class Dialogue:
                 reply = narration.lacking("objective", decision.notes, language)
                 return Outcome(brief, reply, decision.notes)
             brief = from_rows(brief, met.dataset)
-        draft = await self._drafts.propose(brief)
+            decision = decide(brief, met.dataset, met.holdout)
+        draft = await self._drafts.propose(brief, decision)
         name = f"projects/{met.project}/specs/{new_id(self._clock.now())}"
         self._name(draft, met, name, None)
         return Outcome(

@@ -15,7 +15,7 @@ from attune.spec.v1 import spec_pb2
 
 from services.common.errors import InvalidArgument, NotFound
 from services.planner import narration, wire
-from services.planner.brief import Brief, BriefPatch
+from services.planner.brief import Brief, BriefPatch, quoted
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.peers import Scheduler
 from services.planner.plan.base_choice import Direction, choose_base, step
@@ -63,15 +63,18 @@ class Drafts:
         self._sources = sources
         self._scheduler = scheduler
 
-    async def propose(self, brief: Brief) -> Draft:
+    async def propose(self, brief: Brief, decision: Decision) -> Draft:
         """Return the first plan for a brief that has a problem.
+
+        Args:
+            brief: What is known.
+            decision: What follows from it and from its data.
 
         Raises:
             NotFound: If a dataset does not exist.
             Unavailable: If scheduler or trainer cannot be asked now.
         """
         sources = await self._sources.read(brief.dataset, brief.holdout_dataset)
-        decision = decide(brief, sources.dataset, sources.holdout)
         spec = propose(brief, sources, decision)
         notes = [*decision.notes, *_plan_notes(spec, brief, sources, decision)]
         notes += check_user_values(spec, sources, brief)
@@ -107,8 +110,7 @@ class Drafts:
                 notes.append(_no_step(before, patch))
             else:
                 patch = replace(patch, base_model=found.id)
-                said = " ".join(message.split())[:200]
-                sentences = {**brief.sentences, BASE_PATH: said}
+                sentences = {**brief.sentences, BASE_PATH: quoted(message)}
                 brief = replace(brief, base_model=found.id, sentences=sentences)
         decision = decide(brief, sources.dataset, sources.holdout)
         proposed = propose(brief, sources, decision)

@@ -72,7 +72,7 @@ class Proposals:
                 rule=decision.rules[0],
                 why=decision.reason,
             )
-        draft = await self._drafts.propose(brief)
+        draft = await self._drafts.propose(brief, decision)
         spec, now = draft.spec, self._clock.now()
         if shown and dataset is not None:
             _tell_origin(spec, read_objective(dataset).origin)

@@ -11,7 +11,6 @@ from attune.scheduler.v1 import scheduler_pb2
 from attune.scheduler.v1.worker_pb2 import Device as DeviceMessage
 from attune.scheduler.v1.worker_pb2 import FinishRunRequest, Lease, Node, RenewLeaseRequest
 from attune.spec.v1.compute_pb2 import ModelShape
-from attune.spec.v1.evaluation_pb2 import EvaluationReport
 from attune.trainer.v1 import trainer_pb2
 from attune.trainer.v1.render_pb2 import RenderedRow, TokenCount
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -153,11 +152,6 @@ def metrics_to_proto(line: dict[str, Any]) -> trainer_pb2.MetricPoint:
     point = trainer_pb2.MetricPoint(step=line["step"], values=line["values"])
     point.time.FromDatetime(datetime.fromisoformat(line["time"]))
     return point
-
-
-def report_from_json(values: dict[str, Any]) -> EvaluationReport:
-    """Return the report in a phase's result."""
-    return ParseDict(values, EvaluationReport())
 
 
 def rows_from_request(rows: Sequence[str], most: int = ROWS_MAX) -> list[ShapedRow]:

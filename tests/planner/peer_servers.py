@@ -8,22 +8,9 @@ from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2
 from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
 
+from bench.objectives_servers import STARTER
 from services.common.errors import NotFound, Unavailable
 from services.common.rpc import Server
-
-STARTER = compute_pb2.ModelShape(
-    id="attune/starter",
-    revision="ab" * 32,
-    licence="Apache-2.0",
-    context_length=1024,
-    parameter_count=1_312_000,
-    layer_count=4,
-    hidden_size=128,
-    intermediate_size=352,
-    vocabulary_size=4096,
-    head_count=4,
-    kv_head_count=4,
-)
 
 
 class FakeScheduler(scheduler_pb2_grpc.SchedulerServiceServicer):

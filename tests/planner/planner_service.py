@@ -1,15 +1,17 @@
 """The whole planner on a real port with a real database, and a client of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
 from attune.spec.v1 import spec_pb2
 
+from services.common import errors
 from services.common import peers as clients
 from services.common.clock import SystemClock
 from services.common.database import Database
@@ -151,3 +153,10 @@ async def running_planner(home: Path, database_url: str, **settings: str) -> Asy
         for closing in (scheduler, trainer, database):
             await closing.close()
         await others.stop()
+
+
+async def refusal(call: Awaitable[object]) -> errors.ServiceError:
+    """Return the refusal that a call must get."""
+    with pytest.raises(errors.ServiceError) as refused:
+        await call
+    return refused.value

@@ -16,12 +16,6 @@ from tests.planner.talk import FIRST, PROJECT, ROWS, TUNED, changed, codes, talk
 FINE_TUNE = spec_pb2.Verdict.RECOMMENDATION_FINE_TUNE
 
 
-@pytest.fixture
-async def talk(tmp_path):
-    async with talking(tmp_path) as opened:
-        yield opened
-
-
 def told(**changes) -> BriefPatch:
     return BriefPatch(**{**vars(FIRST), **changes})
 

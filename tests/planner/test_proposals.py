@@ -12,13 +12,7 @@ from services.planner.brief import BriefPatch
 from services.planner.spec.rules import violations
 from services.planner.vocabulary import Signal
 from tests.planner.plans import SENTENCE, facts
-from tests.planner.talk import FIRST, PROJECT, ROWS, talking
-
-
-@pytest.fixture
-async def talk(tmp_path):
-    async with talking(tmp_path) as opened:
-        yield opened
+from tests.planner.talk import FIRST, PROJECT, ROWS
 
 
 def problem_choice(spec: spec_pb2.Spec) -> spec_pb2.Choice:

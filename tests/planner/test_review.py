@@ -1,29 +1,13 @@
 """Suggestions after a job, through real gRPC: the job, its curves, and an edit that fits."""
 
 import math
-from pathlib import Path
 
-import pytest
 from attune.planner.v1 import planner_pb2
 from attune.scheduler.v1 import scheduler_pb2
 from attune.spec.v1 import spec_pb2
 
-from services.common import errors
 from services.common import peers as clients
-from tests.planner.planner_service import PARENT, running_planner
-
-
-@pytest.fixture
-async def service(tmp_path: Path):
-    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
-    async with running_planner(tmp_path, url) as running:
-        yield running
-
-
-async def refusal(call) -> errors.ServiceError:
-    with pytest.raises(errors.ServiceError) as refused:
-        await call
-    return refused.value
+from tests.planner.planner_service import PARENT, refusal
 
 
 async def a_finished_job(service, **facts) -> scheduler_pb2.Job:

@@ -31,12 +31,6 @@ from tests.planner.talk import FIRST, PROJECT, ROWS, TUNED, Talk, talking
 RANK, RATE, SEED = f"{TUNED}lora.rank", f"{TUNED}learning_rate", f"{TUNED}seed"
 
 
-@pytest.fixture
-async def talk(tmp_path):
-    async with talking(tmp_path) as opened:
-        yield opened
-
-
 async def edited(talk: Talk, spec: spec_pb2.Spec, **values) -> spec_pb2.Spec:
     paths = {"rank": RANK, "rate": RATE, "seed": SEED, "alias": "serving.alias"}
     for name, value in values.items():

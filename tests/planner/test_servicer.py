@@ -1,7 +1,6 @@
 """The planner through real gRPC, from an upload to an event."""
 
 import json
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,18 +10,10 @@ from attune.spec.v1 import spec_pb2
 from google.protobuf.json_format import ParseDict
 from sqlalchemy import select
 
-from services.common import errors
 from services.common import peers as clients
 from services.planner.spec.path import write
 from services.planner.store import OUTBOX
-from tests.planner.planner_service import PARENT, SENTENCE, Planner, running_planner
-
-
-@pytest.fixture
-async def service(tmp_path: Path):
-    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
-    async with running_planner(tmp_path, url) as running:
-        yield running
+from tests.planner.planner_service import PARENT, SENTENCE, Planner, refusal, running_planner
 
 
 async def events(service: Planner) -> list[events_pb2.SpecApproved]:
@@ -54,12 +45,6 @@ async def test_a_sentence_leads_to_one_question_a_plan_and_an_event(service):
     )
     assert [turn.message for turn in read.turns] == [SENTENCE, "85 percent would be fine"]
     assert read.spec == spec.name
-
-
-async def refusal(call) -> errors.ServiceError:
-    with pytest.raises(errors.ServiceError) as refused:
-        await call
-    return refused.value
 
 
 async def test_a_refinement_makes_a_revision_and_tells_the_difference(service):

@@ -1,28 +1,12 @@
 """Lists, single calls, comparisons and restorations through real gRPC."""
 
-from pathlib import Path
 from uuid import uuid4
 
-import pytest
 from attune.planner.v1 import catalogue_pb2, planner_pb2
 from attune.spec.v1 import spec_pb2
 
-from services.common import errors
 from services.common import peers as clients
 from tests.planner.planner_service import PARENT, running_planner
-
-
-@pytest.fixture
-async def service(tmp_path: Path):
-    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
-    async with running_planner(tmp_path, url) as running:
-        yield running
-
-
-async def refusal(call) -> errors.ServiceError:
-    with pytest.raises(errors.ServiceError) as refused:
-        await call
-    return refused.value
 
 
 async def test_conversations_are_listed_newest_first_without_their_turns(service):

@@ -15,30 +15,16 @@ from attune.planner.v1 import dataset_pb2
 from attune.spec.v1 import spec_pb2
 from sqlalchemy import update
 
-from services.common import errors
 from services.common import peers as clients
 from services.common.artefacts import Artefacts
 from services.planner.store import DATASETS
 from services.trainer.rows import read_split
 from services.trainer.run import RunFailed
 from tests.planner.peer_servers import a_row, files_under, jsonl, some_rows
-from tests.planner.planner_service import PARENT, running_planner
+from tests.planner.planner_service import PARENT, refusal, running_planner
 
 GOOD = some_rows(12)
 READY, INVALID = dataset_pb2.Dataset.STATE_READY, dataset_pb2.Dataset.STATE_INVALID
-
-
-@pytest.fixture
-async def service(tmp_path: Path):
-    url = f"sqlite+aiosqlite:///{tmp_path / 'planner.db'}"
-    async with running_planner(tmp_path, url) as running:
-        yield running
-
-
-async def refusal(call) -> errors.ServiceError:
-    with pytest.raises(errors.ServiceError) as refused:
-        await call
-    return refused.value
 
 
 async def listed(service) -> list[dataset_pb2.Dataset]:

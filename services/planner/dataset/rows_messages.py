@@ -10,7 +10,6 @@ from services.planner.dataset.findings import Finding, found
 
 ROLES = frozenset({"system", "user", "assistant", "tool"})
 MESSAGE_KEYS = frozenset({"role", "content", "name", "weight", "tool_calls", "tool_call_id"})
-CALL_KEYS = frozenset({"id", "type", "function", "index"})
 VALUE_CHARACTERS_MAX = 40
 
 

@@ -155,7 +155,7 @@ def _ordered(first: str, rules: Iterable[str]) -> tuple[str, ...]:
 
 
 def _once(notes: Iterable[Note]) -> tuple[Note, ...]:
-    """Return notes without those that repeat the code and the field of an earlier one."""
+    """Return notes without those that say again, of the same words, what an earlier one did."""
     kept: dict[tuple[str, str], Note] = {}
     for each in notes:
         kept.setdefault((each.code, each.values.get("said", "")), each)

@@ -78,11 +78,6 @@ def next_question(
     return None
 
 
-def is_ready(brief: Brief) -> bool:
-    """Return whether a plan can be made: nothing replaces a problem."""
-    return bool(brief.problem)
-
-
 def _is_settled(evidence: Evidence, decision: Decision) -> bool:
     if decision.rules[0] == "V3" and not evidence.is_known:
         return False

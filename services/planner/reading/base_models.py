@@ -71,10 +71,6 @@ AT_MOST_AFTER = re.compile(
     r"hochstens|"
     r"ou moins|o menos|ou menos|o meno|of minder|以下|まで|tops)"
 )
-OTHER_MODEL = re.compile(
-    r"(?:our|the|a|its|der|das|unser|notre|nuestro|nosso)(?: \w+){0,2} $|(?:teacher|judge|"
-    r"outputs? of|from)[\w ]{0,12}$"
-)
 OTHER_MODEL_AFTER = re.compile(
     r"[ -](?:teacher|judge)|(?:[ -]\w+){0,2} (?:\([^)]{0,80}\) )?(?:writes?|wrote|generated|"
     r"does it|already|is too|costs?|judges?|does (?:well|fine))"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Protocol
 
 from services.planner.brief import PROBLEM_PATH, TARGET_PATH, Brief, BriefPatch
 from services.planner.reading import wishes
@@ -55,19 +54,6 @@ FILLERS = frozenset(
     )
 )
 """Words that tell nothing about a problem."""
-
-
-class Interpreter(Protocol):
-    """Reads messages."""
-
-    def read(self, message: str, brief: Brief) -> BriefPatch:
-        """Return what a message adds to the brief.
-
-        Args:
-            message: What the person said, 1 to 8,000 characters.
-            brief: What is known; `open_question` says what the message may answer.
-        """
-        ...
 
 
 class DeterministicReader:

@@ -1,12 +1,10 @@
 """Few questions, each worth asking."""
 
-from dataclasses import replace
-
 import pytest
 
 from services.planner.brief import DATASET_PATH, PROBLEM_PATH, QUESTIONS_MAX, TARGET_PATH
 from services.planner.plan.decision import decide
-from services.planner.plan.policy import CONFLICT_PATH, TOPICS, is_ready, next_question
+from services.planner.plan.policy import CONFLICT_PATH, TOPICS, next_question
 from services.planner.vocabulary import Shape, Signal, Task
 from tests.planner.plan.evidence_made import said, shown
 
@@ -110,11 +108,6 @@ def test_never_more_than_three_questions():
     for _ in range(QUESTIONS_MAX):
         brief = brief.asked("objective.users")
     assert asked(brief) == ""
-
-
-def test_a_plan_needs_a_problem_and_nothing_else():
-    assert is_ready(said())
-    assert not is_ready(replace(said(), problem=""))
 
 
 def test_facts_that_are_wanted_are_asked_for_while_nothing_is_known_of_them():

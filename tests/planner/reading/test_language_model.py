@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import threading
 
 import pytest
 
@@ -89,6 +90,23 @@ async def test_what_the_model_understood_fills_the_brief(server):
     assert patch.grader_kinds == ("macro_f1",)
     assert patch.signals == {Signal.HIGH_VOLUME}
     assert (patch.notes, patch.agreement) == ((), None)
+
+
+async def test_the_rules_read_a_long_message_beside_the_event_loop(server):
+    server.behaviours[:] = [says({})]
+    threads = []
+
+    class Watched(Rules):
+        def read(self, message, brief):
+            threads.append(threading.current_thread())
+            return super().read(message, brief)
+
+    reader = LanguageModelReader(server.url, "m", KEY, Watched())
+    try:
+        await reader.read("word " * 400, Brief())
+    finally:
+        await reader.close()
+    assert threads[0] is not threading.main_thread()
 
 
 async def test_the_message_is_data_and_never_part_of_the_system_text(server):
