@@ -22,6 +22,16 @@ SHAPE_FIELDS = (
     "head_count",
     "kv_head_count",
 )
+EXTRA_FIELDS = (
+    "head_size",
+    "tied_embeddings",
+    "expert_count",
+    "experts_per_token",
+    "ungated",
+    "norm_count",
+    "query_norms",
+)
+"""What most models have like all others, and so may be left out."""
 
 
 def read_catalogue() -> Catalogue:
@@ -34,6 +44,7 @@ def read_catalogue() -> Catalogue:
     shapes = {}
     for entry in yaml.safe_load(BASE_MODELS.read_text()):
         values = {name: entry[name] for name in SHAPE_FIELDS}
+        values |= {name: entry[name] for name in EXTRA_FIELDS if name in entry}
         for model in entry["ids"]:
             shapes[model] = ModelShape(id=model, **values)
     return Catalogue(profiles, shapes)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from attune.spec.v1.compute_pb2 import ModelShape
-from attune.spec.v1.stage_pb2 import Method
 
 
 class Precision(StrEnum):
@@ -42,6 +41,8 @@ class Profile:
     """Of one device, in millionths of a US dollar; 0 on own hardware."""
     source: str
     """Where the figures come from."""
+    link_bytes_per_s: float = 0.0
+    """Between devices of one node and one direction; 0 where only the bus joins them."""
 
     @property
     def is_gpu(self) -> bool:
@@ -62,53 +63,3 @@ class Catalogue:
     """By id."""
     shapes: Mapping[str, ModelShape]
     """By model id; the revision is not known here."""
-
-
-# What LoRA adapts when it adapts all linear layers, as module name endings.
-LINEAR_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-
-def lora_parameter_count(shape: ModelShape, rank: int, target_modules: list[str]) -> int:
-    """Return the parameters of a LoRA adapter: rank x (inputs + outputs) of every target.
-
-    Args:
-        shape: Of the base model.
-        rank: Rank of the adapter matrices, at least 1.
-        target_modules: Module name endings; `all-linear`, or a name that is not known here,
-            counts as every linear layer.
-    """
-    hidden, inner = shape.hidden_size, shape.intermediate_size
-    kv = hidden * shape.kv_head_count // shape.head_count
-    widths = {
-        "q_proj": 2 * hidden,
-        "k_proj": hidden + kv,
-        "v_proj": hidden + kv,
-        "o_proj": 2 * hidden,
-        "gate_proj": hidden + inner,
-        "up_proj": hidden + inner,
-        "down_proj": inner + hidden,
-    }
-    known = set(target_modules) <= set(LINEAR_MODULES)
-    targets = set(target_modules) if known else set(LINEAR_MODULES)
-    return shape.layer_count * rank * sum(widths[target] for target in targets)
-
-
-def embedding_parameter_count(shape: ModelShape) -> int:
-    """Return the parameters of the input embedding, which 4-bit loading leaves as they are."""
-    return shape.vocabulary_size * shape.hidden_size
-
-
-def trainable_parameter_count(
-    shape: ModelShape, method: Method.ValueType, rank: int, target_modules: list[str]
-) -> int:
-    """Return how many parameters a stage changes.
-
-    Args:
-        shape: Of the base model.
-        method: How it changes them.
-        rank: Of the adapter; without meaning for full fine-tuning.
-        target_modules: Of the adapter; likewise.
-    """
-    if method == Method.METHOD_FULL:
-        return shape.parameter_count
-    return lora_parameter_count(shape, rank, target_modules)

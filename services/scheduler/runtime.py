@@ -1,9 +1,10 @@
 """Predicts how long training, scoring and a whole stage take; pure.
 
-A forward pass costs 2 operations per parameter and token, a backward pass 4 when all weights learn
-and 2 when only an adapter does; checkpointing repeats the forward pass; causal attention adds
-6 x layers x width x length per token over all passes. Small models are ruled by the fixed time per
-layer instead, so both are added up.
+A forward pass costs 2 operations per parameter that a token passes and token, a backward pass 4
+when all weights learn and 2 when only an adapter does; checkpointing repeats the forward pass;
+causal attention adds to each. Beside the operations stand the bytes that a pass moves: the weights
+once per pass, what norms and activations read and write, the optimizer's states. Small models are
+ruled by the fixed time per layer instead, so all are added up.
 """
 
 from __future__ import annotations
@@ -15,16 +16,30 @@ from attune.spec.v1.compute_pb2 import ModelShape
 from attune.spec.v1.stage_pb2 import Method
 
 from services.scheduler.memory import weight_bytes
+from services.scheduler.memory.anatomy import Anatomy, read_anatomy
 from services.scheduler.profile import Profile
 
 FORWARD_FLOPS = 2
 ADAPTER_FLOPS = 4
 """Forward, and gradients of the activations only."""
 FULL_FLOPS = 6
-ATTENTION_FLOPS = 6
-"""Per layer, unit of width, token and token before it; half of the square, over all passes."""
+ATTENTION_FLOPS = 2
+"""Per layer, unit of query width, token and token before it, of a forward pass; half of the
+square is masked. A backward pass takes twice that, whatever learns."""
 BANDWIDTH_SHARE = 0.7
 """Share of the memory bandwidth that a pass reaches."""
+STREAM_UNITS = 60
+"""Bytes per token, layer, unit of width and pass that norms, activations and adapters move."""
+OPTIMIZER_BYTES = 28
+"""Per float32 weight that learns: gradient read twice, weight and two moments read and written."""
+DEQUANTISE_BYTES = 4.5
+"""Per 4-bit weight and pass: half a byte read, its 16-bit form written and read."""
+EXPOSED_SHARE = 0.3
+"""Share of the exchange between devices that computing does not hide."""
+DEFAULT_LINK = 12e9
+"""Bytes per second between devices without a link of their own (PCIe 4 x16, half of its peak)."""
+HIGH_FACTOR = 1.5
+"""High over expected time of a step: 90 of 100 public rows on measured devices lie below."""
 START_S = 5.0
 """Start of a run that is forked warm, data preparation, and the last files."""
 DECODE_BATCH = 64
@@ -59,6 +74,9 @@ class Batching:
     micro_batch_size: int
     gradient_accumulation_steps: int
     gradient_checkpointing: bool
+    device_count: int = 1
+    sharded: bool = False
+    """Whether the devices split the weights and gather them for use."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +88,23 @@ class TimeEstimate:
     """Of one optimizer step, in seconds."""
     expected_s: float
     """Of the whole stage, scoring before and after included, in seconds."""
+    tokens_per_s: float = 0.0
+    """Tokens of the rows that are learnt, over all devices."""
+
+    @property
+    def high_s(self) -> float:
+        """A time of the whole stage that is rarely exceeded, in seconds."""
+        return self.expected_s * HIGH_FACTOR
+
+    def cost_micro_usd(self, price_micro_usd_per_hour: int, device_count: int = 1) -> int:
+        """Return the expected cost of the stage in millionths of a US dollar."""
+        return round(self.expected_s / 3600 * price_micro_usd_per_hour * device_count)
 
 
 def step_count(workload: Workload, batching: Batching) -> int:
     """Return the optimizer steps, counted as the Hugging Face Trainer does."""
-    passes = math.ceil(workload.train_row_count / batching.micro_batch_size)
+    rows = batching.micro_batch_size * batching.device_count
+    passes = math.ceil(workload.train_row_count / rows)
     per_epoch = max(math.ceil(passes / batching.gradient_accumulation_steps), 1)
     return math.ceil(workload.epoch_count * per_epoch)
 
@@ -86,44 +116,114 @@ def estimate_time(
     workload: Workload,
     batching: Batching,
 ) -> TimeEstimate:
-    """Return the expected times of a supervised stage on one device."""
+    """Return the expected times of a supervised stage."""
     steps = step_count(workload, batching)
-    per_step = batching.gradient_accumulation_steps * _pass_s(
-        shape, method, profile, workload, batching
-    )
+    length = _padded_length(workload, batching)
+    per_step = step_s(shape, method, profile, batching, length)
     evaluations = max(1, round(workload.evaluations_per_epoch * workload.epoch_count))
     validation = evaluations * _forward_s(
         shape, profile, workload.validation_row_count * workload.mean_token_count
     )
     scoring = (BASELINE_PASSES + EVALUATE_PASSES) * _answers_s(shape, method, profile, workload)
-    return TimeEstimate(steps, per_step, START_S + steps * per_step + validation + scoring)
+    rows = batching.micro_batch_size * batching.gradient_accumulation_steps * batching.device_count
+    return TimeEstimate(
+        step_count=steps,
+        step_s=per_step,
+        expected_s=START_S + steps * per_step + validation + scoring,
+        tokens_per_s=rows * workload.mean_token_count / per_step,
+    )
+
+
+def step_s(
+    shape: ModelShape,
+    method: Method.ValueType,
+    profile: Profile,
+    batching: Batching,
+    length: float,
+) -> float:
+    """Return the time of one optimizer step, in seconds.
+
+    Args:
+        shape: Of the base model.
+        method: Which weights are changed.
+        profile: Of each device.
+        batching: How the step is split.
+        length: Tokens of a row as it is computed, padding included.
+    """
+    one = _pass_s(shape, method, profile, batching, length)
+    return batching.gradient_accumulation_steps * one + _update_s(shape, method, profile, batching)
+
+
+def _padded_length(workload: Workload, batching: Batching) -> float:
+    length = workload.mean_token_count
+    if batching.micro_batch_size > 1:
+        # Rows are padded to the longest of their batch, which lies between mean and maximum.
+        length = (length + workload.max_token_count) / 2
+    return length
+
+
+def used_parameter_count(anatomy: Anatomy) -> int:
+    """Return the parameters that every token is multiplied with; looking it up costs nothing."""
+    used = anatomy.parameter_count
+    if not anatomy.tied:
+        used -= anatomy.embedding_count
+    if anatomy.expert_count:
+        matrices = 3 if anatomy.gated else 2
+        expert = matrices * anatomy.hidden * anatomy.inner // max(anatomy.experts_per_token, 1)
+        used -= anatomy.layer_count * (anatomy.expert_count - anatomy.experts_per_token) * expert
+    return max(used, 1)
 
 
 def _pass_s(
     shape: ModelShape,
     method: Method.ValueType,
     profile: Profile,
-    workload: Workload,
     batching: Batching,
+    length: float,
 ) -> float:
     """Return the time of one forward and backward pass, in seconds."""
-    length = workload.mean_token_count
-    if batching.micro_batch_size > 1:
-        # Rows are padded to the longest of their batch, which lies between mean and maximum.
-        length = (length + workload.max_token_count) / 2
+    anatomy = read_anatomy(shape)
     tokens = batching.micro_batch_size * length
+    forwards = 2 if batching.gradient_checkpointing else 1
     per_parameter = FULL_FLOPS if method == Method.METHOD_FULL else ADAPTER_FLOPS
-    if batching.gradient_checkpointing:
-        per_parameter += FORWARD_FLOPS
-    attention = ATTENTION_FLOPS * shape.layer_count * shape.hidden_size * length
-    flops = tokens * (per_parameter * shape.parameter_count + attention)
-    reads = per_parameter / FORWARD_FLOPS * weight_bytes(shape, method, profile.precision)
-    busy = max(flops / profile.effective_flops_per_s, _move_s(reads, profile))
-    return busy + shape.layer_count * profile.layer_overhead_s
+    per_parameter += (forwards - 1) * FORWARD_FLOPS
+    attention = ATTENTION_FLOPS * anatomy.layer_count * anatomy.query * length * (forwards + 2)
+    flops = tokens * (per_parameter * used_parameter_count(anatomy) + attention)
+    passes = forwards + 1
+    moved = passes * weight_bytes(shape, method, profile.precision)
+    if profile.is_gpu:  # The rates of processors were measured with all that a pass moves.
+        moved += passes * STREAM_UNITS * anatomy.hidden * anatomy.layer_count * tokens
+        if method == Method.METHOD_QLORA:
+            moved += passes * DEQUANTISE_BYTES * anatomy.linear_count
+    busy = flops / profile.effective_flops_per_s
+    moving = _move_s(moved, profile)
+    busy = busy + moving if profile.is_gpu else max(busy, moving)
+    exchange = _exchange_s(shape, profile, batching, passes)
+    return busy + exchange + anatomy.layer_count * profile.layer_overhead_s
+
+
+def _exchange_s(shape: ModelShape, profile: Profile, batching: Batching, passes: int) -> float:
+    """Return the exposed time of gathering sharded weights, in seconds."""
+    if batching.device_count < 2 or not batching.sharded:
+        return 0.0
+    share = (batching.device_count - 1) / batching.device_count
+    gathered = passes * 2.0 * shape.parameter_count * share
+    return EXPOSED_SHARE * gathered / (profile.link_bytes_per_s or DEFAULT_LINK)
+
+
+def _update_s(
+    shape: ModelShape, method: Method.ValueType, profile: Profile, batching: Batching
+) -> float:
+    """Return the time of the optimizer's update, in seconds; that of an adapter is nothing."""
+    if method != Method.METHOD_FULL or not profile.is_gpu:
+        return 0.0
+    share = batching.device_count if batching.sharded else 1
+    return _move_s(OPTIMIZER_BYTES * shape.parameter_count / share, profile)
 
 
 def _forward_s(shape: ModelShape, profile: Profile, tokens: float) -> float:
-    return FORWARD_FLOPS * shape.parameter_count * tokens / profile.effective_flops_per_s
+    used = used_parameter_count(read_anatomy(shape))
+    return FORWARD_FLOPS * used * tokens / profile.effective_flops_per_s
 
 
 def _answers_s(
@@ -133,7 +233,7 @@ def _answers_s(
     rows = workload.holdout_row_count
     batches = math.ceil(rows / DECODE_BATCH)
     reading = _forward_s(shape, profile, rows * workload.mean_token_count)
-    flops = FORWARD_FLOPS * shape.parameter_count * DECODE_BATCH
+    flops = FORWARD_FLOPS * used_parameter_count(read_anatomy(shape)) * DECODE_BATCH
     weights = weight_bytes(shape, method, profile.precision)
     token = max(flops / profile.effective_flops_per_s, _move_s(weights, profile))
     token += shape.layer_count * profile.layer_overhead_s

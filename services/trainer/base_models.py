@@ -106,13 +106,30 @@ def read_shape(folder: Path) -> ModelShape | None:
             parameter_count=sum(map(_parameter_count, folder.glob("*.safetensors"))),
             layer_count=int(config["num_hidden_layers"]),
             hidden_size=int(config["hidden_size"]),
-            intermediate_size=int(config["intermediate_size"]),
             vocabulary_size=int(config["vocab_size"]),
             head_count=head_count,
             kv_head_count=int(config.get("num_key_value_heads") or head_count),
+            head_size=int(config.get("head_dim") or 0),
+            tied_embeddings=config.get("tie_word_embeddings"),
+            intermediate_size=_used_inner_width(config),
+            expert_count=_expert_count(config),
+            experts_per_token=int(config.get("num_experts_per_tok") or 0),
         )
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None
+
+
+def _expert_count(config: dict[str, Any]) -> int:
+    return int(config.get("num_local_experts") or config.get("num_experts") or 0)
+
+
+def _used_inner_width(config: dict[str, Any]) -> int:
+    """Return the inner width that one token uses: in a mixture, that of its experts together."""
+    inner = int(config["intermediate_size"])
+    if not _expert_count(config):
+        return inner
+    used = int(config.get("num_experts_per_tok") or 1)
+    return used * int(config.get("moe_intermediate_size") or inner)
 
 
 def ensure(artefacts: Artefacts, model_id: str, source: Path | None, report: Report) -> Path:

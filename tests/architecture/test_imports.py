@@ -36,8 +36,8 @@ OWNERS = {
         r"|services/planner/reading/language_model_output"
     ),
     "yaml": (
-        r"services/(planner/\w+|scheduler)"
-        r"/(catalogue|recipe|lexicon|template|profile|base_model)\w*"
+        r"services/(planner/\w+|scheduler|scheduler/memory)"
+        r"/(catalogue|recipe|lexicon|template|profile|base_model|library)\w*"
     ),
     "openai": r"cli/(chat|demo/serving)",
     "rich": r"cli/views/\w+",

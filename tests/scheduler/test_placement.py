@@ -49,7 +49,7 @@ def test_all_other_profiles_are_rejected_with_a_reason_and_a_cost():
 
 
 def test_rejected_profile_that_is_too_small_has_no_cost():
-    plan = plan_of(a_spec(base_model=LLAMA, max_length=4096), [])
+    plan = plan_of(a_spec(base_model="Qwen/Qwen2.5-14B", max_length=4096), [])
     small = next(each for each in plan.rejected if each.profile == "l4-24gb")
     assert "It needs up to" in small.reason
     assert small.cost_micro_usd == 0
