@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 from attune.spec.v1.stage_pb2 import Method
 
-from services.scheduler.runtime import Batching, Workload, estimate_time, step_count
+from services.scheduler.memory.anatomy import read_anatomy
+from services.scheduler.runtime import (
+    Batching,
+    Workload,
+    estimate_time,
+    step_count,
+    step_s,
+    used_parameter_count,
+)
 from tests.scheduler.factories import CATALOGUE
 
 CPU, H100 = CATALOGUE.profiles["cpu"], CATALOGUE.profiles["h100-80gb"]
@@ -76,3 +84,45 @@ def test_more_work_takes_longer():
 
 def test_large_micro_batches_spare_the_fixed_time():
     assert time_of(batching=Batching(16, 1, False)).step_s < time_of().step_s
+
+
+def test_tokens_per_second_are_those_of_a_step():
+    estimate = time_of(batching=Batching(1, 16, False))
+    assert estimate.tokens_per_s == pytest.approx(16 * 100 / estimate.step_s)
+
+
+def test_cost_is_time_times_price_times_devices():
+    estimate = time_of(LLAMA, profile=H100)
+    hourly = H100.price_micro_usd_per_hour
+    cost = estimate.cost_micro_usd(hourly, 2)
+    assert cost == pytest.approx(estimate.expected_s / 3600 * hourly * 2, abs=1)
+    assert estimate.high_s > estimate.expected_s
+
+
+def test_only_the_experts_that_a_token_is_sent_to_cost_time():
+    mixture = read_anatomy(CATALOGUE.shapes["Qwen/Qwen3-30B-A3B"])
+    assert used_parameter_count(mixture) == pytest.approx(3.04e9, rel=0.02)
+    dense = read_anatomy(LLAMA)
+    assert used_parameter_count(dense) == dense.parameter_count - dense.embedding_count
+
+
+def test_devices_share_the_rows_and_pay_for_what_they_exchange():
+    alone, split = Batching(2, 8, True), Batching(2, 4, True, device_count=2, sharded=True)
+    assert step_count(WORK, alone) == step_count(WORK, split)
+    one = time_of(LLAMA, profile=H100, batching=alone).step_s
+    two = time_of(LLAMA, profile=H100, batching=split).step_s
+    assert one / 2 < two < one
+    bus = replace(H100, link_bytes_per_s=0.0)
+    assert time_of(LLAMA, profile=bus, batching=split).step_s > two
+
+
+@pytest.mark.parametrize(
+    ("method", "rows", "measured"),
+    [(LORA, 4, 3597.6), (LORA, 8, 3632.4), (FULL, 4, 2775.2), (FULL, 8, 3048.6)],
+)
+def test_mistral_7b_is_near_public_measurements(method, rows, measured):
+    """Compare with IBM's fms-acceleration rows: A100-80GB, 4,096 tokens, checkpointing."""
+    shape = CATALOGUE.shapes["mistralai/Mistral-7B-v0.3"]
+    batching = Batching(rows, 1, True)
+    taken = step_s(shape, method, CATALOGUE.profiles["a100-80gb"], batching, 4096)
+    assert rows * 4096 / taken == pytest.approx(measured, rel=0.2)

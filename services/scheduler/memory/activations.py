@@ -111,7 +111,7 @@ def _adapter_inputs(training: Training) -> float:
     anatomy, saved = training.anatomy, 0.0
     widths = adapter_widths(anatomy)
     per_expert = max(anatomy.experts_per_token, 1)
-    shared: set[str] = set()
+    shared = {"o_proj"}  # In float32 it reads what attention has already saved.
     for name in known_targets(anatomy, training.targets) if training.rank else ():
         inputs, outputs, copies = widths[name]
         used = per_expert if copies > 1 else 1
