@@ -220,7 +220,7 @@ def _moments(
     }
     last = {
         **held,
-        learns: stays + kept.gradients,
+        learns: stays + kept.late_gradients,
         "activations": passing.layer,
         "gathered weights": kept.root + kept.layer,
     }

@@ -57,6 +57,8 @@ class States(NamedTuple):
     moments: float
     gradients: float
     """When all of them are there."""
+    late_gradients: float
+    """All but those of the layer that is worked on last."""
     first_gradients: float
     """Those of the head and the last layer, which are there while that layer is worked on."""
     step: float
@@ -96,7 +98,8 @@ def states(training: Training, library: Library) -> States:
         gradients *= 2  # The buckets that are exchanged are a copy.
     moments = _moment_bytes(training, learns, zero) / states_split
     step = learns / states_split if training.optimizer is Optimizer.ADAMW_FOREACH else 0.0
-    first = gradients * _first_share(training)
+    layer_share = _layer_share(training)
+    first = gradients * _first_share(training, layer_share)
     if training.optimizer in IN_BACKWARD:
         gradients = first
     if Offload.OPTIMIZER in training.offload:
@@ -109,6 +112,7 @@ def states(training: Training, library: Library) -> States:
         adapter=0.0 if training.full else learns / split,
         moments=moments,
         gradients=gradients,
+        late_gradients=gradients * (1 - layer_share),
         first_gradients=first,
         step=step,
         root=root,
@@ -175,13 +179,21 @@ def _moment_bytes(training: Training, learns: float, zero: bool) -> float:
     return MASTER_BYTES / 2 * learns if zero else 2.0 * learns
 
 
-def _first_share(training: Training) -> float:
-    """Return the share of the head and one layer in all that learns."""
+def _layer_share(training: Training) -> float:
+    """Return the share of one layer in all that learns."""
     anatomy = training.anatomy
-    layer = anatomy.linear_count / max(anatomy.layer_count, 1)
+    share = 1 / max(anatomy.layer_count, 1)
+    if training.full:
+        share *= anatomy.linear_count / max(anatomy.parameter_count, 1)
+    return share
+
+
+def _first_share(training: Training, layer_share: float) -> float:
+    """Return the share of the head and one layer in all that learns."""
     if not training.full:
-        return 1 / max(anatomy.layer_count, 1)
-    return min((anatomy.embedding_count + layer) / max(anatomy.parameter_count, 1), 1.0)
+        return layer_share
+    anatomy = training.anatomy
+    return min(layer_share + anatomy.embedding_count / max(anatomy.parameter_count, 1), 1.0)
 
 
 def _cast(training: Training, zero: bool) -> float:

@@ -1,15 +1,10 @@
 """Counts against torch's own accounting: fake tensors of real widths, which hold no memory."""
 
-import weakref
-from dataclasses import dataclass, field
-
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -18,6 +13,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from bench.calibrate import Meter, calibrate, replace_parameters, run
 from services.scheduler.memory import Training
 from services.scheduler.memory.activations import activations, saved_per_token
 from services.scheduler.memory.anatomy import lora_count, read_anatomy
@@ -45,85 +41,24 @@ CONFIGS = {
 }
 
 
-class Account(TorchDispatchMode):
-    """Adds up the storages that live, as torch's allocator would on a device."""
-
-    def __init__(self):
-        super().__init__()
-        self.now = self.peak = 0
-        self.sizes = {}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                self._add(tensor.untyped_storage())
-        return result
-
-    def _add(self, storage):
-        key = storage._cdata
-        if key not in self.sizes:
-            self.sizes[key] = storage.nbytes()
-            self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._drop, key)
-
-    def _drop(self, key):
-        self.now -= self.sizes.pop(key, 0)
-
-
-@dataclass
-class Measured:
-    """Bytes of one pass beyond what was there before it."""
-
-    saved: int
-    """Held between forward and backward pass."""
-    peak: int
-    """Most of the backward pass."""
-    config: object = field(repr=False)
-    parameter_count: int = 0
-    adapter_count: int = 0
-
-
 def measure(kind, layers, targets=(), checkpointing=False, dtype=torch.bfloat16):
-    config = CONFIGS[kind](layers)
-    with FakeTensorMode(allow_non_fake_inputs=True), Account() as account:
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-        total = sum(parameter.numel() for parameter in model.parameters())
-        if targets:
-            model = get_peft_model(
-                model, LoraConfig(r=8, target_modules=list(targets), lora_dropout=0.0)
-            )
-        if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-            model.enable_input_require_grads()
-        model.train()
-        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        before = account.now
-        ids = torch.zeros(1, TOKENS, dtype=torch.long)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
-            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
-        saved = account.now - before
-        account.peak = 0
-        loss.backward()
-        peak = account.peak - before
-        adapter = sum(parameter.numel() for parameter in learning) if targets else 0
-    return Measured(saved, peak, config, total, adapter)
+    """Return one pass of a model of that kind."""
+    meter = Meter(fake=True)
+    with FakeTensorMode(allow_non_fake_inputs=True), meter.counting():
+        return run(
+            meter,
+            CONFIGS[kind](layers),
+            targets,
+            checkpointing=checkpointing,
+            tokens=TOKENS,
+            dtype=dtype,
+        )
 
 
 @pytest.fixture(autouse=True)
-def _replace_parameters(monkeypatch):
+def _no_swapping(monkeypatch):
     """Let peft move fake parameters: torch swaps tensors that the accounting refers to."""
-
-    def move(self, function, recurse=True):
-        for module in self.modules():
-            for name, parameter in module._parameters.items():
-                if parameter is not None:
-                    moved = function(parameter.detach())
-                    module._parameters[name] = nn.Parameter(moved, parameter.requires_grad)
-        return self
-
-    monkeypatch.setattr(nn.Module, "_apply", move)
+    monkeypatch.setattr(nn.Module, "_apply", replace_parameters)
 
 
 def a_training(config, layers, **changes):
@@ -149,10 +84,15 @@ padding do not have: bfloat16, tokens x tokens."""
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_parameters_are_counted_as_torch_counts_them(kind):
-    measured = measure(kind, 2, QKVO)
-    shape = read_model_config(measured.config.to_dict(), "tests/some")
-    assert parameter_count(shape) == pytest.approx(measured.parameter_count, rel=0.001)
-    assert lora_count(read_anatomy(shape), 8, QKVO) == measured.adapter_count
+    config = CONFIGS[kind](2)
+    shape = read_model_config(config.to_dict(), "tests/some")
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+        total = sum(parameter.numel() for parameter in model.parameters())
+        adapted = get_peft_model(model, LoraConfig(r=8, target_modules=list(QKVO)))
+    assert parameter_count(shape) == pytest.approx(total, rel=0.001)
+    learning = sum(each.numel() for each in adapted.parameters() if each.requires_grad)
+    assert lora_count(read_anatomy(shape), 8, QKVO) == learning
 
 
 @pytest.mark.parametrize(
@@ -186,16 +126,27 @@ def test_float32_saves_what_processors_hold():
     assert saved_per_token(training, LIBRARY) * TOKENS == pytest.approx(measured, rel=0.05)
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
 def test_checkpointing_stores_one_vector_per_layer(kind):
-    deep, flat = (measure(kind, layers, QKVO, checkpointing=True) for layers in (6, 2))
-    assert (deep.saved - flat.saved) / 4 == pytest.approx(2 * 1024 * TOKENS, rel=0.05)
+    deep, flat = (measure(kind, layers, QKVO, checkpointing=True) for layers in (4, 2))
+    assert (deep.saved - flat.saved) / 2 == pytest.approx(2 * 1024 * TOKENS, rel=0.05)
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
 def test_recomputed_layer_makes_what_torch_makes(kind):
     """Compare the peak of the backward pass, in a model whose vocabulary counts for little."""
     measured = measure(kind, 4, QKVO, checkpointing=True)
     passing = activations(a_training(CONFIGS[kind](4), 4, checkpointing=True), LIBRARY)
     counted = passing.stored + passing.working
     assert counted + MASK == pytest.approx(measured.peak, rel=0.08)
+
+
+def test_calibration_under_fake_tensors_finds_the_table_of_this_version():
+    meter = Meter(fake=True)
+    with FakeTensorMode(allow_non_fake_inputs=True), meter.counting():
+        values = calibrate(meter)
+    assert values["logit_bytes_full"] == pytest.approx(LIBRARY.logit_bytes_full, rel=0.01)
+    assert values["head_units_full"] == pytest.approx(LIBRARY.head_units_full, abs=0.5)
+    assert values["layer_extra_units"] == pytest.approx(LIBRARY.layer_extra_units, abs=0.5)
+    assert values["recompute_adapter_units"] == pytest.approx(0, abs=3)
+    assert values["recompute_full_units"] == pytest.approx(0, abs=3)
