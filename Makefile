@@ -47,11 +47,13 @@ check: setup
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q -m "not system"
 
-# Those that need data say so and go on: make bench OBJECTIVES=FILE BAD_FILES=FOLDER
+# Those that need data say so and go on:
+# make bench OBJECTIVES=FILE BAD_FILES=FOLDER PEAKS=CSV SPEEDS=CSV
 bench: setup
 	@for name in journey start_latency training_overhead kill near_duplicates report_speed \
 		"objectives $(if $(OBJECTIVES),--cases $(OBJECTIVES))" \
-		"bad_files $(if $(BAD_FILES),--cases $(BAD_FILES))"; do \
+		"bad_files $(if $(BAD_FILES),--cases $(BAD_FILES))" \
+		"memory $(if $(PEAKS),--rows $(PEAKS))" "runtime $(if $(SPEEDS),--rows $(SPEEDS))"; do \
 		$(BIN)/python -m bench.$$name || exit 1; done
 
 protos: setup

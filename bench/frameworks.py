@@ -119,5 +119,8 @@ FRAMEWORKS = {
 
 def framework_of(source: str, notes: str) -> Framework:
     """Return the framework that a row belongs to; Transformers when it names none."""
-    plain = "unsloth" if notes.lower().startswith("unsloth") else source.lower()
+    first = notes.lower()
+    if "unsloth" in source.lower() and first.startswith("hf"):
+        return TRANSFORMERS  # The baseline that it compares itself with.
+    plain = "unsloth" if first.startswith("unsloth") else source.lower()
     return next((each for name, each in FRAMEWORKS.items() if name in plain), TRANSFORMERS)

@@ -1,6 +1,6 @@
 """Predicted against measured peak memory, by source, technique and method, beside public rules.
 
-Usage: python -m bench.memory --rows CSV [--json FILE]
+Usage: python -m bench.memory [--rows CSV] [--json FILE]
 
 The table's columns are those that bench/memory_rows.py names; `architectures.csv` and `gpus.csv`
 lie beside it. Without --json the figures go to bench/results/memory.json. Rows of a technique or
@@ -44,9 +44,14 @@ GROUPS = {
 def main() -> None:
     """Read, compare, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--rows", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.rows is None:
+        print(
+            "memory: pass --rows with a table of measured peaks; it is not part of this repository."
+        )
+        return
     if not options.rows.is_file():
         raise SystemExit(f"There is no {options.rows}. Pass --rows with a table of measured peaks.")
     figures = figures_of(read_rows(options.rows))

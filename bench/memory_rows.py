@@ -220,7 +220,7 @@ def _worst(training: Training, assumed: set[str]) -> Training:
     """Return what runs with everything that is not said at its worst."""
     changes: dict[str, Any] = {}
     if "checkpointing" in assumed:
-        changes["checkpointing"] = False
+        changes |= {"checkpointing": False, "offload": frozenset()}
     if "loss" in assumed:
         changes["loss"] = Loss.FULL
     if "optimizer" in assumed and training.full:

@@ -1,6 +1,6 @@
 """Predicted against measured training throughput, by source, method and device.
 
-Usage: python -m bench.runtime --rows CSV [--json FILE]
+Usage: python -m bench.runtime [--rows CSV] [--json FILE]
 
 The table's columns are those that bench/runtime_rows.py names; `architectures.csv` and `gpus.csv`
 lie beside it. Without --json the figures go to bench/results/runtime.json. Errors are of the time
@@ -37,9 +37,15 @@ GROUPS = {
 def main() -> None:
     """Read, compare, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--rows", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.rows is None:
+        print(
+            "runtime: pass --rows with a table of measured throughputs; "
+            "it is not part of this repository."
+        )
+        return
     if not options.rows.is_file():
         raise SystemExit(f"There is no {options.rows}. Pass --rows with measured throughputs.")
     figures = figures_of(read_rows(options.rows))

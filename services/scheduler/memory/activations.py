@@ -140,6 +140,8 @@ def _transient_per_token(training: Training, library: Library) -> float:
     """Return what the backward pass of one layer makes beyond what is saved, per token."""
     anatomy, size = training.anatomy, training.compute_bytes
     mlp = float((3 if anatomy.gated else 2) * size * anatomy.inner)
+    if anatomy.expert_count and library.experts_in_turn:
+        mlp /= anatomy.expert_count  # One expert works at a time, on its share of the tokens.
     if not training.checkpointing:
         transient = max(mlp, NORM_BACKWARD_UNITS * anatomy.hidden)
     else:

@@ -34,6 +34,7 @@ class Library:
     doubles_sharded_checkpoints: float
     keeps_gathered: float
     quantised_saves_inputs: float
+    experts_in_turn: float
     slack_full: float
     slack_fused: float
     slack_sparing: float

@@ -185,6 +185,8 @@ def test_a_bench_writes_what_it_is_told_to(folder, name):
     )
     assert missing.returncode != 0
     assert b"There is no" in missing.stderr
+    idle = subprocess.run(command[:3], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    assert b"pass --rows" in idle.stdout
 
 
 @pytest.mark.skipif(not PUBLIC, reason="ATTUNE_BENCH_ROWS names no folder of public measurements")
