@@ -11,8 +11,14 @@ from attune.spec.v1.spec_pb2 import Spec
 from attune.spec.v1.stage_pb2 import Method, Stage, Technique
 
 from services.common.errors import Violation, invalid
+from services.scheduler.memory import Objective
 from services.scheduler.runtime import Workload
 
+OBJECTIVES = {
+    Technique.TECHNIQUE_SFT: Objective.SFT,
+    Technique.TECHNIQUE_DPO: Objective.PREFERENCE,
+}
+"""Of the techniques that can be estimated."""
 ADAPTER_METHODS = (Method.METHOD_LORA, Method.METHOD_QLORA, Method.METHOD_DORA)
 
 
@@ -24,6 +30,7 @@ class Demand:
     method: Method.ValueType
     rank: int
     target_modules: list[str]
+    objective: Objective
     workload: Workload
     deadline_s: float | None
     """Longest time from start to result, in seconds; None without a limit."""
@@ -57,6 +64,7 @@ def read_demand(spec: Spec, shape: ModelShape | None, data_shape: DataShape) -> 
         method=stage.method,
         rank=stage.hyperparameters.lora.rank,
         target_modules=list(stage.hyperparameters.lora.target_modules),
+        objective=OBJECTIVES[stage.technique],
         workload=_workload(spec, stage, data_shape),
         deadline_s=limits.deadline.ToNanoseconds() / 1e9 if limits.HasField("deadline") else None,
         cost_cap_micro_usd=(
@@ -80,6 +88,7 @@ def _workload(spec: Spec, stage: Stage, data_shape: DataShape) -> Workload:
         effective_batch_size=parameters.effective_batch_size,
         evaluations_per_epoch=parameters.evaluations_per_epoch,
         max_answer_tokens=spec.evaluation.max_answer_tokens,
+        has_pairs=stage.technique == Technique.TECHNIQUE_DPO,
     )
 
 
@@ -95,9 +104,9 @@ def _violations(spec: Spec, shape: ModelShape | None, data_shape: DataShape) -> 
         )
         found.append(Violation("base_model.id", "UNKNOWN", text))
     for index, stage in enumerate(spec.stages):
-        if stage.technique != Technique.TECHNIQUE_SFT:
+        if stage.technique not in OBJECTIVES:
             name = Technique.Name(stage.technique).removeprefix("TECHNIQUE_")
-            text = f"{name} cannot be estimated yet. Choose SFT."
+            text = f"{name} cannot be estimated yet. Choose SFT or DPO."
             found.append(Violation(f"stages.{index}.technique", "UNSUPPORTED", text))
     for rule in _rules(spec, data_shape):
         if not rule.value >= rule.minimum:

@@ -175,7 +175,13 @@ def _lay_out(
 ) -> Placement:
     workload = demand.workload
     batching = Batching(size, workload.effective_batch_size // size, checkpointing)
-    layout = Layout(size, workload.max_token_count, checkpointing)
+    layout = Layout(
+        size,
+        workload.max_token_count,
+        checkpointing,
+        accumulates=batching.gradient_accumulation_steps > 1,
+        objective=demand.objective,
+    )
     return Placement(
         profile=profile,
         capacity_bytes=capacity_bytes,

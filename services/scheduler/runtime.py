@@ -65,6 +65,8 @@ class Workload:
     effective_batch_size: int
     evaluations_per_epoch: int
     max_answer_tokens: int
+    has_pairs: bool = False
+    """Whether a row is a pair of answers, each a sequence, that a reference scores as well."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,9 @@ def estimate_time(
     steps = step_count(workload, batching)
     length = _padded_length(workload, batching)
     per_step = step_s(shape, method, profile, batching, length)
+    if workload.has_pairs:
+        rows = batching.micro_batch_size * batching.gradient_accumulation_steps
+        per_step += per_step + _forward_s(shape, profile, 2 * rows * length)
     evaluations = max(1, round(workload.evaluations_per_epoch * workload.epoch_count))
     validation = evaluations * _forward_s(
         shape, profile, workload.validation_row_count * workload.mean_token_count

@@ -7,7 +7,7 @@ from attune.scheduler.v1.scheduler_pb2 import DataShape
 from attune.spec.v1.stage_pb2 import Method, Technique
 
 from services.common.errors import InvalidArgument
-from services.scheduler.placement import NO_TRAINER, in_words, make_plan
+from services.scheduler.placement import NO_TRAINER, in_words, make_plan, place
 from services.scheduler.waiting import demand_of, place_job, reason_of
 from tests.scheduler.factories import (
     CATALOGUE,
@@ -182,7 +182,7 @@ def test_deadline_and_cost_cap_are_kept():
 
 
 def test_every_field_that_an_estimate_cannot_use_is_named():
-    spec = a_spec(stages=2, base_model="nobody/knows", technique=Technique.TECHNIQUE_DPO)
+    spec = a_spec(stages=2, base_model="nobody/knows", technique=Technique.TECHNIQUE_RLVR)
     spec.data.train_row_count = 0
     spec.stages[0].hyperparameters.epoch_count = inf - inf
     with pytest.raises(InvalidArgument) as caught:
@@ -196,6 +196,21 @@ def test_every_field_that_an_estimate_cannot_use_is_named():
         "stages.0.hyperparameters.epoch_count",
         "data_shape.max_token_count",
     }
+
+
+def test_pairs_take_more_than_twice_the_time_and_more_memory():
+    node = a_node(base_model=LLAMA, profile="a100-80gb", memory_gib=40)
+    pairs, single = (
+        place(
+            demand_of(a_spec(base_model=LLAMA, technique=technique), DataShape(), [], CATALOGUE),
+            CATALOGUE.profiles["a100-80gb"],
+            node.devices[0].memory_bytes,
+        )
+        for technique in (Technique.TECHNIQUE_DPO, Technique.TECHNIQUE_SFT)
+    )
+    assert pairs.fits
+    assert pairs.batching.micro_batch_size <= single.batching.micro_batch_size
+    assert pairs.time.step_s > 2 * single.time.step_s
 
 
 def test_shape_of_a_live_node_comes_before_the_catalogue():

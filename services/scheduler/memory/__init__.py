@@ -13,13 +13,14 @@ from services.scheduler.memory.estimate import (
     estimate_memory,
     predict,
 )
-from services.scheduler.memory.training import Training
+from services.scheduler.memory.training import Objective, Training
 from services.scheduler.memory.weights import weight_bytes
 
 __all__ = [
     "Component",
     "Layout",
     "MemoryEstimate",
+    "Objective",
     "Range",
     "Training",
     "estimate_memory",

@@ -14,6 +14,7 @@ from services.scheduler.memory.library import Library, Spreads, read_table
 from services.scheduler.memory.training import (
     Format,
     Loss,
+    Objective,
     Offload,
     Rollout,
     Training,
@@ -45,6 +46,9 @@ class Layout:
     gradient_checkpointing: bool
     accumulates: bool = False
     """Whether gradients live through more than one pass."""
+    objective: Objective = Objective.SFT
+    rollout: Rollout | None = None
+    """How answers are generated, in online learning."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def estimate_memory(
     profile: Profile,
     layout: Layout,
 ) -> MemoryEstimate:
-    """Return the peak memory of a supervised training step as the trainer runs it.
+    """Return the peak memory of a training step as the trainer runs it.
 
     Args:
         shape: Of the base model.
@@ -153,9 +157,11 @@ def _supervised(
         adapter_dropout=True,
         compute_bytes=size,
         autocast=size == 2,
-        repeats_keys=layout.micro_batch_size > 1,
+        repeats_keys=layout.micro_batch_size > 1 or layout.objective is not Objective.SFT,
         checkpointing=layout.gradient_checkpointing,
         accumulates=layout.accumulates,
+        objective=layout.objective,
+        rollout=layout.rollout,
         is_gpu=is_gpu,
     )
     return predict(training)
