@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import select
 
 from services.common.errors import FailedPrecondition
-from services.scheduler.job import FINAL, HAPPENED, LEASED, State
-from services.scheduler.store import OUTBOX
+from services.scheduler.row_store import OUTBOX
+from services.scheduler.state import FINAL, HAPPENED, LEASED, State
 from tests.scheduler.factories import (
     TERMS,
     a_cancel,

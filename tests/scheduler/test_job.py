@@ -6,18 +6,8 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_EVALUATE, PHASE_TRAIN, JobProgress
 
 from services.common.errors import FailedPrecondition, InvalidArgument
-from services.scheduler.job import (
-    FINAL,
-    LEASED,
-    LOSSES_MAX,
-    TRANSITIONS,
-    Event,
-    State,
-    events_of,
-    job_of_run,
-    new_job,
-    next_state,
-)
+from services.scheduler.job import LOSSES_MAX, events_of, job_of_run, new_job
+from services.scheduler.state import FINAL, LEASED, TRANSITIONS, Event, State, next_state
 from tests.scheduler.factories import NOW, TERMS, a_job, a_result, a_spec, an_error
 
 LATER = NOW + timedelta(seconds=5)

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from services.common.errors import FailedPrecondition
-from services.scheduler.job import State
 from services.scheduler.lease import check_holder, is_expired, is_orphaned, is_repeat
+from services.scheduler.state import State
 from tests.scheduler.factories import NOW, TERMS, a_job, an_error
 
 END = NOW + timedelta(seconds=TERMS.lease_s)

@@ -11,9 +11,10 @@ from sqlalchemy import select
 
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.scheduler import wire
-from services.scheduler.job import State, new_job
+from services.scheduler.job import new_job
 from services.scheduler.node import live_since
-from services.scheduler.store import METADATA, OUTBOX
+from services.scheduler.row_store import METADATA, OUTBOX
+from services.scheduler.state import State
 from tests.scheduler.factories import (
     NOW,
     TERMS,
@@ -171,7 +172,9 @@ async def test_cancel_answers_a_repeat_with_the_first_answer(scheduler):
     request = a_cancel(job.name)
 
     def cancel():
-        return scheduler.jobs.cancel(request, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
+        return scheduler.jobs.change_once(
+            request, lambda job: job.cancel(NOW), wire.job_to_proto, NOW
+        )
 
     answers = await asyncio.gather(*(cancel() for _ in range(5)))
     await scheduler.jobs.change(job.name, lambda job: job.stop(NOW))
@@ -184,9 +187,9 @@ async def test_request_id_of_another_request_is_refused(scheduler):
     first, second = await scheduler.add_job(1), await scheduler.add_job(2)
     request = a_cancel(first.name)
     other = a_cancel(second.name, request.request_id)
-    await scheduler.jobs.cancel(request, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
+    await scheduler.jobs.change_once(request, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
     with pytest.raises(InvalidArgument):
-        await scheduler.jobs.cancel(other, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
+        await scheduler.jobs.change_once(other, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
     assert (await scheduler.jobs.get(second.name)).state is State.QUEUED
 
 
