@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from attune.scheduler.v1.worker_pb2 import Node
+from attune.spec.v1.spec_pb2 import Spec
 
 from services.common.clock import Clock
 from services.common.names import project_of
@@ -40,8 +41,10 @@ from services.scheduler.waiting import Queued, place_job
 
 QUEUED_MAX = 20_000
 """Queued jobs, the oldest ones, that a pass looks at."""
-PLACED_MAX = 200
+PLACED_MAX = 100
 """Jobs that one pass finds places for; what is found is kept, so the next pass goes on."""
+KNOWN_MAX = 50_000
+"""Places of job shapes in pools that are kept."""
 FRESH_S = 1.0
 """A view is so old at most, even when nothing was committed by this process."""
 ASKING_S = 25.0
@@ -65,6 +68,8 @@ class View:
     places: dict[str, Place]
     nodes: Sequence[Node]
     """All live ones."""
+    unplaced: int
+    """Queued jobs that were not looked at yet; the next views know more of them."""
 
     def outlook(self, job: str) -> Outlook | None:
         """Return what a queued job may expect; None if it was not looked at yet."""
@@ -105,6 +110,7 @@ class Board:
         self._shares = shares
         self._clock = clock
         self._places: dict[str, Place] = {}
+        self._known: dict[tuple[str, str], Placement | None] = {}
         self._asking: Counter[str] = Counter()
         self._lock = asyncio.Lock()
         self._view: View | None = None
@@ -167,7 +173,8 @@ class Board:
             machines(heard, leased, self._asking, now),
             {one: self._shares.account(one, usage.get(one)) for one in projects | set(usage)},
         )
-        return View(snapshot, make_schedule(snapshot), self._places, nodes)
+        unplaced = len(queued) - len(snapshot.waiting)
+        return View(snapshot, make_schedule(snapshot), self._places, nodes, unplaced)
 
     async def _find_places(self, queued: Sequence[Queued], pools: dict[str, Node]) -> None:
         """Place the oldest jobs that were not placed in these pools; forget jobs that are gone."""
@@ -180,11 +187,29 @@ class Board:
         self._complete = len(unknown) <= PLACED_MAX
         self._places = {name: place for name, place in kept.items() if place is not None}
         for job in await self._jobs.list_named(unknown[:PLACED_MAX]):
-            before = self._places.get(job.name, {})
+            shape = shape_of(job)
             self._places[job.name] = {
-                pool: before[pool] if pool in before else place_job(job, node, self._catalogue)
-                for pool, node in pools.items()
+                pool: self._placed(job, shape, pool, node) for pool, node in pools.items()
             }
+            await asyncio.sleep(0)  # Renewals must not wait for a hundred jobs.
+        if len(self._known) > KNOWN_MAX:
+            self._known.clear()
+
+    def _placed(self, job: Job, shape: str, pool: str, node: Node) -> Placement | None:
+        """Return where a job runs in a pool; jobs of one shape are placed once."""
+        if (shape, pool) not in self._known:
+            self._known[shape, pool] = place_job(job, node, self._catalogue)
+        return self._known[shape, pool]
+
+
+def shape_of(job: Job) -> str:
+    """Return what is equal for jobs that run alike everywhere."""
+    spec = job.approved_spec
+    part = Spec(base_model=spec.base_model, stages=spec.stages)
+    for name in ("train_row_count", "holdout_row_count", "validation_fraction"):
+        setattr(part.data, name, getattr(spec.data, name))
+    part.evaluation.max_answer_tokens = spec.evaluation.max_answer_tokens
+    return sha256(part.SerializeToString(deterministic=True)).hexdigest()
 
 
 def pool_of(node: Node) -> str:

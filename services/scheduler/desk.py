@@ -15,7 +15,7 @@ from attune.spec.v1.spec_pb2 import Spec
 from services.common.clock import Clock
 from services.common.errors import Unavailable
 from services.scheduler import wire
-from services.scheduler.board import Board, View, expected_end
+from services.scheduler.board import Board, View, expected_end, pool_of
 from services.scheduler.changes import Changes
 from services.scheduler.job import Job
 from services.scheduler.node import live_since
@@ -62,7 +62,8 @@ class Desk:
         Raises:
             InvalidArgument: With every field that the estimate needs and cannot use.
         """
-        nodes = await self._live_nodes()
+        # One node of each kind: the others would only be looked at again.
+        nodes = list({pool_of(node): node for node in await self._live_nodes()}.values())
         demand = demand_of(spec, data_shape, nodes, self._catalogue)
         return make_plan(spec, demand, nodes, self._catalogue.profiles)
 

@@ -106,6 +106,7 @@ class Field:
         self._pools: dict[str, _Pool] = {}
         self._pool_of: dict[str, _Pool] = {}
         self._closed: dict[tuple[str, int], float] = {}
+        self._never: set[tuple[str, int]] = set()
         for machine in sorted(machines, key=lambda machine: not machine.asking):
             free = min(max(machine.free, 0), machine.slots)
             room = self._rooms[machine.id] = _Room(machine.id, machine.slots, free)
@@ -162,10 +163,17 @@ class Field:
     def earliest(self, option: Option) -> Promise | None:
         """Return the first start that delays no promise, or None if nobody can say."""
         pool = self._pools.get(option.pool)
-        if pool is None or not pool.largest:
+        if pool is None or (option.pool, option.slots) in self._never:
             return None
         if option.slots > pool.largest:
-            return self._earliest_whole(pool, option)
+            best = self._earliest_whole(pool, option)
+        else:
+            best = self._earliest_single(pool, option)
+        if best is None:
+            self._never.add((option.pool, option.slots))
+        return best
+
+    def _earliest_single(self, pool: _Pool, option: Option) -> Promise | None:
         best: Promise | None = None
         for room in pool.rooms:
             start_s = room.earliest(self.now_s, option.expected_s, option.slots)
@@ -177,6 +185,8 @@ class Field:
 
     def _earliest_whole(self, pool: _Pool, option: Option) -> Promise | None:
         """Return when enough machines are wholly free, after everything that was promised there."""
+        if not pool.largest:
+            return None
         count = machine_count(option.slots, pool.largest)
         ready = []
         for room in pool.rooms:
@@ -210,6 +220,7 @@ class Field:
             if room.holds.pop(job, None) is not None:
                 self._pool_of[machine].sort_in(room, room.free)
         self._closed.clear()
+        self._never.clear()
 
     def slot_times(self) -> dict[str, list[float]]:
         """Return for each pool when each of its slots becomes free, promises aside."""

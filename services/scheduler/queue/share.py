@@ -9,6 +9,10 @@ from collections.abc import Iterable
 
 from services.scheduler.queue.entry import HALF_LIFE_S, Snapshot, Waiting
 
+HASTE = 3.0
+"""How much a short job is preferred within its project: 0 is first come, first served. Of 0, 1, 3
+and 10 this did best in `bench/traces.py` with estimates off by sigma 0.3."""
+
 
 def decay(used_s: float, passed_s: float) -> float:
     """Return what past use still counts after some time, halved each week."""
@@ -32,8 +36,9 @@ def used_shares(snapshot: Snapshot) -> dict[str, float]:
 def fair_order(jobs: Iterable[Waiting], snapshot: Snapshot) -> list[Waiting]:
     """Return jobs in fair order: project by project, each charged for what it is given.
 
-    Within a project: priority, then who would have ended first had everybody started on arrival.
-    So a job passes another one only if it came less later than it is shorter.
+    Within a project: priority, then who came first, with three times what it takes added. So a
+    job passes another one only if it came at most three times as much later as it is shorter, and
+    no job is passed without end.
     """
     rows: dict[str, list[Waiting]] = defaultdict(list)
     for job in jobs:
@@ -63,4 +68,4 @@ def fair_order(jobs: Iterable[Waiting], snapshot: Snapshot) -> list[Waiting]:
 def within_project(job: Waiting) -> tuple[int, float, float, str]:
     """Return what jobs of one project are sorted by."""
     expected_s = job.options[0].expected_s if job.options else 0.0
-    return (-job.priority, job.submit_s + expected_s, job.submit_s, job.id)
+    return (-job.priority, job.submit_s + HASTE * expected_s, job.submit_s, job.id)
