@@ -23,8 +23,8 @@ from services.scheduler.queue.entry import (
 from services.scheduler.queue.schedule import ATTUNE, Rules, Schedule, make_schedule
 from services.scheduler.queue.share import decay
 
-ARRIVE, END = 1, 0
-"""Ends come first at one moment, so that their room is there."""
+END, ARRIVE, LOOK = 0, 1, 2
+"""What happens; ends come first at one moment, so that their room is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Cluster:
     _running: dict[str, Running] = field(default_factory=dict)
     _free: dict[str, int] = field(default_factory=dict)
     _first_promise: dict[str, float] = field(default_factory=dict)
+    _looks: set[float] = field(default_factory=set)
     _used: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By project: past use, and when it counted so much."""
 
@@ -83,7 +84,7 @@ class Cluster:
                 _, kind, task_id = heapq.heappop(self._events)
                 if kind == ARRIVE:
                     self._arrive(self._tasks[task_id])
-                else:
+                elif kind == END:
                     self._end(task_id)
             if self._waiting:
                 self._take(make_schedule(self.snapshot(), self.rules))
@@ -121,6 +122,10 @@ class Cluster:
                 task.id, task.project, start.machines, slots, self.now_s, self.now_s + expected_s
             )
             heapq.heappush(self._events, (self.now_s + task.true_s, END, task.id))
+        for moment_s in {promise.start_s for promise in schedule.promises.values()} - self._looks:
+            if moment_s > self.now_s:  # The service looks all the time.
+                self._looks.add(moment_s)
+                heapq.heappush(self._events, (moment_s, LOOK, ""))
         for job, waiting in self._waiting.items():
             promise = schedule.promises.get(job)
             if promise != waiting.promise:

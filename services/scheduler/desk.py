@@ -32,6 +32,10 @@ FALLBACK_S = 2.0
 """Longest time between two looks at a watched job; a commit of this process wakes at once."""
 REFRESH_S = 10.0
 """Time after which a watcher hears of estimates and costs that moved while nothing happened."""
+MANY = 100
+"""With so many nodes their kinds are read once in a while, and not for each estimate."""
+KINDS_S = 1.0
+"""That while."""
 MOVING = ("cost_micro_usd", "estimated_start_time", "estimated_end_time")
 """Fields that move by themselves."""
 
@@ -55,6 +59,9 @@ class Desk:
         self._changes = changes
         self._catalogue = catalogue
         self._clock = clock
+        self._kinds: list[Node] = []
+        self._kinds_time: datetime | None = None
+        self._node_count = 0
 
     async def estimate(self, spec: Spec, data_shape: scheduler_pb2.DataShape) -> Plan:
         """Return where a spec would run and what it would take.
@@ -62,8 +69,7 @@ class Desk:
         Raises:
             InvalidArgument: With every field that the estimate needs and cannot use.
         """
-        # One node of each kind: the others would only be looked at again.
-        nodes = list({pool_of(node): node for node in await self._live_nodes()}.values())
+        nodes = await self._kinds_of_nodes()
         demand = demand_of(spec, data_shape, nodes, self._catalogue)
         return make_plan(spec, demand, nodes, self._catalogue.profiles)
 
@@ -163,9 +169,15 @@ class Desk:
             request, lambda job: decide(job, now), wire.job_to_proto, now
         )
 
-    async def _live_nodes(self) -> list[Node]:
+    async def _kinds_of_nodes(self) -> list[Node]:
+        """Return one live node of each kind: others alike would only be looked at again."""
         now = self._clock.now()
-        return await self._nodes.list_live(live_since(now), now)
+        age_s = (now - self._kinds_time).total_seconds() if self._kinds_time else KINDS_S
+        if self._node_count < MANY or not 0 <= age_s < KINDS_S:
+            nodes = await self._nodes.list_live(live_since(now), now)
+            self._kinds = list({pool_of(node): node for node in nodes}.values())
+            self._node_count, self._kinds_time = len(nodes), now
+        return self._kinds
 
     def _answer(self, job: Job, view: View) -> scheduler_pb2.Job:
         outlook, account = view.outlook(job.name), view.account(job.name)

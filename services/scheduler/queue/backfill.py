@@ -128,7 +128,7 @@ class Field:
         The fullest machine that has room, so that wide gangs find empty ones.
         """
         pool = self._pools.get(option.pool)
-        if pool is None:
+        if pool is None or not pool.largest:
             return ()
         key = (option.pool, option.slots)
         if option.expected_s >= self._closed.get(key, float("inf")):
@@ -141,8 +141,14 @@ class Field:
     def _find(self, pool: _Pool, option: Option) -> tuple[str, ...]:
         if option.slots > pool.largest:
             count = machine_count(option.slots, pool.largest)
-            whole = list(pool.open[pool.largest])[:count] if pool.largest else []
-            return tuple(whole) if len(whole) == count else ()
+            whole = list(pool.open[pool.largest])[:count]
+            whole += [
+                room.id
+                for room in pool.held.values()
+                if room.free == pool.largest
+                and room.fits(self.now_s, option.expected_s, room.slots)
+            ]
+            return tuple(whole[:count]) if len(whole) >= count else ()
         for room in pool.held.values():
             if room.free >= option.slots and room.fits(self.now_s, option.expected_s, option.slots):
                 return (room.id,)
