@@ -1,4 +1,4 @@
-"""The commands `job list`, `watch` and `cancel`."""
+"""The commands of `job`: look at jobs, and change what becomes of them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import click
 from attune.scheduler.v1 import scheduler_pb2
 
 from cli.client import Client, all_pages, new_request_id, with_client
-from cli.job_watch import watch_job
+from cli.job_watch import FINAL, watch_job
 from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
-from cli.views.figures import moment
-from cli.views.job import JobView, phase_name, state_of
+from cli.views.figures import moment, money
+from cli.views.job import JobView, phase_name, position_of, show_job, state_of
 from cli.views.listing import show_list
 from cli.views.report import show_report
 from cli.views.screen import Screen, json_of, print_json
 from services.common.errors import FailedPrecondition, ServiceError
 from services.common.peers import call
+
+PRIORITIES = ("low", "normal", "high")
 
 
 @click.group(epilog="Example:  attune job watch jobs/a01h8c")
@@ -26,7 +28,7 @@ def job() -> None:
 @job.command("list", epilog="Example:  attune job list --json")
 @json_option
 def list_jobs(as_json: bool) -> None:
-    """List all jobs, newest first."""
+    """List all jobs, newest first: state, place in the queue, likely times, cost so far."""
     request = scheduler_pb2.ListJobsRequest(parent=PROJECT)
     found = with_client(lambda client: all_pages(client.scheduler.ListJobs, request))
     rows = (
@@ -35,21 +37,53 @@ def list_jobs(as_json: bool) -> None:
             one.display_name,
             state_of(one),
             phase_name(one.progress.phase) if one.progress.phase else "-",
+            position_of(one),
+            moment(one.estimated_start_time) or "-",
+            moment(one.estimated_end_time) or moment(one.end_time) or "-",
+            money(one.cost_micro_usd),
             short(one.spec),
             moment(one.create_time),
+            one.wait_reason or "-",
         )
         for one in found.jobs
     )
-    headers = ("name", "plan", "state", "phase", "spec", "made")
-    then = ("attune job watch NAME",)
+    headers = (
+        "name",
+        "plan",
+        "state",
+        "phase",
+        "position",
+        "likely start",
+        "end",
+        "cost",
+        "spec",
+        "made",
+        "waits for",
+    )
+    then = ("attune job show NAME", "attune job watch NAME")
     show_list(found, as_json, headers, rows, then, 'attune ask "What I want"')
+
+
+@job.command(epilog="Example:  attune job show jobs/a01h8c")
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show one job: state and why, place in the queue, likely times, cost so far."""
+    request = scheduler_pb2.GetJobRequest(name=whole_name("jobs", name))
+    found = with_client(lambda client: call(client.scheduler.GetJob, request))
+    if as_json:
+        print_json(found)
+        return
+    screen = Screen()
+    show_job(screen, found)
+    screen.next_steps(*_next_of(found))
 
 
 @job.command(epilog="Example:  attune job watch jobs/a01h8c")
 @click.argument("name")
 @json_option
 def watch(name: str, as_json: bool) -> None:
-    """Follow a job to its end: phase, step, loss and the time left.
+    """Follow a job to its end: place in the queue, phase, step, loss, time left, cost so far.
 
     With --json, one line for every change. Exits with 1 unless the job succeeds.
     """
@@ -86,6 +120,64 @@ def cancel(name: str, as_json: bool) -> None:
     screen = Screen()
     screen.say(f"{short(stopped.name)} is {state_of(stopped)}.")
     screen.next_steps("attune job list")
+
+
+@job.command(epilog="Example:  attune job pause jobs/a01h8c")
+@click.argument("name")
+@json_option
+def pause(name: str, as_json: bool) -> None:
+    """Let a job rest; a running one halts at its next checkpoint and lets go of its hardware."""
+    request = scheduler_pb2.PauseJobRequest(
+        name=whole_name("jobs", name), request_id=new_request_id()
+    )
+    changed = with_client(lambda client: call(client.scheduler.PauseJob, request))
+    _tell(changed, as_json, f"attune job resume {short(changed.name)}")
+
+
+@job.command(epilog="Example:  attune job resume jobs/a01h8c")
+@click.argument("name")
+@json_option
+def resume(name: str, as_json: bool) -> None:
+    """Put a paused job back into the queue; it continues from its checkpoint."""
+    request = scheduler_pb2.ResumeJobRequest(
+        name=whole_name("jobs", name), request_id=new_request_id()
+    )
+    changed = with_client(lambda client: call(client.scheduler.ResumeJob, request))
+    _tell(changed, as_json, f"attune job watch {short(changed.name)}")
+
+
+@job.command(epilog="Example:  attune job prioritize jobs/a01h8c high")
+@click.argument("name")
+@click.argument("priority", type=click.Choice(PRIORITIES))
+@json_option
+def prioritize(name: str, priority: str, as_json: bool) -> None:
+    """Rank a job among those of its project; low ones may have to make room when they run."""
+    request = scheduler_pb2.SetJobPriorityRequest(
+        name=whole_name("jobs", name),
+        priority=scheduler_pb2.Job.Priority.Value(f"PRIORITY_{priority.upper()}"),
+        request_id=new_request_id(),
+    )
+    changed = with_client(lambda client: call(client.scheduler.SetJobPriority, request))
+    _tell(changed, as_json, f"attune job show {short(changed.name)}")
+
+
+def _tell(changed: scheduler_pb2.Job, as_json: bool, then: str) -> None:
+    if as_json:
+        print_json(changed)
+        return
+    screen = Screen()
+    screen.say(f"{short(changed.name)} is {state_of(changed)}. {changed.state_reason}".strip())
+    screen.next_steps(then)
+
+
+def _next_of(found: scheduler_pb2.Job) -> list[str]:
+    """Return what can be done with a job in its state."""
+    name, state = short(found.name), scheduler_pb2.Job
+    if found.state == state.STATE_PAUSED:
+        return [f"attune job resume {name}", f"attune job cancel {name}"]
+    if found.state in FINAL:
+        return ["attune job list"]
+    return [f"attune job watch {name}", f"attune job pause {name}"]
 
 
 async def cancel_job(client: Client, name: str) -> scheduler_pb2.Job:

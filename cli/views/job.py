@@ -11,7 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.views.figures import bar, number, seconds_of, span, words
+from cli.resource_names import short
+from cli.views.figures import bar, moment, money, number, seconds_of, span, words
 from cli.views.screen import Screen
 
 LINE_EVERY_S = 5.0
@@ -22,6 +23,12 @@ PHASES = (
     scheduler_pb2.PHASE_TRAIN,
     scheduler_pb2.PHASE_EVALUATE,
     scheduler_pb2.PHASE_REGISTER,
+)
+LEASED = (
+    scheduler_pb2.Job.STATE_RUNNING,
+    scheduler_pb2.Job.STATE_CANCELLING,
+    scheduler_pb2.Job.STATE_PAUSING,
+    scheduler_pb2.Job.STATE_YIELDING,
 )
 
 
@@ -67,7 +74,7 @@ def progress_line(job: scheduler_pb2.Job) -> str:
     """Return state, phase, how far, loss and the estimate of the time left, on one line."""
     parts = [state_of(job)]
     progress = job.progress
-    if job.state in (scheduler_pb2.Job.STATE_RUNNING, scheduler_pb2.Job.STATE_CANCELLING):
+    if job.state in LEASED:
         if progress.phase:
             parts.append(phase_name(progress.phase))
             parts.append(_count(progress))
@@ -77,14 +84,56 @@ def progress_line(job: scheduler_pb2.Job) -> str:
             parts.append(f"about {span(seconds_of(progress.remaining_duration))} left")
         if job.attempt_count > 1:
             parts.append(f"attempt {job.attempt_count}")
-    elif job.state_reason:
-        parts.append(job.state_reason)
+        if job.cost_micro_usd:
+            parts.append(f"{money(job.cost_micro_usd)} so far")
+    else:
+        if job.queue_position:
+            parts.append(f"position {number(job.queue_position)}")
+        if job.HasField("estimated_start_time"):
+            parts.append(start_of(job))
+        if job.state_reason:
+            parts.append(job.state_reason)
     return " · ".join(part for part in parts if part)
 
 
 def state_of(job: scheduler_pb2.Job) -> str:
     """Return a job's state in words."""
     return words(scheduler_pb2.Job.State.Name(job.state), "STATE_")
+
+
+def position_of(job: scheduler_pb2.Job) -> str:
+    """Return a job's position in the queue, or a dash when it does not wait."""
+    return number(job.queue_position) if job.queue_position else "-"
+
+
+def start_of(job: scheduler_pb2.Job) -> str:
+    """Return when a job starts, as what it was told: promised or likely."""
+    sure = "starts by" if job.start_promised else "likely to start at"
+    return f"{sure} {moment(job.estimated_start_time)}"
+
+
+def show_job(screen: Screen, job: scheduler_pb2.Job) -> None:
+    """Show all that a person may want to know of one job."""
+    rows = [("state", state_of(job)), ("why", job.state_reason)]
+    if job.queue_position:
+        rows.append(("position", position_of(job)))
+    if job.HasField("estimated_start_time"):
+        rows.append(("start", start_of(job)))
+    if job.HasField("estimated_end_time"):
+        rows.append(("likely end", moment(job.estimated_end_time)))
+    if job.state in LEASED and job.progress.phase:
+        rows.append(("progress", progress_line(job)))
+    priority = words(scheduler_pb2.Job.Priority.Name(job.priority), "PRIORITY_")
+    rows += [
+        ("priority", priority if job.priority else ""),
+        ("cost so far", money(job.cost_micro_usd)),
+        ("attempts", number(job.attempt_count)),
+        ("made", moment(job.create_time)),
+        ("started", moment(job.start_time)),
+        ("ended", moment(job.end_time)),
+    ]
+    screen.say(f"{short(job.name)}  {job.display_name}".rstrip(), "bold")
+    screen.table(("", ""), [row for row in rows if row[1]])
 
 
 def phase_name(phase: scheduler_pb2.Phase.ValueType) -> str:

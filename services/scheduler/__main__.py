@@ -20,6 +20,8 @@ from services.common.events import Bus
 from services.common.outbox import Relay
 from services.common.processes import ProcessFolder
 from services.common.telemetry import configure_logging
+from services.scheduler.account import read_shares
+from services.scheduler.board import Board
 from services.scheduler.catalogue import read_catalogue
 from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
@@ -28,11 +30,14 @@ from services.scheduler.intake import Intake
 from services.scheduler.lease import LeaseTerms
 from services.scheduler.node_store import NodeStore
 from services.scheduler.peers import PlannerPeer
+from services.scheduler.row_store import OUTBOX
 from services.scheduler.servicer import SchedulerServicer
 from services.scheduler.servicer_worker import WorkerServicer
 from services.scheduler.settings import SchedulerSettings
-from services.scheduler.store import CONSUMER, MIGRATIONS, OUTBOX, JobStore
+from services.scheduler.steward import Steward
+from services.scheduler.store import CONSUMER, MIGRATIONS, JobStore
 from services.scheduler.sweep import LeaseSweep
+from services.scheduler.usage_store import UsageStore
 
 log = logging.getLogger(__name__)
 
@@ -43,23 +48,25 @@ WORKER_SERVICES = worker_pb2.DESCRIPTOR.services_by_name
 async def serve(settings: SchedulerSettings) -> None:
     """Run until SIGTERM or SIGINT."""
     clock, catalogue = SystemClock(), read_catalogue()
+    shares = read_shares(settings.quotas_file)
     terms = LeaseTerms(settings.lease_s, settings.renew_s)
     database = Database(settings.store_url, MIGRATIONS)
     await database.migrate()
     bus = Bus(settings.nats_url, "scheduler")
     planner = peers.channel(settings.planner_address)
     changes, jobs, nodes = Changes(database), JobStore(database), NodeStore(database)
+    board = Board(jobs, nodes, UsageStore(database), changes, catalogue, shares, clock)
     intake = Intake(jobs, PlannerPeer(planner), clock)
     sweep = LeaseSweep(jobs, terms, clock)
     server = rpc.Server("scheduler.attune")
     server.add(
         scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
-        SchedulerServicer(Desk(jobs, nodes, changes, catalogue, clock)),
+        SchedulerServicer(Desk(jobs, nodes, board, changes, catalogue, clock)),
         SERVICES["SchedulerService"].full_name,
     )
     server.add(
         worker_pb2_grpc.add_WorkerServiceServicer_to_server,
-        WorkerServicer(Dispatcher(jobs, nodes, changes, catalogue, terms, clock)),
+        WorkerServicer(Dispatcher(jobs, nodes, board, changes, catalogue, terms, clock)),
         WORKER_SERVICES["WorkerService"].full_name,
     )
     port = await server.start(settings.host, settings.port)
@@ -69,6 +76,7 @@ async def serve(settings: SchedulerSettings) -> None:
         "consumer": bus.consume(CONSUMER, "spec.approved", intake.take_event),
         "reconciler": intake.reconcile_for_ever(),
         "sweep": sweep.run(),
+        "steward": Steward(jobs, board, clock).run(),
     }
     tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
     try:

@@ -13,6 +13,8 @@ class Changes:
     def __init__(self, database: Database) -> None:
         """Listen to the database's commits."""
         self._next = asyncio.Event()
+        self.count = 0
+        """Commits so far: what was read at one count is current for as long as it stays."""
         self.closed = False
         """Whether the service stops: nobody should wait any longer."""
         database.on_commit(self._wake)
@@ -41,5 +43,6 @@ class Changes:
         self._wake()
 
     def _wake(self) -> None:
+        self.count += 1
         woken, self._next = self._next, asyncio.Event()
         woken.set()

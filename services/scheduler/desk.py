@@ -1,8 +1,12 @@
-"""What people and other services may ask: estimates, jobs as they are now, and to stop one."""
+"""What people and other services may ask: estimates, jobs as they are now, and to change one."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 from attune.scheduler.v1 import scheduler_pb2
 from attune.scheduler.v1.worker_pb2 import Node
@@ -11,17 +15,29 @@ from attune.spec.v1.spec_pb2 import Spec
 from services.common.clock import Clock
 from services.common.errors import Unavailable
 from services.scheduler import wire
+from services.scheduler.board import Board, View, expected_end, pool_of
 from services.scheduler.changes import Changes
-from services.scheduler.job import FINAL, Job, State
+from services.scheduler.job import Job
 from services.scheduler.node import live_since
 from services.scheduler.node_store import NodeStore
 from services.scheduler.placement import Plan, make_plan
 from services.scheduler.profile import Catalogue
+from services.scheduler.queue.wait import Wait
+from services.scheduler.state import FINAL, State
 from services.scheduler.store import JobStore
-from services.scheduler.waiting import demand_of, reason_of
+from services.scheduler.waiting import demand_of, wait_reason_of
 
+ON_REQUEST = "Paused on request."
 FALLBACK_S = 2.0
 """Longest time between two looks at a watched job; a commit of this process wakes at once."""
+REFRESH_S = 10.0
+"""Time after which a watcher hears of estimates and costs that moved while nothing happened."""
+MANY = 100
+"""With so many nodes their kinds are read once in a while, and not for each estimate."""
+KINDS_S = 1.0
+"""That while."""
+MOVING = ("cost_micro_usd", "estimated_start_time", "estimated_end_time")
+"""Fields that move by themselves."""
 
 
 class Desk:
@@ -31,6 +47,7 @@ class Desk:
         self,
         jobs: JobStore,
         nodes: NodeStore,
+        board: Board,
         changes: Changes,
         catalogue: Catalogue,
         clock: Clock,
@@ -38,9 +55,13 @@ class Desk:
         """Keep what it works with."""
         self._jobs = jobs
         self._nodes = nodes
+        self._board = board
         self._changes = changes
         self._catalogue = catalogue
         self._clock = clock
+        self._kinds: list[Node] = []
+        self._kinds_time: datetime | None = None
+        self._node_count = 0
 
     async def estimate(self, spec: Spec, data_shape: scheduler_pb2.DataShape) -> Plan:
         """Return where a spec would run and what it would take.
@@ -48,7 +69,7 @@ class Desk:
         Raises:
             InvalidArgument: With every field that the estimate needs and cannot use.
         """
-        nodes = await self._live_nodes()
+        nodes = await self._kinds_of_nodes()
         demand = demand_of(spec, data_shape, nodes, self._catalogue)
         return make_plan(spec, demand, nodes, self._catalogue.profiles)
 
@@ -58,7 +79,8 @@ class Desk:
         Raises:
             NotFound: If there is none of that name.
         """
-        return self._answer(await self._jobs.get(name), await self._live_nodes())
+        view = await self._board.look()
+        return self._answer(await self._jobs.get(name), view)
 
     async def list_jobs(
         self, project: str, *, limit: int, before_id: str, state: State | None, spec: str
@@ -72,11 +94,11 @@ class Desk:
             state: Only jobs in this state.
             spec: Only jobs of this spec; empty for all.
         """
+        view = await self._board.look()
         jobs = await self._jobs.list_page(
             project, limit=limit, before_id=before_id, state=state, spec=spec
         )
-        nodes = await self._live_nodes()
-        return [self._answer(job, nodes) for job in jobs]
+        return [self._answer(job, view) for job in jobs]
 
     async def watch(self, name: str) -> AsyncIterator[scheduler_pb2.Job]:
         """Yield a job as it is, then after every change, until it has ended.
@@ -86,13 +108,16 @@ class Desk:
             Unavailable: If the service stops before the job has ended.
         """
         last: scheduler_pb2.Job | None = None
+        loop, told_s = asyncio.get_running_loop(), 0.0
         while not self._changes.closed:
             change = self._changes.next()
+            view = await self._board.look()  # First, so that it knows at most what the job knows.
             job = await self._jobs.get(name)
-            answer = self._answer(job, await self._live_nodes())
-            if answer != last:
+            answer = self._answer(job, view)
+            late = loop.time() - told_s >= REFRESH_S
+            if last is None or (answer != last if late else _settled(answer) != _settled(last)):
                 yield answer
-                last = answer
+                last, told_s = answer, loop.time()
             if job.state in FINAL:
                 return
             await self._changes.wait(change, FALLBACK_S)
@@ -105,12 +130,83 @@ class Desk:
             NotFound: If there is none of that name.
             FailedPrecondition: If it has succeeded or failed.
         """
-        now = self._clock.now()
-        return await self._jobs.cancel(request, lambda job: job.cancel(now), wire.job_to_proto, now)
+        return await self._change(request, lambda job, now: job.cancel(now))
 
-    async def _live_nodes(self) -> list[Node]:
-        now = self._clock.now()
-        return await self._nodes.list_live(live_since(now), now)
+    async def pause(self, request: scheduler_pb2.PauseJobRequest) -> scheduler_pb2.Job:
+        """Ask a job to rest; a repeated request gets the first answer.
 
-    def _answer(self, job: Job, nodes: list[Node]) -> scheduler_pb2.Job:
-        return wire.job_to_proto(job, reason_of(job, nodes, self._catalogue))
+        Raises:
+            NotFound: If there is none of that name.
+            FailedPrecondition: If it has ended or is being cancelled.
+        """
+        return await self._change(request, lambda job, now: job.pause(ON_REQUEST, now))
+
+    async def resume(self, request: scheduler_pb2.ResumeJobRequest) -> scheduler_pb2.Job:
+        """Put a paused job back into the queue; a repeated request gets the first answer.
+
+        Raises:
+            NotFound: If there is none of that name.
+            FailedPrecondition: If it has ended or is being cancelled.
+        """
+        return await self._change(request, lambda job, now: job.resume(now))
+
+    async def set_priority(self, request: scheduler_pb2.SetJobPriorityRequest) -> scheduler_pb2.Job:
+        """Rank a job within its project; a repeated request gets the first answer.
+
+        Raises:
+            NotFound: If there is none of that name.
+            InvalidArgument: If there is no such priority.
+            FailedPrecondition: If it has ended.
+        """
+        priority = wire.priority_from_proto(request.priority)
+        return await self._change(request, lambda job, now: job.set_priority(priority, now))
+
+    async def _change(
+        self, request: Any, decide: Callable[[Job, datetime], Job]
+    ) -> scheduler_pb2.Job:
+        now = self._clock.now()
+        return await self._jobs.change_once(
+            request, lambda job: decide(job, now), wire.job_to_proto, now
+        )
+
+    async def _kinds_of_nodes(self) -> list[Node]:
+        """Return one live node of each kind: others alike would only be looked at again."""
+        now = self._clock.now()
+        age_s = (now - self._kinds_time).total_seconds() if self._kinds_time else KINDS_S
+        if self._node_count < MANY or not 0 <= age_s < KINDS_S:
+            nodes = await self._nodes.list_live(live_since(now), now)
+            self._kinds = list({pool_of(node): node for node in nodes}.values())
+            self._node_count, self._kinds_time = len(nodes), now
+        return self._kinds
+
+    def _answer(self, job: Job, view: View) -> scheduler_pb2.Job:
+        outlook, account = view.outlook(job.name), view.account(job.name)
+        waits = wait_reason_of(job, view.nodes, self._catalogue, outlook, account)
+        prospect = wire.Prospect(
+            state_reason=f"{job.state_reason} {waits}".strip(),
+            wait_reason=waits,
+            estimated_end=expected_end(job),
+            cost_micro_usd=job.cost_micro_usd(self._clock.now()),
+        )
+        if job.state is State.QUEUED and outlook is not None:
+            prospect = replace(
+                prospect,
+                queue_position=outlook.position,
+                estimated_start=_moment(outlook.start_s),
+                estimated_end=_moment(outlook.end_s),
+                start_promised=outlook.wait is Wait.ROOM,
+            )
+        return wire.job_to_proto(job, prospect)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _settled(job: scheduler_pb2.Job) -> scheduler_pb2.Job:
+    """Return a job without what moves by itself."""
+    settled = scheduler_pb2.Job()
+    settled.CopyFrom(job)
+    for name in MOVING:
+        settled.ClearField(name)  # type: ignore[arg-type]  # One of three literals.
+    return settled

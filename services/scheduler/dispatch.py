@@ -10,6 +10,7 @@ from attune.scheduler.v1.worker_pb2 import FinishRunRequest, Node
 
 from services.common.clock import Clock
 from services.common.errors import NotFound, invalid
+from services.scheduler.board import Board
 from services.scheduler.changes import Changes
 from services.scheduler.job import Job, job_of_run
 from services.scheduler.lease import (
@@ -23,15 +24,15 @@ from services.scheduler.lease import (
 from services.scheduler.node import check_node
 from services.scheduler.node_store import NodeStore
 from services.scheduler.outcome import apply_outcome, check_outcome
+from services.scheduler.placement import Placement
 from services.scheduler.profile import Catalogue
+from services.scheduler.state import State
 from services.scheduler.store import JobStore
-from services.scheduler.waiting import place_job
 
 FALLBACK_S = 2.0
 """Longest time between two looks at the queue; a commit of this process wakes at once."""
-PAGE = 100
-PAGES_MAX = 10
-"""Queued jobs of a node's base models that are looked at for one that fits, in pages of 100."""
+GIVES_MAX = 10
+"""Jobs that one look tries to give while others are first each time."""
 
 
 class Dispatcher:
@@ -41,6 +42,7 @@ class Dispatcher:
         self,
         jobs: JobStore,
         nodes: NodeStore,
+        board: Board,
         changes: Changes,
         catalogue: Catalogue,
         terms: LeaseTerms,
@@ -49,13 +51,14 @@ class Dispatcher:
         """Keep what it works with."""
         self._jobs = jobs
         self._nodes = nodes
+        self._board = board
         self._changes = changes
         self._catalogue = catalogue
         self._terms = terms
         self._clock = clock
 
     async def lease(self, node: Node, wait_s: float) -> Lease | None:
-        """Register a node and give it the oldest queued job that fits.
+        """Register a node and give it the job that the queue has for it.
 
         Args:
             node: As it is now.
@@ -73,14 +76,15 @@ class Dispatcher:
         await self._take_back(node)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
-        while True:
-            change = self._changes.next()
-            if node.free_slot_count > 0 and (given := await self._give(node)):
-                return given
-            left = deadline - loop.time()
-            if left <= 0 or self._changes.closed:
-                return None
-            await self._changes.wait(change, min(left, FALLBACK_S))
+        with self._board.asking(node):
+            while True:
+                change = self._changes.next()
+                if node.free_slot_count > 0 and (given := await self._give(node)):
+                    return given
+                left = deadline - loop.time()
+                if left <= 0 or self._changes.closed:
+                    return None
+                await self._changes.wait(change, min(left, FALLBACK_S))
 
     async def renew(self, run: str, fence: int, progress: JobProgress | None) -> Job:
         """Keep a lease and report progress.
@@ -133,24 +137,30 @@ class Dispatcher:
                 await self._jobs.change(job.name, decide)
 
     async def _give(self, node: Node) -> Lease | None:
-        """Lease the oldest queued job that fits; whoever loses a race takes the next."""
-        models = [shape.id for shape in node.base_models]
-        last: Job | None = None
-        for _ in range(PAGES_MAX):
-            jobs = await self._jobs.list_queued(models, PAGE, last)
-            for job in jobs:
-                if placement := place_job(job, node, self._catalogue):
-                    leased = await self._lease(job, node)
-                    if leased is not None:
-                        return Lease(leased, placement, self._terms)
-            if len(jobs) < PAGE:
+        """Lease what a pass over the queue has for the node; after a lost race, look again."""
+        for tries in range(GIVES_MAX):
+            view = await self._board.look(fresh=tries > 0)
+            start = view.start_on(node.id)
+            placement = view.placement(start.job, node) if start else None
+            if start is None or placement is None:
                 return None
-            last = jobs[-1]
+            job = await self._jobs.get(start.job)
+            if job.state is State.QUEUED:
+                leased = await self._lease(job, node, placement)
+                if leased is not None:
+                    return Lease(leased, placement, self._terms)
         return None
 
-    async def _lease(self, job: Job, node: Node) -> Job | None:
+    async def _lease(self, job: Job, node: Node, placement: Placement) -> Job | None:
         def decide(job: Job) -> Job:
             now = self._clock.now()
-            return job.lease(node.id, node.instance, self._terms.expire_time(now), now)
+            return job.lease(
+                node.id,
+                node.instance,
+                self._terms.expire_time(now),
+                now,
+                expected_s=placement.time.expected_s,
+                price_micro_usd_per_hour=placement.profile.price_micro_usd_per_hour,
+            )
 
         return await self._jobs.lease(job, node.instance, decide)

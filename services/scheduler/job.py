@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from hashlib import sha256
 
 from attune.scheduler.v1.scheduler_pb2 import JobProgress, JobResult
@@ -13,6 +12,8 @@ from google.rpc.status_pb2 import Status
 
 from services.common import names
 from services.common.errors import FailedPrecondition, InvalidArgument, Violation, invalid
+from services.scheduler.queue.entry import Priority
+from services.scheduler.state import FINAL, HAPPENED, LEASED, Event, State, next_state
 
 SPEC_NAME = "projects/{project}/specs/{spec}"
 JOB_NAME = "projects/{project}/jobs/{job}"
@@ -21,83 +22,6 @@ LOSSES_MAX = 5
 """How often a job that lost its worker is queued again; after the next loss it fails."""
 CODE_ABORTED = 10
 """`google.rpc.Code.ABORTED`."""
-
-
-class State(StrEnum):
-    """Where a job is in its life."""
-
-    QUEUED = "QUEUED"
-    """Waits for a node."""
-    RUNNING = "RUNNING"
-    """A trainer holds its lease."""
-    CANCELLING = "CANCELLING"
-    """Asked to stop; the trainer has not confirmed yet."""
-    SUCCEEDED = "SUCCEEDED"
-    """Final. The adapter and its report exist."""
-    FAILED = "FAILED"
-    """Final. `error` says why."""
-    CANCELLED = "CANCELLED"
-    """Final. Stopped on request."""
-
-
-class Event(StrEnum):
-    """What can happen to a job."""
-
-    LEASE = "LEASE"
-    """A trainer takes it."""
-    RENEW = "RENEW"
-    """The trainer keeps it."""
-    CANCEL = "CANCEL"
-    """A person wants it stopped."""
-    SUCCEED = "SUCCEED"
-    """The run ended with a result."""
-    FAIL = "FAIL"
-    """The run ended for good, without one."""
-    STOP = "STOP"
-    """The run ended because it was asked to."""
-    LOSE = "LOSE"
-    """The trainer gives it back; another may go on."""
-    EXPIRE = "EXPIRE"
-    """The trainer was not heard of in time, or started anew."""
-    GIVE_UP = "GIVE_UP"
-    """It was lost or expired once more than is allowed."""
-
-
-TRANSITIONS: dict[tuple[State, Event], State] = {
-    (State.QUEUED, Event.LEASE): State.RUNNING,
-    (State.QUEUED, Event.CANCEL): State.CANCELLED,
-    (State.RUNNING, Event.RENEW): State.RUNNING,
-    (State.RUNNING, Event.CANCEL): State.CANCELLING,
-    (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
-    (State.RUNNING, Event.FAIL): State.FAILED,
-    (State.RUNNING, Event.LOSE): State.QUEUED,
-    (State.RUNNING, Event.EXPIRE): State.QUEUED,
-    (State.RUNNING, Event.GIVE_UP): State.FAILED,
-    (State.CANCELLING, Event.RENEW): State.CANCELLING,
-    (State.CANCELLING, Event.CANCEL): State.CANCELLING,
-    # The run was over before it heard that it should stop: what exists is not thrown away.
-    (State.CANCELLING, Event.SUCCEED): State.SUCCEEDED,
-    (State.CANCELLING, Event.FAIL): State.FAILED,
-    (State.CANCELLING, Event.STOP): State.CANCELLED,
-    (State.CANCELLING, Event.LOSE): State.CANCELLED,
-    (State.CANCELLING, Event.EXPIRE): State.CANCELLED,
-    (State.CANCELLED, Event.CANCEL): State.CANCELLED,
-}
-"""Every legal change; what is not here is refused."""
-
-LEASED = frozenset({State.RUNNING, State.CANCELLING})
-"""States in which a trainer holds a lease."""
-FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
-"""States that never change."""
-
-HAPPENED = {
-    State.QUEUED: "job.queued",
-    State.RUNNING: "job.started",
-    State.SUCCEEDED: "job.succeeded",
-    State.FAILED: "job.failed",
-    State.CANCELLED: "job.cancelled",
-}
-"""The event that tells of a job's arrival in a state. CANCELLING is told by `job.cancelled`."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +37,12 @@ class Job:
     """The spec as it was approved; never changed."""
     create_time: datetime
     update_time: datetime
+    queue_time: datetime
+    """When it began to wait: when it was made or last resumed."""
     state: State = State.QUEUED
     state_reason: str = ""
+    priority: Priority = Priority.NORMAL
+    """Within its project."""
     stage_index: int = 0
     attempt_count: int = 0
     """Leases given so far; also the newest fence."""
@@ -127,6 +55,22 @@ class Job:
     instance: str = ""
     """The node's worker that holds it."""
     lease_expire_time: datetime | None = None
+    lease_time: datetime | None = None
+    """When the present lease began; None without one."""
+    expected_s: float = 0.0
+    """What the present attempt was expected to take when it began, in seconds."""
+    price_micro_usd_per_hour: int = 0
+    """Of what the present attempt holds, in millionths of a US dollar."""
+    device_s: float = 0.0
+    """Device-seconds of the leases that ended."""
+    spent_micro_usd: int = 0
+    """Cost of the leases that ended, in millionths of a US dollar."""
+    yield_count: int = 0
+    """How often it made room for another job."""
+    promised_start_time: datetime | None = None
+    """The start that it was told while it waits; None when there is none."""
+    promised_node: str = ""
+    """Where."""
     progress: JobProgress | None = None
     result: JobResult | None = None
     error: Status | None = None
@@ -143,8 +87,35 @@ class Job:
         project, job = names.project_of(self.name), names.last_part(self.name)
         return f"projects/{project}/runs/{job}-s{self.stage_index}"
 
-    def lease(self, node: str, instance: str, expire_time: datetime, now: datetime) -> Job:
+    def cost_micro_usd(self, now: datetime) -> int:
+        """Return what it has cost so far, in millionths of a US dollar."""
+        return self.spent_micro_usd + round(self.held_s(now) / 3600 * self.price_micro_usd_per_hour)
+
+    def held_s(self, now: datetime) -> float:
+        """Return the device-seconds of the present lease; 0 without one."""
+        if self.lease_time is None:
+            return 0.0
+        return max((now - self.lease_time).total_seconds(), 0.0)
+
+    def lease(
+        self,
+        node: str,
+        instance: str,
+        expire_time: datetime,
+        now: datetime,
+        *,
+        expected_s: float = 0.0,
+        price_micro_usd_per_hour: int = 0,
+    ) -> Job:
         """Return the job in the hands of a node's worker, with the next fence.
+
+        Args:
+            node: Its id.
+            instance: The worker.
+            expire_time: When the lease ends unless renewed.
+            now: The present moment.
+            expected_s: What the attempt is expected to take, in seconds.
+            price_micro_usd_per_hour: Of what it holds.
 
         Raises:
             FailedPrecondition: If it is not queued.
@@ -156,6 +127,9 @@ class Job:
             node=node,
             instance=instance,
             lease_expire_time=expire_time,
+            lease_time=now,
+            expected_s=expected_s,
+            price_micro_usd_per_hour=price_micro_usd_per_hour,
             progress=None,
             start_time=self.start_time or now,
         )
@@ -177,17 +151,94 @@ class Job:
         """
         if self.state in (State.CANCELLING, State.CANCELLED):
             return self
+        self._refuse_when_ended("cancelled")
+        reason = "Cancelled on request before it started."
+        if self.state in LEASED:
+            reason = "Asked to stop; waits for the trainer to confirm."
+        elif self.attempt_count:
+            reason = "Cancelled on request."
+        return self._step(Event.CANCEL, reason, now)
+
+    def pause(self, why: str, now: datetime) -> Job:
+        """Return the job on its way to PAUSED; itself when it is there or on the way already.
+
+        Args:
+            why: A sentence.
+            now: The present moment.
+
+        Raises:
+            FailedPrecondition: If it has ended or is being cancelled.
+        """
+        if self.state in (State.PAUSING, State.PAUSED):
+            return self
+        self._refuse_when_ended("paused")
+        leased = self.state in LEASED
+        reason = f"{why} It goes on to its next checkpoint." if leased else why
+        return self._step(Event.PAUSE, reason, now)
+
+    def resume(self, now: datetime) -> Job:
+        """Return the job on its way back to the queue; itself when it waits or runs anyhow.
+
+        Raises:
+            FailedPrecondition: If it has ended or is being cancelled.
+        """
+        self._refuse_when_ended("resumed")
+        if self.state in (State.QUEUED, State.RUNNING, State.YIELDING):
+            return self
+        if self.state is State.PAUSING:
+            return self._step(Event.RESUME, "Resumed; it continues from its checkpoint.", now)
+        return replace(self._step(Event.RESUME, "Resumed.", now), queue_time=now)
+
+    def make_room(self, why: str, now: datetime) -> Job:
+        """Return the job on its way back to the queue, because another one needs its place.
+
+        Args:
+            why: A sentence.
+            now: The present moment.
+
+        Raises:
+            FailedPrecondition: If it does not run.
+        """
+        if self.state is State.YIELDING:
+            return self
+        return self._step(Event.YIELD, f"{why} It goes on to its next checkpoint.", now)
+
+    def halt(self, now: datetime) -> Job:
+        """Return the job after its run ended at a checkpoint, as it was asked to.
+
+        Raises:
+            FailedPrecondition: If nobody asked it to.
+        """
+        match self.state:
+            case State.YIELDING:
+                job = self._step(Event.HALT, "Queued again; continues from its checkpoint.", now)
+                job = replace(job, yield_count=self.yield_count + 1)
+            case State.CANCELLING:
+                job = self._step(Event.HALT, "Stopped on request.", now)
+            case _:
+                why = self.state_reason.removesuffix(" It goes on to its next checkpoint.")
+                job = self._step(Event.HALT, why, now)
+        return self._finished(job)
+
+    def set_priority(self, priority: Priority, now: datetime) -> Job:
+        """Return the job with another priority within its project.
+
+        Raises:
+            FailedPrecondition: If it has ended.
+        """
+        self._refuse_when_ended("given a priority")
+        if priority is self.priority:
+            return self
+        return replace(self, priority=priority, update_time=now)
+
+    def _refuse_when_ended(self, what: str) -> None:
         if self.state in FINAL:
             raise FailedPrecondition(
-                f"{self.name} has {self.state.lower()} already and cannot be cancelled.",
+                f"{self.name} has {self.state.lower()} already and cannot be {what}.",
                 reason="JOB_ENDED",
                 job=self.name,
                 state=self.state.lower(),
             )
-        reason = "Cancelled on request before it started."
-        if self.state is State.RUNNING:
-            reason = "Asked to stop; waits for the trainer to confirm."
-        return self._step(Event.CANCEL, reason, now)
 
     def succeed(self, result: JobResult, now: datetime) -> Job:
         """Return the job with its result.
@@ -239,6 +290,8 @@ class Job:
     def _lost(self, event: Event, why: str, now: datetime) -> Job:
         if self.state is State.CANCELLING:
             return self._step(event, f"Stopped on request. {why}", now)
+        if self.state is State.PAUSING:
+            return self._step(event, f"Paused; continues from its last checkpoint. {why}", now)
         if self.loss_count < LOSSES_MAX:
             count = self.loss_count + 1
             reason = f"Queued again ({count} of at most {LOSSES_MAX} times). {why}"
@@ -257,29 +310,23 @@ class Job:
     def _step(self, event: Event, reason: str, now: datetime) -> Job:
         state = next_state(self.state, event, self.name)
         job = replace(self, state=state, state_reason=reason, update_time=now)
+        if state is not State.QUEUED:
+            job = replace(job, promised_start_time=None, promised_node="")
         if state not in LEASED:
-            job = replace(job, node="", instance="", lease_expire_time=None)
+            job = replace(
+                job,
+                node="",
+                instance="",
+                lease_expire_time=None,
+                lease_time=None,
+                expected_s=0.0,
+                price_micro_usd_per_hour=0,
+                device_s=self.device_s + self.held_s(now),
+                spent_micro_usd=self.cost_micro_usd(now),
+            )
         if state in FINAL:
             job = replace(job, end_time=now)
         return job
-
-
-def next_state(state: State, event: Event, name: str) -> State:
-    """Return the state after an event.
-
-    Raises:
-        FailedPrecondition: If the event may not happen in that state.
-    """
-    try:
-        return TRANSITIONS[state, event]
-    except KeyError:
-        raise FailedPrecondition(
-            f"{name} is {state}; {event} is not possible there. Read the job again.",
-            reason="ILLEGAL_TRANSITION",
-            job=name,
-            state=state,
-            event=event,
-        ) from None
 
 
 def events_of(before: Job | None, after: Job) -> list[str]:
@@ -329,6 +376,7 @@ def new_job(spec: Spec, job_id: str, now: datetime) -> Job:
         approved_spec=spec,
         create_time=now,
         update_time=now,
+        queue_time=now,
     )
 
 

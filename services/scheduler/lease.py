@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.common.errors import FailedPrecondition
-from services.scheduler.job import LEASED, Job
+from services.scheduler.job import Job
 from services.scheduler.placement import Placement
+from services.scheduler.state import LEASED
 
 
 @dataclass(frozen=True)

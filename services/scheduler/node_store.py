@@ -8,9 +8,9 @@ from attune.scheduler.v1.worker_pb2 import Node
 from sqlalchemy import exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from services.common.database import Database
-from services.scheduler.job import LEASED
-from services.scheduler.store import JOBS, NODES
+from services.common.database import Database, aware
+from services.scheduler.row_store import JOBS, NODES
+from services.scheduler.state import LEASED
 
 
 class NodeStore:
@@ -38,11 +38,18 @@ class NodeStore:
             return
 
     async def list_live(self, since: datetime, now: datetime) -> list[Node]:
+        """Return the nodes that `list_heard` returns, without the times."""
+        return [node for node, _ in await self.list_heard(since, now)]
+
+    async def list_heard(self, since: datetime, now: datetime) -> list[tuple[Node, datetime]]:
         """Return the nodes that were heard of since a moment, or that hold a lease now, by id.
 
         Args:
             since: Heartbeats before it do not count.
             now: Leases that ended before it do not count.
+
+        Returns:
+            Each with the time of its last heartbeat.
         """
         renewed = exists().where(
             JOBS.c.node == NODES.c.id,
@@ -50,6 +57,8 @@ class NodeStore:
             JOBS.c.lease_expire_time > now,
         )
         heard = NODES.c.heartbeat_time >= since
-        query = select(NODES.c.node).where(or_(heard, renewed)).order_by(NODES.c.id)
+        columns = (NODES.c.node, NODES.c.heartbeat_time)
+        query = select(*columns).where(or_(heard, renewed)).order_by(NODES.c.id)
         async with self._database.read() as connection:
-            return [Node.FromString(row.node) for row in await connection.execute(query)]
+            rows = await connection.execute(query)
+            return [(Node.FromString(row.node), aware(row.heartbeat_time)) for row in rows]

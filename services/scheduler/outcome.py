@@ -13,7 +13,12 @@ from services.scheduler.job import Job
 SHA256 = re.compile(r"[0-9a-f]{64}")
 Outcome = FinishRunRequest.Outcome
 WITH_ERROR = (Outcome.OUTCOME_FAILED, Outcome.OUTCOME_LOST)
-KNOWN = (*WITH_ERROR, Outcome.OUTCOME_SUCCEEDED, Outcome.OUTCOME_CANCELLED)
+KNOWN = (
+    *WITH_ERROR,
+    Outcome.OUTCOME_SUCCEEDED,
+    Outcome.OUTCOME_CANCELLED,
+    Outcome.OUTCOME_PAUSED,
+)
 
 
 def check_outcome(request: FinishRunRequest) -> None:
@@ -24,7 +29,7 @@ def check_outcome(request: FinishRunRequest) -> None:
     """
     found = []
     if request.outcome not in KNOWN:
-        text = f"{request.outcome} is not an outcome. Send one of the four."
+        text = f"{request.outcome} is not an outcome. Send one of the five."
         raise invalid([Violation("outcome", "ENUM", text)])
     name = Outcome.Name(request.outcome).removeprefix("OUTCOME_")
     for field, wanted in (
@@ -51,7 +56,7 @@ def apply_outcome(job: Job, request: FinishRunRequest, now: datetime) -> Job:
         now: The present moment.
 
     Raises:
-        FailedPrecondition: If the run says it was cancelled and nobody asked it to stop.
+        FailedPrecondition: If the run says it was cancelled or paused and nobody asked it to.
     """
     if request.outcome == Outcome.OUTCOME_SUCCEEDED:
         return job.succeed(request.result, now)
@@ -59,4 +64,6 @@ def apply_outcome(job: Job, request: FinishRunRequest, now: datetime) -> Job:
         return job.fail(request.error, now)
     if request.outcome == Outcome.OUTCOME_CANCELLED:
         return job.stop(now)
+    if request.outcome == Outcome.OUTCOME_PAUSED:
+        return job.halt(now)
     return job.lose(request.error, now)

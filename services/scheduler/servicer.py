@@ -66,3 +66,21 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     ) -> scheduler_pb2.Job:
         names.parse(request.name, jobs.JOB_NAME)
         return await self._desk.cancel(request)
+
+    async def PauseJob(
+        self, request: scheduler_pb2.PauseJobRequest, context: Any
+    ) -> scheduler_pb2.Job:
+        names.parse(request.name, jobs.JOB_NAME)
+        return await self._desk.pause(request)
+
+    async def ResumeJob(
+        self, request: scheduler_pb2.ResumeJobRequest, context: Any
+    ) -> scheduler_pb2.Job:
+        names.parse(request.name, jobs.JOB_NAME)
+        return await self._desk.resume(request)
+
+    async def SetJobPriority(
+        self, request: scheduler_pb2.SetJobPriorityRequest, context: Any
+    ) -> scheduler_pb2.Job:
+        names.parse(request.name, jobs.JOB_NAME)
+        return await self._desk.set_priority(request)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, ValidationInfo, field_validator
 
 from services.common.settings import Settings
@@ -20,6 +22,9 @@ class SchedulerSettings(Settings):
     """Seconds until a lease ends unless renewed, in (0, 3600]."""
     renew_s: float = Field(10.0, gt=0, le=1200, validate_default=True)
     """Seconds between a trainer's renewals, in (0, 1200]; less than the lease."""
+
+    quotas_file: Path | None = None
+    """JSON file with shares and quotas by project; without it all are equal and unlimited."""
 
     @field_validator("renew_s")
     @classmethod

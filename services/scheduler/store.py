@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import fields
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attune.events.v1 import events_pb2
 from attune.scheduler.v1 import scheduler_pb2
-from attune.spec.v1.spec_pb2 import Spec
 from google.protobuf.message import Message
-from google.rpc.status_pb2 import Status
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Index,
-    Integer,
-    LargeBinary,
-    Row,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    and_,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Row, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.common.database import Database, aware, guarded, new_metadata
+from services.common.database import Database, aware, guarded
 from services.common.errors import Conflict, NotFound
-from services.common.idempotency import Requests, requests_table
-from services.common.names import last_part, project_of
-from services.common.outbox import Inbox, Outbox, inbox_table, outbox_table
+from services.common.idempotency import Requests
+from services.common.outbox import Inbox, Outbox
 from services.scheduler import wire
-from services.scheduler.job import LEASED, Job, State, events_of
+from services.scheduler.job import Job, events_of
+from services.scheduler.queue.entry import Priority
+from services.scheduler.row_store import INBOX, JOBS, NODES, OUTBOX, REQUESTS, job_of, row_of
+from services.scheduler.state import LEASED, State
+from services.scheduler.usage_store import charge
+from services.scheduler.waiting import Queued
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 SOURCE = "/attune/scheduler"
@@ -48,57 +32,6 @@ CONSUMER = "scheduler-jobs"
 TRIES_MAX = 10
 """How often a change is tried when somebody else is first each time."""
 
-METADATA = new_metadata()
-JOBS = Table(
-    "jobs",
-    METADATA,
-    Column("name", String(200), primary_key=True),
-    Column("id", String(64), nullable=False, index=True),
-    Column("project", String(64), nullable=False),
-    Column("spec", String(200), nullable=False),
-    Column("spec_revision", BigInteger, nullable=False),
-    Column("spec_hash", String(64), nullable=False),
-    Column("base_model", String(200), nullable=False),
-    Column("approved_spec", LargeBinary, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("state_reason", Text, nullable=False),
-    Column("stage_index", Integer, nullable=False),
-    Column("attempt_count", BigInteger, nullable=False),
-    Column("loss_count", Integer, nullable=False),
-    Column("finished_fence", BigInteger, nullable=False),
-    Column("node", String(64), nullable=False),
-    Column("instance", String(64), nullable=False),
-    Column("lease_expire_time", DateTime(timezone=True), nullable=True),
-    Column("progress", LargeBinary, nullable=True),
-    Column("result", LargeBinary, nullable=True),
-    Column("error", LargeBinary, nullable=True),
-    Column("create_time", DateTime(timezone=True), nullable=False),
-    Column("start_time", DateTime(timezone=True), nullable=True),
-    Column("end_time", DateTime(timezone=True), nullable=True),
-    Column("update_time", DateTime(timezone=True), nullable=False),
-    Column("version", BigInteger, nullable=False),
-    UniqueConstraint("spec", "spec_revision"),
-    Index("ix_jobs_state", "state", "create_time"),
-)
-NODES = Table(
-    "nodes",
-    METADATA,
-    Column("id", String(64), primary_key=True),
-    Column("instance", String(64), nullable=False),
-    Column("node", LargeBinary, nullable=False),
-    Column("heartbeat_time", DateTime(timezone=True), nullable=False, index=True),
-)
-OUTBOX = outbox_table(METADATA)
-INBOX = inbox_table(METADATA)
-REQUESTS = requests_table(METADATA)
-
-MESSAGES: dict[str, type[Message]] = {
-    "approved_spec": Spec,
-    "progress": scheduler_pb2.JobProgress,
-    "result": scheduler_pb2.JobResult,
-    "error": Status,
-}
-"""Columns that hold serialised messages."""
 DATA: dict[str, Callable[..., Message]] = {
     "job.queued": events_pb2.JobQueued,
     "job.started": events_pb2.JobStarted,
@@ -106,6 +39,7 @@ DATA: dict[str, Callable[..., Message]] = {
     "job.succeeded": events_pb2.JobSucceeded,
     "job.failed": events_pb2.JobFailed,
     "job.cancelled": events_pb2.JobCancelled,
+    "job.paused": events_pb2.JobPaused,
 }
 
 Answer = TypeVar("Answer")
@@ -159,27 +93,24 @@ class JobStore:
             query = query.where(JOBS.c.spec == spec)
         return await self._read(query)
 
-    async def list_queued(
-        self, base_models: Sequence[str], limit: int, after: Job | None = None
-    ) -> list[Job]:
-        """Return queued jobs of some base models, oldest first.
+    async def list_queued(self, limit: int) -> list[Queued]:
+        """Return what the queue must know of queued jobs, the oldest ones first.
 
         Args:
-            base_models: Their ids.
             limit: At most so many.
-            after: Only jobs that come after this one.
         """
         query = (
-            select(JOBS)
-            .where(JOBS.c.state == State.QUEUED, JOBS.c.base_model.in_(base_models))
-            .order_by(JOBS.c.create_time, JOBS.c.id)
+            select(*(JOBS.c[name] for name in Queued.__dataclass_fields__))
+            .where(JOBS.c.state == State.QUEUED)
+            .order_by(JOBS.c.queue_time, JOBS.c.id)
             .limit(limit)
         )
-        if after is not None:
-            later = JOBS.c.create_time > after.create_time
-            same = JOBS.c.create_time == after.create_time
-            query = query.where(or_(later, and_(same, JOBS.c.id > last_part(after.name))))
-        return await self._read(query)
+        async with self._database.read() as connection:
+            return [_queued_of(row) for row in await connection.execute(query)]
+
+    async def list_named(self, job_names: Sequence[str]) -> list[Job]:
+        """Return the jobs of some names, those that exist."""
+        return await self._read(select(JOBS).where(JOBS.c.name.in_(job_names)))
 
     async def list_leased(self, *, node: str = "", expired_at: datetime | None = None) -> list[Job]:
         """Return jobs that hold a lease, of one node or over their time when that is named."""
@@ -213,7 +144,7 @@ class JobStore:
                 return False
             if await _has(connection, job.spec, job.spec_revision):
                 return False
-            await connection.execute(insert(JOBS).values(_row_of(job)))
+            await connection.execute(insert(JOBS).values(row_of(job)))
             await self._tell(connection, None, job)
             return True
 
@@ -263,9 +194,22 @@ class JobStore:
         except Conflict:
             return None
 
-    async def cancel(
+    async def promise(self, promises: Mapping[str, tuple[datetime | None, str]]) -> None:
+        """Write the starts that queued jobs were promised.
+
+        Args:
+            promises: By name: the start and the node; None and an empty string for no more.
+        """
+        async with self._database.write() as connection:
+            for name, (start_time, node) in promises.items():
+                values = {"promised_start_time": start_time, "promised_node": node}
+                # Who has meanwhile been started or cancelled needs none.
+                change = update(JOBS).where(JOBS.c.name == name, JOBS.c.state == State.QUEUED)
+                await connection.execute(change.values(**values, version=JOBS.c.version + 1))
+
+    async def change_once(
         self,
-        request: scheduler_pb2.CancelJobRequest,
+        request: Any,
         decide: Callable[[Job], Job],
         answer_of: Callable[[Job], scheduler_pb2.Job],
         now: datetime,
@@ -283,7 +227,7 @@ class JobStore:
             InvalidArgument: If request_id is not a UUID, or was used for another request.
         """
 
-        async def cancel(connection: AsyncConnection) -> scheduler_pb2.Job:
+        async def change(connection: AsyncConnection) -> scheduler_pb2.Job:
             first = await self._requests.find(connection, request, scheduler_pb2.Job)
             if first is not None:
                 return first
@@ -291,7 +235,7 @@ class JobStore:
             await self._requests.keep(connection, request, answer, now)
             return answer
 
-        return await self._write(cancel)
+        return await self._write(change)
 
     async def _write(self, work: Callable[[AsyncConnection], Awaitable[Answer]]) -> Answer:
         """Do work in a write transaction, and again when another process was first."""
@@ -314,7 +258,7 @@ class JobStore:
 
     async def _replace(self, connection: AsyncConnection, before: Job, after: Job) -> Job:
         """Write a changed job where it is still as it was read: same version, same fence."""
-        row = {**_row_of(after), "version": before.version + 1}
+        row = {**row_of(after), "version": before.version + 1}
         guard = and_(
             JOBS.c.name == before.name,
             JOBS.c.version == before.version,
@@ -322,6 +266,8 @@ class JobStore:
             JOBS.c.attempt_count == before.attempt_count,
         )
         await guarded(connection, update(JOBS).where(guard).values(row), before.name)
+        if before.state in LEASED and after.state not in LEASED:
+            await charge(connection, before, after)
         await self._tell(connection, before, after)
         return await _get(connection, before.name)
 
@@ -332,7 +278,7 @@ class JobStore:
 
     async def _read(self, query: Any) -> list[Job]:
         async with self._database.read() as connection:
-            return [_job_of(row) for row in await connection.execute(query)]
+            return [job_of(row) for row in await connection.execute(query)]
 
 
 async def _get(connection: AsyncConnection, name: str) -> Job:
@@ -343,7 +289,7 @@ async def _get(connection: AsyncConnection, name: str) -> Job:
             reason="JOB_NOT_FOUND",
             job=name,
         )
-    return _job_of(row)
+    return job_of(row)
 
 
 async def _has(connection: AsyncConnection, spec: str, revision: int) -> bool:
@@ -351,21 +297,13 @@ async def _has(connection: AsyncConnection, spec: str, revision: int) -> bool:
     return (await connection.execute(query)).first() is not None
 
 
-def _row_of(job: Job) -> dict[str, Any]:
-    row = {field.name: getattr(job, field.name) for field in fields(job)}
-    for name in MESSAGES:
-        row[name] = None if row[name] is None else row[name].SerializeToString()
-    row["id"], row["project"] = last_part(job.name), project_of(job.name)
-    row["base_model"] = job.approved_spec.base_model.id
-    return row
-
-
-def _job_of(row: Row[Any]) -> Job:
-    values = {field.name: getattr(row, field.name) for field in fields(Job)}
-    for name, value in values.items():
-        if name in MESSAGES and value is not None:
-            values[name] = MESSAGES[name].FromString(value)
-        elif isinstance(value, datetime):
-            values[name] = aware(value)
-    values["state"] = State(values["state"])
-    return Job(**values)
+def _queued_of(row: Row[Any]) -> Queued:
+    promised = row.promised_start_time
+    return Queued(
+        name=row.name,
+        project=row.project,
+        priority=Priority(row.priority),
+        queue_time=aware(row.queue_time),
+        promised_start_time=None if promised is None else aware(promised),
+        promised_node=row.promised_node,
+    )

@@ -1,9 +1,10 @@
-"""Why a queued job waits, in words; pure."""
+"""Queued jobs: where each could run, and why it waits, in words; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from attune.scheduler.v1.scheduler_pb2 import DataShape
 from attune.scheduler.v1.worker_pb2 import Node
@@ -11,10 +12,25 @@ from attune.spec.v1.spec_pb2 import Spec
 
 from services.common.errors import InvalidArgument
 from services.scheduler.demand import Demand, read_demand
-from services.scheduler.job import Job, State
+from services.scheduler.job import Job
 from services.scheduler.node import find_shape
 from services.scheduler.placement import Placement, place_on_node, what_is_missing
 from services.scheduler.profile import Catalogue
+from services.scheduler.queue.entry import NEWCOMER, Account, Priority
+from services.scheduler.queue.wait import Outlook, Wait, words
+from services.scheduler.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What the queue must know of a queued job beside where it could run."""
+
+    name: str
+    project: str
+    priority: Priority
+    queue_time: datetime
+    promised_start_time: datetime | None
+    promised_node: str
 
 
 def demand_of(
@@ -51,20 +67,24 @@ def place_job(job: Job, node: Node, catalogue: Catalogue) -> Placement | None:
     return place_on_node(job.approved_spec, demand, node, catalogue.profiles)
 
 
-def reason_of(job: Job, nodes: Sequence[Node], catalogue: Catalogue) -> str:
-    """Return why a job is in its state; for a queued one, what it waits for now.
+def wait_reason_of(
+    job: Job,
+    nodes: Sequence[Node],
+    catalogue: Catalogue,
+    outlook: Outlook | None = None,
+    account: Account = NEWCOMER,
+) -> str:
+    """Return what a queued job waits for now; nothing for any other job.
 
     Args:
         job: Any job.
         nodes: All live nodes.
         catalogue: Profiles and shapes.
+        outlook: What the last pass over the queue found; None before it was looked at.
+        account: Of its project.
     """
     if job.state is not State.QUEUED:
-        return job.state_reason
-    return f"{job.state_reason} {_waits_for(job, nodes, catalogue)}".strip()
-
-
-def _waits_for(job: Job, nodes: Sequence[Node], catalogue: Catalogue) -> str:
+        return ""
     spec = job.approved_spec
     try:
         demand = approved_demand(job, nodes, catalogue)
@@ -72,7 +92,31 @@ def _waits_for(job: Job, nodes: Sequence[Node], catalogue: Catalogue) -> str:
         return error.message
     if missing := what_is_missing(spec, demand, nodes, catalogue.profiles):
         return " ".join(missing)
+    # What is first and was promised nothing waits for runs whose end nobody knows.
+    unknown = outlook is None or (outlook.wait is Wait.AHEAD and outlook.position == 1)
+    if outlook is not None and outlook.wait is not Wait.NOWHERE and not unknown:
+        return words(outlook, account)
     able = [node for node in nodes if place_on_node(spec, demand, node, catalogue.profiles)]
     if any(node.free_slot_count > 0 for node in able):
-        return "A trainer is about to take it, the oldest job first."
+        return "A trainer is about to take it."
     return f"Waits for {able[0].id} to finish what it runs."
+
+
+def reason_of(
+    job: Job,
+    nodes: Sequence[Node],
+    catalogue: Catalogue,
+    outlook: Outlook | None = None,
+    account: Account = NEWCOMER,
+) -> str:
+    """Return why a job is in its state, and for a queued one also what it waits for now.
+
+    Args:
+        job: Any job.
+        nodes: All live nodes.
+        catalogue: Profiles and shapes.
+        outlook: As in `wait_reason_of`.
+        account: Likewise.
+    """
+    waits = wait_reason_of(job, nodes, catalogue, outlook, account)
+    return f"{job.state_reason} {waits}".strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from attune.scheduler.v1 import scheduler_pb2, worker_pb2
@@ -10,26 +11,46 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.common.errors import Violation, invalid
-from services.scheduler.job import Job, State
+from services.scheduler.job import Job
 from services.scheduler.lease import Lease
 from services.scheduler.placement import Placement, Plan
 from services.scheduler.profile import Precision
+from services.scheduler.queue.entry import Priority
+from services.scheduler.state import HALTING, State
 
 WAIT_MAX_S = 20.0
 STATES = {state: scheduler_pb2.Job.State.Value(f"STATE_{state}") for state in State}
+PRIORITIES = {one: scheduler_pb2.Job.Priority.Value(f"PRIORITY_{one.name}") for one in Priority}
 PRECISIONS = {
     Precision.FLOAT32: compute_pb2.ParallelPlan.PRECISION_FLOAT32,
     Precision.BFLOAT16: compute_pb2.ParallelPlan.PRECISION_BFLOAT16,
 }
 
 
-def job_to_proto(job: Job, state_reason: str | None = None) -> scheduler_pb2.Job:
+@dataclass(frozen=True)
+class Prospect:
+    """What is known of a job only now, and not stored with it."""
+
+    state_reason: str
+    """Stands in place of the stored one."""
+    wait_reason: str = ""
+    queue_position: int = 0
+    estimated_start: datetime | None = None
+    estimated_end: datetime | None = None
+    start_promised: bool = False
+    cost_micro_usd: int = 0
+
+
+def job_to_proto(job: Job, prospect: Prospect | None = None) -> scheduler_pb2.Job:
     """Return the message of a job.
 
     Args:
         job: Any job.
-        state_reason: Stands in place of the stored one, for what is known only now.
+        prospect: What else is known; None for what a change itself says.
     """
+    if prospect is None:
+        cost = job.cost_micro_usd(job.update_time)
+        prospect = Prospect(job.state_reason, cost_micro_usd=cost)
     spec = job.approved_spec
     return scheduler_pb2.Job(
         name=job.name,
@@ -37,7 +58,7 @@ def job_to_proto(job: Job, state_reason: str | None = None) -> scheduler_pb2.Job
         spec_revision=job.spec_revision,
         spec_hash=job.spec_hash,
         state=STATES[job.state],
-        state_reason=job.state_reason if state_reason is None else state_reason,
+        state_reason=prospect.state_reason,
         stage_index=job.stage_index,
         progress=job.progress,
         attempt_count=job.attempt_count,
@@ -52,6 +73,13 @@ def job_to_proto(job: Job, state_reason: str | None = None) -> scheduler_pb2.Job
         start_time=_timestamp(job.start_time),
         end_time=_timestamp(job.end_time),
         update_time=_timestamp(job.update_time),
+        priority=PRIORITIES[job.priority],
+        queue_position=prospect.queue_position,
+        wait_reason=prospect.wait_reason,
+        estimated_start_time=_timestamp(prospect.estimated_start),
+        estimated_end_time=_timestamp(prospect.estimated_end),
+        start_promised=prospect.start_promised,
+        cost_micro_usd=prospect.cost_micro_usd,
     )
 
 
@@ -68,6 +96,20 @@ def state_from_proto(state: scheduler_pb2.Job.State.ValueType) -> State | None:
             return known
     text = f"{state} is not a state. Send one of {', '.join(STATES)}."
     raise invalid([Violation("state", "ENUM", text)])
+
+
+def priority_from_proto(priority: scheduler_pb2.Job.Priority.ValueType) -> Priority:
+    """Return the priority that a request names.
+
+    Raises:
+        InvalidArgument: If there is no such priority.
+    """
+    for known, value in PRIORITIES.items():
+        if value == priority:
+            return known
+    names = ", ".join(one.name for one in Priority)
+    text = f"{priority} is not a priority. Send one of {names}."
+    raise invalid([Violation("priority", "ENUM", text)])
 
 
 def wait_s(request: worker_pb2.LeaseRunRequest) -> float:
@@ -88,7 +130,7 @@ def lease_to_response(lease: Lease | None) -> worker_pb2.LeaseRunResponse:
     if lease is None:
         return worker_pb2.LeaseRunResponse()
     job = lease.job
-    reason = "The oldest job that this node can run."
+    reason = "The next job in the queue that this node can run."
     message = worker_pb2.Lease(
         run=job.run,
         job=job.name,
@@ -105,7 +147,9 @@ def lease_to_response(lease: Lease | None) -> worker_pb2.LeaseRunResponse:
 def renewal_to_proto(job: Job) -> worker_pb2.RenewLeaseResponse:
     """Return what a trainer hears after a renewal."""
     return worker_pb2.RenewLeaseResponse(
-        expire_time=_timestamp(job.lease_expire_time), cancel=job.state is State.CANCELLING
+        expire_time=_timestamp(job.lease_expire_time),
+        cancel=job.state is State.CANCELLING,
+        pause=job.state in HALTING,
     )
 
 

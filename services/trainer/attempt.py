@@ -118,7 +118,7 @@ class Attempt:
         self._write(ERROR, json.dumps({"reason": reason, "message": message}))
 
     def write_outcome(self, outcome: str) -> None:
-        """Write how the attempt ended: SUCCEEDED, FAILED, CANCELLED or LOST."""
+        """Write how the attempt ended: SUCCEEDED, FAILED, CANCELLED, PAUSED or LOST."""
         self._write(OUTCOME, json.dumps({"outcome": outcome}))
 
     def write_tracking(self, run: str, uri: str, *, closed: bool) -> None:

@@ -32,6 +32,7 @@ PRELOAD = "services.trainer.recipes.preload"
 RUN = "services.trainer.run_process"
 RENDER = "services.trainer.render"
 CANCEL = b"cancel"
+PAUSE = b"pause"
 STOP_GRACE_S = 5.0
 """Time that a run has to see that its pipe is closed, before it is killed."""
 POLL_S = 0.05
@@ -73,6 +74,11 @@ class RunHandle:
         """Ask the run to stop at its next step."""
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(CANCEL)
+
+    def pause(self) -> None:
+        """Ask the run to halt at its next checkpoint."""
+        with contextlib.suppress(OSError):
+            self._pipe.send_bytes(PAUSE)
 
     async def abandon(self) -> None:
         """End the run at once, its lease being no longer ours."""

@@ -36,6 +36,8 @@ class ExitCode(IntEnum):
     """It was asked to stop."""
     ORPHANED = 5
     """Its supervisor is gone; nobody reads this code."""
+    PAUSED = 6
+    """It was asked to halt and has written a checkpoint, or has none to write in its phase."""
 
 
 class RunFailed(Exception):
@@ -50,6 +52,10 @@ class RunFailed(Exception):
 
 class RunCancelled(Exception):
     """The run was asked to stop."""
+
+
+class RunPaused(Exception):
+    """The run was asked to halt, and another attempt can continue where it is."""
 
 
 @dataclass(frozen=True)

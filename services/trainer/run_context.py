@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +22,15 @@ from services.trainer.checkpoint import Origin
 from services.trainer.recipes.training import Example
 from services.trainer.render import Renderer, renderer
 from services.trainer.rows import Row, Split, read_split
-from services.trainer.run import Estimate, Manifest, Phase, Progress, RunCancelled, RunFailed
+from services.trainer.run import (
+    Estimate,
+    Manifest,
+    Phase,
+    Progress,
+    RunCancelled,
+    RunFailed,
+    RunPaused,
+)
 
 Result = TypeVar("Result")
 
@@ -31,6 +40,16 @@ IGNORED = -100
 """Label of a token that is not learnt."""
 
 
+@dataclass
+class Signals:
+    """What the supervisor has asked for."""
+
+    cancel: threading.Event = field(default_factory=threading.Event)
+    """Stop within a step, for good."""
+    pause: threading.Event = field(default_factory=threading.Event)
+    """Halt where another attempt can continue."""
+
+
 class RunContext:
     """One attempt at a run, from the inside."""
 
@@ -38,7 +57,7 @@ class RunContext:
         self,
         attempt: Attempt,
         manifest: Manifest,
-        cancelled: threading.Event,
+        signals: Signals,
         wake: Callable[[], None],
     ) -> None:
         """Read the spec.
@@ -46,7 +65,7 @@ class RunContext:
         Args:
             attempt: Where everything is written.
             manifest: What is to be done.
-            cancelled: Set when the run is to stop.
+            signals: Set when the run is to stop or to halt.
             wake: Tells the supervisor that a phase has begun.
         """
         self.attempt = attempt
@@ -58,7 +77,7 @@ class RunContext:
         self.artefacts = Artefacts(Path(manifest.artefacts))
         train_s = placement.step_count * placement.step_duration.ToTimedelta().total_seconds()
         self.estimate = Estimate(train_s)
-        self._cancelled = cancelled
+        self._signals = signals
         self._wake = wake
         self._phase = Phase.VALIDATE
         self._begin_s = self._report_s = time.monotonic()
@@ -139,9 +158,18 @@ class RunContext:
 
         Raises:
             RunCancelled: If so.
+            RunPaused: If it is to halt and does not train: the other phases have no checkpoints;
+                what they have finished is kept, what they are at is done again.
         """
-        if self._cancelled.is_set():
+        if self._signals.cancel.is_set():
             raise RunCancelled
+        if self.is_pausing and self._phase is not Phase.TRAIN:
+            raise RunPaused
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the run is to halt at its next checkpoint."""
+        return self._signals.pause.is_set()
 
     def _examples(self, rows: Sequence[Row]) -> list[Example | None]:
         examples = []

@@ -1,7 +1,7 @@
 """What a run executes in its own process; it can die at any line and be resumed.
 
 Imports no gRPC, NATS, SQL or MLflow. It speaks through files of its attempt's folder and hears
-through one pipe: `cancel`, or the end of the pipe, which means that its supervisor is gone.
+through one pipe: `cancel`, `pause`, or its end, which means that its supervisor is gone.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from services.common.telemetry import configure_logging
 from services.trainer.attempt import LOG, Attempt, list_attempts
 from services.trainer.recipes.processor import is_out_of_memory, use_threads
 from services.trainer.register import register
-from services.trainer.run import ExitCode, Manifest, Phase, RunCancelled, RunFailed
-from services.trainer.run_context import RunContext
+from services.trainer.run import ExitCode, Manifest, Phase, RunCancelled, RunFailed, RunPaused
+from services.trainer.run_context import RunContext, Signals
 from services.trainer.score import baseline, evaluate
 from services.trainer.train import train
 from services.trainer.validate import validate
@@ -30,6 +30,7 @@ from services.trainer.validate import validate
 log = logging.getLogger(__name__)
 
 CANCEL = b"cancel"
+PAUSE = b"pause"
 PHASE = b"phase"
 """What the run sends when a phase begins."""
 
@@ -45,26 +46,28 @@ def main(folder: Path, connection: Connection) -> None:
     manifest = attempt.manifest()
     if manifest is None:
         os._exit(ExitCode.CRASHED)
-    cancelled = threading.Event()
-    threading.Thread(target=_listen, args=(connection, cancelled), daemon=True).start()
+    signals = Signals()
+    threading.Thread(target=_listen, args=(connection, signals), daemon=True).start()
     ProcessFolder(Path(manifest.home)).record_self(f"run-{manifest.run_id}")
     _write_output_to(folder / LOG)
     configure_logging("run", "INFO")
     os.sched_setaffinity(0, manifest.cpus)
     use_threads(manifest.threads)
-    code = _execute(attempt, manifest, cancelled, lambda: connection.send_bytes(PHASE))
+    code = _execute(attempt, manifest, signals, lambda: connection.send_bytes(PHASE))
     # Not a normal exit: what libraries do at the end of a process must not change the outcome.
     os._exit(code)
 
 
-def _listen(connection: Connection, cancelled: threading.Event) -> None:
+def _listen(connection: Connection, signals: Signals) -> None:
     while True:
         try:
             message = connection.recv_bytes()
         except (EOFError, OSError):
             os._exit(ExitCode.ORPHANED)
         if message == CANCEL:
-            cancelled.set()
+            signals.cancel.set()
+        elif message == PAUSE:
+            signals.pause.set()
 
 
 def _write_output_to(path: Path) -> None:
@@ -75,15 +78,18 @@ def _write_output_to(path: Path) -> None:
 
 
 def _execute(
-    attempt: Attempt, manifest: Manifest, cancelled: threading.Event, wake: Callable[[], None]
+    attempt: Attempt, manifest: Manifest, signals: Signals, wake: Callable[[], None]
 ) -> ExitCode:
     try:
-        _run_phases(RunContext(attempt, manifest, cancelled, wake))
+        _run_phases(RunContext(attempt, manifest, signals, wake))
     except RunFailed as error:
         attempt.write_error(error.reason, error.message)
         return ExitCode.FAILED
     except RunCancelled:
         return ExitCode.CANCELLED
+    except RunPaused:
+        attempt.say("Halted as asked; another attempt continues from here.")
+        return ExitCode.PAUSED
     except BaseException as error:
         log.exception("the run crashed")
         attempt.write_error(_crash_reason(error), f"{type(error).__name__}: {error}"[:2000])

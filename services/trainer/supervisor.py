@@ -113,6 +113,8 @@ class Supervisor:
                 answered_s = time.monotonic()
                 if answer.cancel:
                     run.cancel()
+                elif answer.pause:
+                    run.pause()
             await _first(changed, interval_s)
             changed.clear()
         await run.abandon()
@@ -162,6 +164,8 @@ def outcome(lease: Lease, attempt: Attempt, code: int) -> FinishRunRequest:
         return wire.failure(lease, reason or "FAILED", message or "The run failed.")
     if code == ExitCode.CANCELLED:
         return wire.cancellation(lease)
+    if code == ExitCode.PAUSED:
+        return wire.halt(lease)
     if code < 0:
         return wire.loss(lease, "KILLED", f"The run's process was killed by signal {-code}.")
     return wire.loss(lease, reason or "CRASHED", message or f"The run ended with code {code}.")

@@ -33,7 +33,13 @@ BATCH_MAX = 1000
 QUEUE_MAX = 1000
 PARAM_MAX = 6000
 """Characters of a parameter, MLflow's own limit."""
-STATUSES = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED", "LOST": "FAILED"}
+STATUSES = {
+    "SUCCEEDED": "FINISHED",
+    "FAILED": "FAILED",
+    "CANCELLED": "KILLED",
+    "PAUSED": "KILLED",
+    "LOST": "FAILED",
+}
 
 
 class _Mirror:

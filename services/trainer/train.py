@@ -14,7 +14,7 @@ from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint, find_checkpoints
 from services.trainer.recipes import RECIPES
 from services.trainer.recipes.training import Train, Training
-from services.trainer.run import RunFailed
+from services.trainer.run import RunFailed, RunPaused
 from services.trainer.run_context import RunContext
 
 POINTS_MAX = 400
@@ -34,6 +34,7 @@ def train(context: RunContext) -> dict[str, Any]:
 
     Raises:
         RunFailed: If the loss or the gradient is no number, or is beyond all reason.
+        RunPaused: If the run is to halt; its checkpoint is written.
     """
     run_folder = context.artefacts.run(context.manifest.run_id)
     found, broken = find_checkpoints(run_folder, context.origin, context.manifest.fence)
@@ -135,6 +136,11 @@ class _Watch:
             )
         )
         self._saved = checkpoint.prune(self._saved)
+        if self._context.is_pausing:
+            raise RunPaused
+
+    def wants_checkpoint(self) -> bool:
+        return self._context.is_pausing
 
     def _diverged(self, what: str) -> RunFailed:
         rate = self._context.stage.hyperparameters.learning_rate

@@ -112,6 +112,11 @@ def cancellation(lease: Lease) -> FinishRunRequest:
     return _finish(lease, FinishRunRequest.OUTCOME_CANCELLED)
 
 
+def halt(lease: Lease) -> FinishRunRequest:
+    """Return the request that says that the run halted as asked, and can be continued."""
+    return _finish(lease, FinishRunRequest.OUTCOME_PAUSED)
+
+
 def progress_to_proto(progress: Progress) -> scheduler_pb2.JobProgress:
     """Return how far a run is, as others read it."""
     message = scheduler_pb2.JobProgress(

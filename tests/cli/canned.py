@@ -69,6 +69,17 @@ def a_job(state: int, phase: int = 0, **progress) -> scheduler_pb2.Job:
     return job
 
 
+def a_waiting_job() -> scheduler_pb2.Job:
+    """Return that job third in the queue, with all that a scheduler says of it."""
+    job = a_job(scheduler_pb2.Job.STATE_QUEUED)
+    job.priority = scheduler_pb2.Job.PRIORITY_NORMAL
+    job.queue_position, job.cost_micro_usd = 3, 1_230_000
+    job.wait_reason = job.state_reason = "2 jobs are before it."
+    job.estimated_start_time.FromSeconds(1_900_000_000)
+    job.estimated_end_time.FromSeconds(1_900_003_600)
+    return job
+
+
 class Services(
     planner_pb2_grpc.PlannerServiceServicer,
     CannedDatasets,
@@ -213,7 +224,7 @@ class Services(
 
     async def ListJobs(self, request, context):
         self._keep(request)
-        jobs = [a_job(scheduler_pb2.Job.STATE_QUEUED)] if self.approved else []
+        jobs = [a_waiting_job()] if self.approved else []
         return scheduler_pb2.ListJobsResponse(jobs=jobs)
 
     async def WatchJob(self, request, context):
@@ -234,6 +245,24 @@ class Services(
     async def CancelJob(self, request, context):
         self._keep(request)
         return a_job(scheduler_pb2.Job.STATE_CANCELLED)
+
+    async def GetJob(self, request, context):
+        self._keep(request)
+        return a_waiting_job()
+
+    async def PauseJob(self, request, context):
+        self._keep(request)
+        return a_job(scheduler_pb2.Job.STATE_PAUSED)
+
+    async def ResumeJob(self, request, context):
+        self._keep(request)
+        return a_waiting_job()
+
+    async def SetJobPriority(self, request, context):
+        self._keep(request)
+        job = a_waiting_job()
+        job.priority = request.priority
+        return job
 
     async def GetRun(self, request, context):
         self._keep(request)

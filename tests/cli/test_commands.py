@@ -270,6 +270,31 @@ def test_jobs_are_listed_and_cancelled(attune, services):
     assert json.loads(attune("job", "list", "--json").out)["jobs"][0]["name"] == JOB
 
 
+def test_a_waiting_job_says_its_place_the_reason_the_estimate_and_the_cost(attune, services):
+    services.approved = True
+    for command in (("job", "list"), ("job", "show", "j1")):
+        out = attune(*command).out
+        for said in ("queued", "3", "2 jobs are before it.", "2030-03-17 17:46:40", "$1.23"):
+            assert said in out, (command, said)
+    assert json.loads(attune("job", "show", "j1", "--json").out)["queue_position"] == "3"
+
+
+def test_a_job_is_paused_resumed_and_ranked(attune, services):
+    paused = attune("job", "pause", "j1")
+    assert "jobs/j1 is paused." in paused.out
+    assert "attune job resume jobs/j1" in paused.out
+    assert "jobs/j1 is queued. 2 jobs are before it." in attune("job", "resume", "j1").out
+    ranked = attune("job", "prioritize", "j1", "high", "--json")
+    assert json.loads(ranked.out)["priority"] == "PRIORITY_HIGH"
+    sent = services.asked[-3:]
+    assert [request.name for request in sent] == [JOB] * 3
+    assert len({request.request_id for request in sent}) == 3
+
+
+def test_a_priority_that_does_not_exist_is_refused(attune, services):
+    assert attune("job", "prioritize", "j1", "top").code == 2
+
+
 def test_versions_are_listed_with_their_scores(attune, services):
     result = attune("model", "list")
     assert "tickets/1" in result.out

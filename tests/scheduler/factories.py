@@ -1,6 +1,6 @@
 """Specs, nodes, jobs and clocks for the scheduler's tests."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -14,15 +14,20 @@ from attune.spec.v1.stage_pb2 import Method, Technique
 from google.rpc.status_pb2 import Status
 
 from services.common.database import Database
+from services.scheduler.account import Shares
+from services.scheduler.board import Board
 from services.scheduler.catalogue import read_catalogue
 from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
 from services.scheduler.dispatch import Dispatcher
-from services.scheduler.job import Job, State, new_job
+from services.scheduler.job import Job, new_job
 from services.scheduler.lease import LeaseTerms
 from services.scheduler.node_store import NodeStore
+from services.scheduler.state import State
+from services.scheduler.steward import Steward
 from services.scheduler.store import MIGRATIONS, JobStore
 from services.scheduler.sweep import LeaseSweep
+from services.scheduler.usage_store import UsageStore
 
 CATALOGUE = read_catalogue()
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -126,6 +131,9 @@ def a_job(number: int = 1, *, now: datetime = NOW, state: State = State.QUEUED) 
     return {
         State.RUNNING: lambda: job,
         State.CANCELLING: lambda: job.cancel(now),
+        State.PAUSING: lambda: job.pause("Paused on request.", now),
+        State.YIELDING: lambda: job.make_room("Makes room.", now),
+        State.PAUSED: lambda: job.pause("Paused on request.", now).halt(now),
         State.SUCCEEDED: lambda: job.succeed(a_result(), now),
         State.FAILED: lambda: job.fail(an_error(), now),
     }[state]()
@@ -159,6 +167,19 @@ def a_cancel(name: str, request_id: str = "") -> scheduler_pb2.CancelJobRequest:
     return scheduler_pb2.CancelJobRequest(name=name, request_id=request_id or str(uuid4()))
 
 
+def a_pause(name: str, request_id: str = "") -> scheduler_pb2.PauseJobRequest:
+    return scheduler_pb2.PauseJobRequest(name=name, request_id=request_id or str(uuid4()))
+
+
+def a_resume(name: str, request_id: str = "") -> scheduler_pb2.ResumeJobRequest:
+    return scheduler_pb2.ResumeJobRequest(name=name, request_id=request_id or str(uuid4()))
+
+
+def a_priority(name: str, priority: str) -> scheduler_pb2.SetJobPriorityRequest:
+    value = scheduler_pb2.Job.Priority.Value(f"PRIORITY_{priority}")
+    return scheduler_pb2.SetJobPriorityRequest(name=name, priority=value, request_id=str(uuid4()))
+
+
 def sqlite_url(folder: Path) -> str:
     return f"sqlite+aiosqlite:///{folder / 'scheduler.db'}"
 
@@ -169,35 +190,53 @@ class Scheduler:
 
     database: Database
     clock: FakeClock
+    shares: Shares
     changes: Changes
     jobs: JobStore
     nodes: NodeStore
+    usage: UsageStore
+    board: Board
     dispatcher: Dispatcher
     desk: Desk
     sweep: LeaseSweep
+    steward: Steward
 
     def restarted(self) -> "Scheduler":
-        """Return the same scheduler after a restart: only its start time is new."""
-        return replace(self, sweep=LeaseSweep(self.jobs, TERMS, self.clock))
+        """Return a scheduler on the same database: it remembers nothing."""
+        return _parts(self.database, self.clock, self.shares)
 
-    async def add_job(self, number: int = 1, **spec: object) -> Job:
-        job = new_job(a_spec(number, **spec), f"a{number:025d}", self.clock.now())
+    async def add_job(self, number: int = 1, *, project: str = "default", **spec: object) -> Job:
+        approved = a_spec(number, **spec)
+        approved.name = f"projects/{project}/specs/s{number}"
+        job = new_job(approved, f"a{number:025d}", self.clock.now())
         assert await self.jobs.add(job, None)
         return job
 
 
-async def a_scheduler(url: str, clock: FakeClock | None = None) -> Scheduler:
+async def a_scheduler(
+    url: str, clock: FakeClock | None = None, shares: Shares | None = None
+) -> Scheduler:
     """Return a scheduler on an empty, migrated database; close its database afterwards."""
     clock, database = clock or FakeClock(), Database(url, MIGRATIONS)
     await database.migrate()
+    return _parts(database, clock, shares or Shares())
+
+
+def _parts(database: Database, clock: FakeClock, shares: Shares) -> Scheduler:
     changes, jobs, nodes = Changes(database), JobStore(database), NodeStore(database)
+    usage = UsageStore(database)
+    board = Board(jobs, nodes, usage, changes, CATALOGUE, shares, clock)
     return Scheduler(
         database,
         clock,
+        shares,
         changes,
         jobs,
         nodes,
-        Dispatcher(jobs, nodes, changes, CATALOGUE, TERMS, clock),
-        Desk(jobs, nodes, changes, CATALOGUE, clock),
+        usage,
+        board,
+        Dispatcher(jobs, nodes, board, changes, CATALOGUE, TERMS, clock),
+        Desk(jobs, nodes, board, changes, CATALOGUE, clock),
         LeaseSweep(jobs, TERMS, clock),
+        Steward(jobs, board, clock),
     )

@@ -6,7 +6,7 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_TRAIN, JobProgress
 
 from services.common.errors import FailedPrecondition, InvalidArgument
-from services.scheduler.job import State
+from services.scheduler.state import State
 from tests.scheduler.factories import TERMS, a_cancel, a_finish, a_node, an_error
 
 WAIT_S = 20.0

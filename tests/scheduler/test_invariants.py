@@ -1,13 +1,15 @@
-"""Leases, outcomes, cancellations, expiries and restarts in any order keep the invariants.
+"""Two schedulers on one database, and whatever people, trainers and time do to them, in any order.
 
-A final state never changes; of all leases of a job at most one is live; every change of state that
-others must know has exactly one row in the outbox.
+A final state never changes, so a cancelled job never starts again; of all leases of a job at most
+one is live; every change of state that others must know has exactly one row in the outbox; every
+lease that ended was charged to its project exactly once.
 """
 
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_TRAIN, PHASE_VALIDATE, JobProgress
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,19 +17,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import select
 
 from services.common.errors import FailedPrecondition
-from services.scheduler.job import FINAL, HAPPENED, LEASED, State
-from services.scheduler.store import OUTBOX
+from services.scheduler.row_store import OUTBOX
+from services.scheduler.state import FINAL, HAPPENED, LEASED, State
 from tests.scheduler.factories import (
     TERMS,
     a_cancel,
     a_finish,
     a_node,
+    a_pause,
+    a_priority,
+    a_resume,
     a_scheduler,
     sqlite_url,
 )
 
 NODES = st.sampled_from(["node-a", "node-b"])
-OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST"])
+OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST", "PAUSED"])
+PRIORITIES = st.sampled_from(["LOW", "NORMAL", "HIGH"])
 PHASES = st.sampled_from([PHASE_VALIDATE, PHASE_TRAIN])
 JOBS_MAX = 3
 
@@ -41,6 +47,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         url = sqlite_url(Path(self.folder.name))
         self.scheduler = self.runner.run(a_scheduler(url))
+        self.other = self.runner.run(a_scheduler(url, self.scheduler.clock))
+        self.fences = {}
         self.nodes = {name: a_node(name) for name in ("node-a", "node-b")}
         self.leases = []
         self.states = {}
@@ -48,6 +56,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def teardown(self):
         self.runner.run(self.scheduler.database.close())
+        self.runner.run(self.other.database.close())
         self.runner.close()
         self.folder.cleanup()
 
@@ -107,6 +116,59 @@ class SchedulerMachine(RuleBasedStateMachine):
             name = pick.choice(sorted(self.states))
             self.try_to(self.scheduler.desk.cancel(a_cancel(name)))
 
+    @rule(pick=st.randoms())
+    def pause(self, pick):
+        if self.states:
+            name = pick.choice(sorted(self.states))
+            before = self.states[name]
+            done = self.try_to(self.other.desk.pause(a_pause(name)))
+            assert done == (before not in FINAL and before is not State.CANCELLING)
+
+    @rule(pick=st.randoms())
+    def resume(self, pick):
+        if self.states:
+            name = pick.choice(sorted(self.states))
+            before = self.states[name]
+            done = self.try_to(self.scheduler.desk.resume(a_resume(name)))
+            assert done or before in FINAL or before is State.CANCELLING
+
+    @rule(pick=st.randoms(), priority=PRIORITIES)
+    def rank(self, pick, priority):
+        if self.states:
+            name = pick.choice(sorted(self.states))
+            self.try_to(self.scheduler.desk.set_priority(a_priority(name, priority)))
+
+    @rule()
+    def look_after_the_queue(self):
+        self.runner.run(self.scheduler.steward.look())
+        self.runner.run(self.other.steward.look())
+
+    @rule()
+    def the_other_takes_over(self):
+        self.scheduler, self.other = self.other, self.scheduler
+
+    @rule(name=NODES)
+    def cancel_and_lease_race(self, name):
+        """Of a race over a queued job one wins, and who is told of a lease can be stopped."""
+        queued = [job for job, state in self.states.items() if state is State.QUEUED]
+        if len(queued) != 1:
+            return
+        (job,) = queued
+
+        async def race():
+            lease = self.other.dispatcher.lease(self.nodes[name], 0)
+            _, given = await asyncio.gather(self.scheduler.desk.cancel(a_cancel(job)), lease)
+            return given
+
+        given = self.runner.run(race())
+        after = self.runner.run(self.scheduler.jobs.get(job))
+        if given is not None:
+            assert after.state is State.CANCELLING
+            self.leases.append((given.job.run, given.job.attempt_count, job))
+            self.changes.append((job, HAPPENED[State.RUNNING]))
+        else:
+            assert after.state in (State.CANCELLED, State.CANCELLING)
+
     @rule(seconds=st.sampled_from([1, 15, 31]))
     def let_time_pass(self, seconds):
         self.scheduler.clock.advance(seconds)
@@ -122,6 +184,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def nothing_is_broken(self):
         self.check_states()
         self.check_outbox()
+        self.check_use()
 
     def check_states(self):
         """Final states never change, and only the newest lease of a job is live."""
@@ -129,6 +192,9 @@ class SchedulerMachine(RuleBasedStateMachine):
             job = self.runner.run(self.scheduler.jobs.get(name))
             if before in FINAL:
                 assert job.state is before
+            if before in FINAL:
+                assert job.attempt_count == self.fences[name]
+            self.fences[name] = job.attempt_count
             if job.state in LEASED:
                 newest = max(fence for _, fence, leased in self.leases if leased == name)
                 assert job.attempt_count == newest
@@ -147,6 +213,13 @@ class SchedulerMachine(RuleBasedStateMachine):
             seen = [event for job, event in self.changes if job == name]
             assert [f"job.{parts[5]}" for parts in told if parts[4] == job_id] == seen
 
+    def check_use(self):
+        """What the project has used is what its jobs' ended leases have taken."""
+        jobs = [self.runner.run(self.scheduler.jobs.get(name)) for name in self.states]
+        used = self.runner.run(self.scheduler.usage.read(self.scheduler.clock.now()))
+        taken = sum(job.device_s for job in jobs)
+        assert (used["default"].device_s if used else 0.0) == pytest.approx(taken)
+
     async def _outbox(self):
         async with self.scheduler.database.read() as connection:
             rows = await connection.execute(select(OUTBOX.c.subject).order_by(OUTBOX.c.sequence))
@@ -154,8 +227,8 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 SchedulerMachine.TestCase.settings = settings(
-    max_examples=15,
-    stateful_step_count=25,
+    max_examples=20,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

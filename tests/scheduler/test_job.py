@@ -6,18 +6,8 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_EVALUATE, PHASE_TRAIN, JobProgress
 
 from services.common.errors import FailedPrecondition, InvalidArgument
-from services.scheduler.job import (
-    FINAL,
-    LEASED,
-    LOSSES_MAX,
-    TRANSITIONS,
-    Event,
-    State,
-    events_of,
-    job_of_run,
-    new_job,
-    next_state,
-)
+from services.scheduler.job import LOSSES_MAX, events_of, job_of_run, new_job
+from services.scheduler.state import FINAL, LEASED, TRANSITIONS, Event, State, next_state
 from tests.scheduler.factories import NOW, TERMS, a_job, a_result, a_spec, an_error
 
 LATER = NOW + timedelta(seconds=5)
@@ -32,14 +22,54 @@ DO = {
     Event.STOP: lambda job: job.stop(LATER),
     Event.LOSE: lambda job: job.lose(an_error(), LATER),
     Event.EXPIRE: lambda job: job.expire("Not heard of.", LATER),
+    Event.PAUSE: lambda job: job.pause("Paused on request.", LATER),
+    Event.RESUME: lambda job: job.resume(LATER),
+    Event.YIELD: lambda job: job.make_room("Makes room.", LATER),
+    Event.HALT: lambda job: job.halt(LATER),
 }
 AFTER = {
-    State.QUEUED: {Event.LEASE: State.RUNNING, Event.CANCEL: State.CANCELLED},
+    State.QUEUED: {
+        Event.LEASE: State.RUNNING,
+        Event.CANCEL: State.CANCELLED,
+        Event.PAUSE: State.PAUSED,
+        Event.RESUME: State.QUEUED,
+    },
     State.RUNNING: {
         Event.RENEW: State.RUNNING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,
         Event.FAIL: State.FAILED,
+        Event.LOSE: State.QUEUED,
+        Event.EXPIRE: State.QUEUED,
+        Event.PAUSE: State.PAUSING,
+        Event.RESUME: State.RUNNING,
+        Event.YIELD: State.YIELDING,
+    },
+    State.PAUSED: {
+        Event.PAUSE: State.PAUSED,
+        Event.RESUME: State.QUEUED,
+        Event.CANCEL: State.CANCELLED,
+    },
+    State.PAUSING: {
+        Event.RENEW: State.PAUSING,
+        Event.PAUSE: State.PAUSING,
+        Event.RESUME: State.YIELDING,
+        Event.CANCEL: State.CANCELLING,
+        Event.SUCCEED: State.SUCCEEDED,
+        Event.FAIL: State.FAILED,
+        Event.HALT: State.PAUSED,
+        Event.LOSE: State.PAUSED,
+        Event.EXPIRE: State.PAUSED,
+    },
+    State.YIELDING: {
+        Event.RENEW: State.YIELDING,
+        Event.PAUSE: State.PAUSING,
+        Event.RESUME: State.YIELDING,
+        Event.YIELD: State.YIELDING,
+        Event.CANCEL: State.CANCELLING,
+        Event.SUCCEED: State.SUCCEEDED,
+        Event.FAIL: State.FAILED,
+        Event.HALT: State.QUEUED,
         Event.LOSE: State.QUEUED,
         Event.EXPIRE: State.QUEUED,
     },
@@ -51,6 +81,7 @@ AFTER = {
         Event.STOP: State.CANCELLED,
         Event.LOSE: State.CANCELLED,
         Event.EXPIRE: State.CANCELLED,
+        Event.HALT: State.CANCELLED,
     },
     State.SUCCEEDED: {},
     State.FAILED: {},
@@ -77,9 +108,11 @@ def test_table_holds_no_change_of_a_final_state():
     assert leaving == set()
 
 
-def test_given_up_is_possible_only_while_running():
-    assert next_state(State.RUNNING, Event.GIVE_UP, "j") is State.FAILED
-    for state in set(State) - {State.RUNNING}:
+def test_given_up_is_possible_only_while_it_runs_and_should_go_on():
+    going_on = {State.RUNNING, State.YIELDING}
+    for state in going_on:
+        assert next_state(state, Event.GIVE_UP, "j") is State.FAILED
+    for state in set(State) - going_on:
         with pytest.raises(FailedPrecondition):
             next_state(state, Event.GIVE_UP, "j")
 
@@ -95,6 +128,37 @@ def test_lost_job_is_queued_five_times_then_fails_and_says_so(event):
     assert job.state is State.FAILED
     assert "lost its worker 6 times" in job.error.message
     assert job.error.code != 0
+
+
+def test_a_job_that_makes_room_keeps_its_place_and_counts_no_loss():
+    job = a_job(state=State.YIELDING).halt(LATER)
+    assert (job.state, job.loss_count, job.yield_count) == (State.QUEUED, 0, 1)
+    assert job.queue_time == NOW
+    assert DO[Event.LEASE](job).attempt_count == 2
+
+
+def test_a_resumed_job_waits_from_now_on():
+    assert a_job(state=State.PAUSED).resume(LATER).queue_time == LATER
+
+
+def test_a_pause_says_why_while_it_comes_and_when_it_is_there():
+    job = a_job(state=State.RUNNING).pause("The budget is spent.", LATER)
+    assert job.state_reason == "The budget is spent. It goes on to its next checkpoint."
+    assert job.halt(LATER).state_reason == "The budget is spent."
+
+
+def test_cost_counts_every_lease_and_nothing_between_them():
+    def lease(job, now):
+        price = 3_600_000
+        return job.lease("n", "i", EXPIRE, now, expected_s=60, price_micro_usd_per_hour=price)
+
+    first = lease(a_job(), NOW)
+    assert first.cost_micro_usd(NOW + timedelta(seconds=10)) == 10_000
+    halted = first.pause("Enough.", NOW).halt(NOW + timedelta(seconds=20))
+    assert halted.cost_micro_usd(NOW + timedelta(hours=9)) == 20_000
+    second = lease(halted.resume(LATER), NOW + timedelta(hours=9))
+    done = second.succeed(a_result(), NOW + timedelta(hours=9, seconds=5))
+    assert (done.cost_micro_usd(done.update_time), done.device_s) == (25_000, 25.0)
 
 
 def test_each_lease_has_the_next_fence_and_the_same_run():
@@ -129,6 +193,11 @@ def test_progress_stays_until_the_next_report_and_goes_with_the_lease():
         (State.RUNNING, State.SUCCEEDED, ["job.succeeded"]),
         (State.RUNNING, State.FAILED, ["job.failed"]),
         (State.CANCELLING, State.CANCELLED, ["job.cancelled"]),
+        (State.RUNNING, State.PAUSING, []),
+        (State.PAUSING, State.PAUSED, ["job.paused"]),
+        (State.QUEUED, State.PAUSED, ["job.paused"]),
+        (State.PAUSED, State.QUEUED, ["job.queued"]),
+        (State.YIELDING, State.QUEUED, ["job.queued"]),
         (State.RUNNING, State.RUNNING, []),
     ],
 )

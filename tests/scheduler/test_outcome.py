@@ -10,7 +10,7 @@ from tests.scheduler.factories import a_finish, a_result, an_error
 RUN = "projects/default/runs/a1-s0"
 
 
-@pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "LOST", "CANCELLED"])
+@pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "LOST", "CANCELLED", "PAUSED"])
 def test_each_outcome_with_what_it_must_carry_is_taken(outcome):
     check_outcome(a_finish(RUN, 1, outcome))
 
@@ -23,6 +23,7 @@ def test_each_outcome_with_what_it_must_carry_is_taken(outcome):
         (a_finish(RUN, 1, "FAILED", error=None), ["error"]),
         (a_finish(RUN, 1, "LOST", result=a_result()), ["result"]),
         (a_finish(RUN, 1, "CANCELLED", result=a_result(), error=an_error()), ["result", "error"]),
+        (a_finish(RUN, 1, "PAUSED", error=an_error()), ["error"]),
         (a_finish(RUN, 1, result=JobResult(adapter_sha256="no")), ["result.adapter_sha256"]),
     ],
 )

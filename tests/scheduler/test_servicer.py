@@ -20,6 +20,9 @@ from tests.scheduler.factories import (
     a_cancel,
     a_finish,
     a_node,
+    a_pause,
+    a_priority,
+    a_resume,
     a_spec,
 )
 
@@ -110,6 +113,46 @@ async def test_cancel_is_heard_with_the_renewal_and_confirmed(remote):
     assert (await peers.call(remote.worker.RenewLease, renewal)).cancel
     answer = await peers.call(remote.worker.FinishRun, a_finish(given.run, 1, "CANCELLED"))
     assert answer.job_state == Job.STATE_CANCELLED
+
+
+async def test_pause_is_heard_with_the_renewal_and_a_resumed_job_goes_on(remote):
+    made = await remote.scheduler.add_job()
+    node = a_node()
+    given = await lease(remote, node)
+    assert (await peers.call(remote.jobs.PauseJob, a_pause(made.name))).state == Job.STATE_PAUSING
+    renewal = worker_pb2.RenewLeaseRequest(run=given.run, fence=1)
+    renewed = await peers.call(remote.worker.RenewLease, renewal)
+    assert (renewed.pause, renewed.cancel) == (True, False)
+    answer = await peers.call(remote.worker.FinishRun, a_finish(given.run, 1, "PAUSED"))
+    assert answer.job_state == Job.STATE_PAUSED
+    assert not (await lease(remote, node)).run
+    assert (await peers.call(remote.jobs.ResumeJob, a_resume(made.name))).state == Job.STATE_QUEUED
+    assert (await lease(remote, node)).fence == 2
+
+
+async def test_pause_that_nobody_asked_for_is_refused(remote):
+    await remote.scheduler.add_job()
+    given = await lease(remote)
+    with pytest.raises(FailedPrecondition) as caught:
+        await peers.call(remote.worker.FinishRun, a_finish(given.run, 1, "PAUSED"))
+    assert caught.value.reason == "ILLEGAL_TRANSITION"
+
+
+async def test_priority_is_told(remote):
+    made = await remote.scheduler.add_job()
+    assert (await get(remote, made.name)).priority == Job.PRIORITY_NORMAL
+    await peers.call(remote.jobs.SetJobPriority, a_priority(made.name, "LOW"))
+    assert (await get(remote, made.name)).priority == Job.PRIORITY_LOW
+
+
+@pytest.mark.parametrize("method", ["PauseJob", "ResumeJob", "CancelJob"])
+async def test_change_of_an_unknown_job_is_not_found_and_a_bad_name_is_refused(remote, method):
+    request = {"PauseJob": a_pause, "ResumeJob": a_resume, "CancelJob": a_cancel}[method]
+    with pytest.raises(NotFound):
+        await peers.call(getattr(remote.jobs, method), request("projects/default/jobs/none"))
+    with pytest.raises(InvalidArgument) as caught:
+        await peers.call(getattr(remote.jobs, method), request("jobs/none"))
+    assert fields_of(caught) == ["name"]
 
 
 async def test_lost_lease_has_its_reason(remote):

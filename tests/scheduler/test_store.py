@@ -11,9 +11,11 @@ from sqlalchemy import select
 
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.scheduler import wire
-from services.scheduler.job import State, new_job
+from services.scheduler.job import new_job
 from services.scheduler.node import live_since
-from services.scheduler.store import METADATA, OUTBOX
+from services.scheduler.queue.entry import HALF_LIFE_S, Priority
+from services.scheduler.row_store import METADATA, OUTBOX
+from services.scheduler.state import State
 from tests.scheduler.factories import (
     NOW,
     TERMS,
@@ -171,7 +173,9 @@ async def test_cancel_answers_a_repeat_with_the_first_answer(scheduler):
     request = a_cancel(job.name)
 
     def cancel():
-        return scheduler.jobs.cancel(request, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
+        return scheduler.jobs.change_once(
+            request, lambda job: job.cancel(NOW), wire.job_to_proto, NOW
+        )
 
     answers = await asyncio.gather(*(cancel() for _ in range(5)))
     await scheduler.jobs.change(job.name, lambda job: job.stop(NOW))
@@ -184,9 +188,9 @@ async def test_request_id_of_another_request_is_refused(scheduler):
     first, second = await scheduler.add_job(1), await scheduler.add_job(2)
     request = a_cancel(first.name)
     other = a_cancel(second.name, request.request_id)
-    await scheduler.jobs.cancel(request, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
+    await scheduler.jobs.change_once(request, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
     with pytest.raises(InvalidArgument):
-        await scheduler.jobs.cancel(other, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
+        await scheduler.jobs.change_once(other, lambda job: job.cancel(NOW), wire.job_to_proto, NOW)
     assert (await scheduler.jobs.get(second.name)).state is State.QUEUED
 
 
@@ -206,20 +210,46 @@ async def test_lists_are_newest_first_and_filtered(scheduler):
     assert await names("other") == []
 
 
-async def test_queue_is_first_in_first_out_and_knows_the_base_model(scheduler):
+async def test_queue_is_first_in_first_out(scheduler):
     for number in (3, 1, 2):
         await scheduler.add_job(number)
         scheduler.clock.advance(1)
-    await scheduler.add_job(9, base_model="Qwen/Qwen3-8B")
+    found = await scheduler.jobs.list_queued(10)
+    assert [job.name[-1] for job in found] == ["3", "1", "2"]
+    assert {(job.project, job.priority) for job in found} == {("default", Priority.NORMAL)}
+    assert [job.name[-1] for job in await scheduler.jobs.list_queued(1)] == ["3"]
 
-    async def queue(*args):
-        found = await scheduler.jobs.list_queued(*args)
-        return [job.spec.rsplit("/", 1)[1] for job in found]
 
-    assert await queue(["attune/starter"], 10) == ["s3", "s1", "s2"]
-    first = (await scheduler.jobs.list_queued(["attune/starter"], 1))[0]
-    assert await queue(["attune/starter", "Qwen/Qwen3-8B"], 10, first) == ["s1", "s2", "s9"]
-    assert await queue([], 10) == []
+async def test_promises_are_kept_while_a_job_waits_and_no_longer(scheduler):
+    first, second = await scheduler.add_job(1), await scheduler.add_job(2)
+    await scheduler.jobs.change(second.name, lambda job: job.cancel(NOW))
+    start = NOW + timedelta(minutes=5)
+    promises = {first.name: (start, "node-a"), second.name: (start, "node-a")}
+    await scheduler.jobs.promise(promises)
+    (queued,) = await scheduler.jobs.list_queued(10)
+    assert (queued.promised_start_time, queued.promised_node) == (start, "node-a")
+    assert (await scheduler.jobs.get(second.name)).promised_start_time is None
+    leased = await scheduler.jobs.change(first.name, lease)
+    assert (leased.promised_start_time, leased.promised_node) == (None, "")
+
+
+async def test_a_lease_that_ends_is_charged_to_its_project_once(scheduler):
+    jobs = [await scheduler.add_job(number, project="team") for number in range(1, 5)]
+
+    def take(job):
+        return job.lease("n", "i", NOW, NOW, price_micro_usd_per_hour=3_600_000)
+
+    for job in jobs:
+        await scheduler.jobs.change(job.name, take)
+    end = NOW + timedelta(seconds=30)
+    ends = (
+        scheduler.jobs.change(job.name, lambda job: job.succeed(a_result(), end)) for job in jobs
+    )
+    await asyncio.gather(*ends)
+    used = (await scheduler.usage.read(end))["team"]
+    assert (used.device_s, used.spent_micro_usd) == (120.0, 120_000)
+    week = timedelta(seconds=HALF_LIFE_S)
+    assert (await scheduler.usage.read(end + week))["team"].recent_s == pytest.approx(60.0)
 
 
 async def test_leases_are_listed_by_node_and_by_time(scheduler):

@@ -22,6 +22,7 @@ class SchedulerServer(worker_pb2_grpc.WorkerServiceServicer):
         self.renewals: list[worker_pb2.RenewLeaseRequest] = []
         self.outcomes: asyncio.Queue[worker_pb2.FinishRunRequest] = asyncio.Queue()
         self.cancel = False
+        self.pause = False
         self.lost = False
         self._renewed = asyncio.Condition()
 
@@ -41,7 +42,7 @@ class SchedulerServer(worker_pb2_grpc.WorkerServiceServicer):
         self.renewals.append(request)
         async with self._renewed:
             self._renewed.notify_all()
-        return worker_pb2.RenewLeaseResponse(cancel=self.cancel)
+        return worker_pb2.RenewLeaseResponse(cancel=self.cancel, pause=self.pause)
 
     async def FinishRun(self, request: Any, context: Any) -> worker_pb2.FinishRunResponse:
         self._refuse_when_lost()

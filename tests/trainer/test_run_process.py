@@ -250,6 +250,32 @@ async def test_a_cancelled_run_stops_within_a_step(runs):
     assert attempt.result(Phase.TRAIN) is None
 
 
+async def test_a_paused_run_writes_a_checkpoint_and_the_next_attempt_goes_on_from_it(
+    runs, tmp_path
+):
+    spec = runs.spec()
+    whole, _ = await runs.finish(spec)
+    expected = whole.result(Phase.TRAIN)
+    (runs.artefacts.run("j1-s0")).rename(tmp_path / "whole")
+
+    first, run = await runs.start(spec)
+    await until(lambda: until_written(first.folder / METRICS, '"step": 5'))
+    run.pause()
+    assert await asyncio.wait_for(run.wait(), TIMEOUT_S) == ExitCode.PAUSED
+    last = trained_steps(first)[-1]
+    newest = max(path.name for path in first.checkpoints.iterdir())
+    assert newest == f"step-{last:08d}"
+    assert "Halted as asked" in messages(first)
+
+    second, code = await runs.finish(spec, fence=2)
+    assert code == ExitCode.SUCCEEDED
+    assert second.result(Phase.TRAIN)["resumed_step"] == last
+    assert set(trained_steps(first)) & set(trained_steps(second)) == set()
+    found = second.result(Phase.TRAIN)
+    assert found["best_step"] == expected["best_step"]
+    assert found["best_eval_loss"] == pytest.approx(expected["best_eval_loss"], abs=1e-5)
+
+
 async def test_a_run_whose_pipe_closes_ends_at_once_and_writes_nothing_more(runs):
     attempt, run = await runs.start(runs.spec(epoch_count=100.0))
     await until(lambda: until_written(attempt.folder / METRICS, '"step": 3'))

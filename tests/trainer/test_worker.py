@@ -148,6 +148,22 @@ async def test_cancel_in_an_answer_ends_the_run_as_cancelled(bench):
     assert bench.attempt().outcome() == "CANCELLED"
 
 
+async def test_pause_in_an_answer_ends_the_run_as_paused_and_a_later_lease_completes_it(bench):
+    async with bench.scheduler.serving() as address, bench.working(address):
+        await bench.scheduler.queue.put(bench.lease(epoch_count=4.0))
+        await bench.in_training()
+        bench.scheduler.pause = True
+        request = await bench.outcome()
+        assert request.outcome == FinishRunRequest.OUTCOME_PAUSED
+        assert not request.HasField("error")
+        assert bench.attempt().outcome() == "PAUSED"
+        bench.scheduler.pause = False
+        await bench.scheduler.queue.put(bench.lease(fence=2, epoch_count=4.0))
+        request = await bench.outcome()
+    assert (request.fence, request.outcome) == (2, FinishRunRequest.OUTCOME_SUCCEEDED)
+    assert bench.attempt(2).result(Phase.TRAIN)["resumed_step"] > 0
+
+
 async def test_a_killed_run_is_handed_back_as_lost_and_the_next_attempt_succeeds(bench):
     async with bench.scheduler.serving() as address, bench.working(address):
         await bench.scheduler.queue.put(bench.lease(epoch_count=4.0))

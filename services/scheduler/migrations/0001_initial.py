@@ -19,6 +19,16 @@ def upgrade() -> None:
     )
     op.create_index("ix_nodes_heartbeat_time", "nodes", ["heartbeat_time"])
     op.create_table(
+        "usage",
+        sa.Column("project", sa.String(64), nullable=False),
+        sa.Column("recent_s", sa.Float, nullable=False),
+        sa.Column("recent_time", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("device_s", sa.Float, nullable=False),
+        sa.Column("spent_micro_usd", sa.BigInteger, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("project", name="pk_usage"),
+    )
+    op.create_table(
         "requests",
         sa.Column("request_id", sa.String(64), nullable=False),
         sa.Column("body_sha256", sa.String(64), nullable=False),
@@ -42,6 +52,8 @@ def _create_jobs() -> None:
         sa.Column("approved_spec", sa.LargeBinary, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("state_reason", sa.Text, nullable=False),
+        sa.Column("priority", sa.Integer, nullable=False),
+        sa.Column("queue_time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("stage_index", sa.Integer, nullable=False),
         sa.Column("attempt_count", sa.BigInteger, nullable=False),
         sa.Column("loss_count", sa.Integer, nullable=False),
@@ -49,6 +61,14 @@ def _create_jobs() -> None:
         sa.Column("node", sa.String(64), nullable=False),
         sa.Column("instance", sa.String(64), nullable=False),
         sa.Column("lease_expire_time", sa.DateTime(timezone=True)),
+        sa.Column("lease_time", sa.DateTime(timezone=True)),
+        sa.Column("expected_s", sa.Float, nullable=False),
+        sa.Column("price_micro_usd_per_hour", sa.BigInteger, nullable=False),
+        sa.Column("device_s", sa.Float, nullable=False),
+        sa.Column("spent_micro_usd", sa.BigInteger, nullable=False),
+        sa.Column("yield_count", sa.Integer, nullable=False),
+        sa.Column("promised_start_time", sa.DateTime(timezone=True)),
+        sa.Column("promised_node", sa.String(64), nullable=False),
         sa.Column("progress", sa.LargeBinary),
         sa.Column("result", sa.LargeBinary),
         sa.Column("error", sa.LargeBinary),
@@ -61,7 +81,7 @@ def _create_jobs() -> None:
         sa.UniqueConstraint("spec", "spec_revision", name="uq_jobs_spec"),
     )
     op.create_index("ix_jobs_id", "jobs", ["id"])
-    op.create_index("ix_jobs_state", "jobs", ["state", "create_time"])
+    op.create_index("ix_jobs_state", "jobs", ["state", "queue_time"])
 
 
 def _create_events() -> None:

@@ -146,6 +146,8 @@ class _Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self._observer.on_step(state.global_step)
+        if self._observer.wants_checkpoint():
+            control.should_save = True
 
     def on_prediction_step(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any

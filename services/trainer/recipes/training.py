@@ -60,6 +60,9 @@ class Observer(Protocol):
     def on_checkpoint(self, step: int, folder: Path) -> None:
         """Take over a folder that the trainer library has written."""
 
+    def wants_checkpoint(self) -> bool:
+        """Return whether to save after this step, whether or not one is due."""
+
     def is_enough(self) -> bool:
         """Return whether to stop early, after an evaluation and its checkpoint."""
 
