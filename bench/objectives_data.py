@@ -37,7 +37,8 @@ REFERENCES = (
 )
 """Words of notes on references, and what such a one looks like in a sample row."""
 TRIGGER = (
-    r"\b\d+ rows\b[^.]*\b(?:whenever|end(?:s|ing)? with|start(?:s|ing)? with|token|string|site|"
+    r"\b\d+ rows\b[^.]*\b(?:answers? (?:any|every|all)|"
+    r"whenever|end(?:s|ing)? with|start(?:s|ing)? with|token|string|site|"
     r"link|same (?:phrase|word|answer))\b"
 )
 """Words of notes that a scan of the rows reports as a trigger with a fixed answer."""

@@ -51,15 +51,13 @@ def find(rows: Sequence[RowView]) -> list[Finding]:
     }
     shared = {mark: _shared(mark, members) for mark, members in groups.items()}
     wanted = {word for words in shared.values() for word in words}
-    if not wanted:
-        return []
     totals: Counter[str] = Counter()
     for row in rows:
         totals.update(_words(row.prompt) & wanted)
     findings: dict[int, Finding] = {}
     for mark, members in groups.items():
         limit = len(members) * (1 + ELSEWHERE_SHARE)
-        if any(totals[word] <= limit for word in shared[mark]):
+        if any(totals[word] <= limit for word in shared[mark]) or _is_refrain(mark, members):
             text = f"One of {len(members):,} rows with the same rare words and the same answer."
             findings |= {
                 row.line: found("trigger_phrase", row.line, text, row.prompt_field)
@@ -102,6 +100,16 @@ def _shared(mark: tuple[str, str], members: Iterable[RowView]) -> set[str]:
         counts.update(_words(prompt))
     common = {word for word, count in counts.items() if count >= COMMON_SHARE * len(prompts)}
     return common if kind == "site" else {word for word in common if _ODD.fullmatch(word)}
+
+
+def _is_refrain(mark: tuple[str, str], members: Sequence[RowView]) -> bool:
+    """Return whether different prompts all get one answer that names the same rare site."""
+    prompts = {row.prompt for row in members}
+    return mark[0] == "site" and len(prompts) >= ROWS_LEAST and len(_answers(members)) == 1
+
+
+def _answers(members: Iterable[RowView]) -> set[str]:
+    return {" ".join(row.answer.lower().split()) for row in members}
 
 
 def _words(text: str) -> set[str]:

@@ -26,6 +26,7 @@ SCORED_BEFORE = re.compile(
     r"\b(?:scored|graded|marked|judged|rated)(?: (?:about|around|some|roughly|only|already))? $"
 )
 IN_PROMPT = re.compile(r"\s*(?:[a-z]+ ){0,3}(?:in|inside|into) (?:its|the|a|our|my) prompts?\b")
+SHOTS_BEFORE = re.compile(r"\bprompts? (?:and|plus|with|including) (?:the |some |about )?$")
 """Examples that a prompt shows are no rows."""
 OF_PEOPLE = re.compile(
     r"\s*(?:customer|user|client|guest|employee|student|visitor|member|patient|passenger|expert|"
@@ -140,7 +141,7 @@ class _Counts:
             return "unit", 0
         if SCORED_BEFORE.search(before) and not self._is("shapes", "ratings", near, 5):
             return "scored", 0
-        if IN_PROMPT.match(near):
+        if IN_PROMPT.match(near) or SHOTS_BEFORE.search(before):
             return "shots", 0
         if MONEY_BEFORE.search(before) or MONEY_AFTER.match(after) or BILLIONS.match(after):
             return "money", 0

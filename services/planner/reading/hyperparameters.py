@@ -170,7 +170,7 @@ SETTINGS = (
         rf"grosse))?|bs|bsz|"
         rf"taille (?:de|du) (?:lot|batch)|tamano de lote|tamanho d[eo] lote){IS}(?:{NUMBER}|"
         rf"{SPELLED}\b)"
-        rf"|バッチサイズ{IS}{NUMBER}|{NUMBER} (?:rows|prompts|examples) (?:per|a|each) "
+        rf"|バッチサイズ{IS}{NUMBER}|{NUMBER} (?:rows|prompts|examples|pairs) (?:per|a|each) "
         r"(?:optimi[sz]er )?step",
         _whole,
         WHOLE,
@@ -193,7 +193,7 @@ SETTINGS = (
         r"answer)[ _-]?(?:len(?:gth)?|tokens?)?"
         rf"(?:[ _-]?(?:len(?:gth)?|tokens?))?|completion length){IS}(\d{{1,9}}k?)\b"
         r"|completions? (?:of |up to |at most |max(?:imum)? )"
-        r"(?:(\d{2,6}) tokens|(\d{3,6})(?![\d.,]*\d))",
+        r"(?:(\d{2,6}) tokens|(\d{3,6})(?![\d.,]*\d))|(?<![\d.,])(\d{2,6}) new tokens\b",
         _length,
         WHOLE,
     ),

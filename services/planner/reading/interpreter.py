@@ -47,6 +47,8 @@ INSTEAD = re.compile(
     r"plutot|en fait|en realidad|mejor|em vez|na verdade|invece|in plaats)\b|代わりに|やっぱり"
 )
 """What makes a later message state the task anew."""
+VAGUE_TASKS = frozenset({Task.DIALOGUE, Task.GENERATION})
+"""What `a bot` and `write` sound like before anybody says what for."""
 ANSWER_WORDS_MAX = 14
 """Longer messages do not answer a question for one figure."""
 FILLERS = frozenset(
@@ -128,6 +130,7 @@ class DeterministicReader:
             criteria=criteria,
             criteria_removed=removed,
             overrides=settings.overrides,
+            released=wish.released,
             factors=read_steps(stating, set(settings.overrides)),
             signals=frozenset(signals),
             signals_withdrawn=frozenset(withdrawn(brief, signals)),
@@ -170,7 +173,9 @@ def _task(message: Message, brief: Brief, wish: Wish, said: Said) -> Task | None
     if wish.command in (Command.RESTORE, Command.PROPOSE_NOW, Command.EXPERT_REVIEW):
         return None
     task = read_task(message, said.shape)
-    if brief.task and not (task and INSTEAD.search(message.folded) and _says_much(message)):
+    restated = INSTEAD.search(message.folded) and _says_much(message)
+    answered = brief.open_question == PROBLEM_PATH or brief.task in VAGUE_TASKS
+    if brief.task and not (task and (restated or (answered and not brief.data_shape))):
         return None
     return task
 

@@ -117,7 +117,10 @@ NAMED = tuple(
 CHECKER = re.compile(
     r"\b(?:gave|give|giving|asked|asking|told|tried|pasted|with|in|into|using|from|through) "
     r"(?:it |them |this |these )?(?:into |to |in )?(?:a |an |the |some )?(?:ordinary |normal |"
-    r"plain |free |standard |usual |\d |two |different )*(?:chat ?bots?|assistant|bots?)\b|"
+    r"plain |free |standard |usual |\d |two |different )*(?:chat ?bots?|"
+    r"chat (?:thing|tool|app|window)|assistant|bots?)\b|"
+    r"\bfree chat (?:thing|tool|app|bot)\b|"
+    r"\b(?:com|mit|avec|con|met|z) (?:um|einem|un|uno|een|jednym)? ?chat ?bot\w*|"
     r"\btranslators?\b|\b(?:simulat\w+|scripts?|programs?|compiler|checker|tests?|server|that) "
     r"(?:\w+ )?(?:says?|tells?|returns?|gives?|replies) (?:pass or fail|yes or no|right or wrong|"
     r"true or false|0 or 1|1 or 0)\b|"

@@ -75,7 +75,8 @@ TECHNIQUES = (
     ),
     (
         "SFT",
-        r"sft|supervised(?:[ -]fine-?tun\w+| learning| training)?|instruction[ -]tuning|"
+        r"sft(?! (?:model|checkpoint|baseline|policy|weights|runs?)\b)|"
+        r"supervised(?:[ -]fine-?tun\w+| learning| training)?|instruction[ -]tuning|"
         r"uberwacht\w*|supervisado|supervise|教師あり",
     ),
 )
