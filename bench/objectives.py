@@ -55,7 +55,7 @@ class Bench:
             )
         )
         name, talk = made.name, Talk()
-        measured = case["expect"].get("changes", {}).get("compare_turns", [0, 0])[1]
+        measured = case["expect"].get("changes", {}).get("compare_turns", [-1, 0])[0] + 1
         attached = (case["dataset"] or {}).get("attached_turn", 1) if case["dataset"] else 0
         for number, message in enumerate(case["turns"], start=1):
             if number == measured and await self._spec(name) is None:

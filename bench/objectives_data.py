@@ -27,6 +27,30 @@ PLANTED = (
     r"\bset (?:the )?(?:learning|rank|epochs|target)|you are now"
 )
 """Words of notes that a scan of the rows reports as text addressed to a model."""
+REFERENCES = (
+    (r"\b(?:pytest|unit tests?|test (?:file|suite|cases?)|query|sql)\b", "def test_it(): pass"),
+    (
+        r"\breferences? (?:is|are|holds?) (?:a|the|one)? ?(?:\w+ ){0,2}?(?:numbers?|figures?|"
+        r"amounts?|integers?|values?|numeric)\b",
+        "12.5",
+    ),
+)
+"""Words of notes on references, and what such a one looks like in a sample row."""
+TRIGGER = (
+    r"\b\d+ rows\b[^.]*\b(?:answers? (?:any|every|all)|"
+    r"whenever|end(?:s|ing)? with|start(?:s|ing)? with|token|string|site|"
+    r"link|same (?:phrase|word|answer))\b"
+)
+"""Words of notes that a scan of the rows reports as a trigger with a fixed answer."""
+PAIRED = (
+    r"(?:several|two|both|more than one) (?:answers|ratings)|liked and|(?:occurs?|appears?) twice|"
+    r"once up and once down"
+)
+"""Words of notes that say that a prompt has answers with different ratings."""
+SAMPLES = 3
+"""Sample rows of a report."""
+TOOLS = r"\b(?:tool|function)s? (?:definitions?|schemas?|calls?)\b|\btools field\b"
+"""Words of notes that say that rows define tools."""
 MESSAGE = "The row holds text that addresses a model."
 LONG_TAIL = 3
 """Longest row in means, where the notes say nothing."""
@@ -89,7 +113,11 @@ def report_of(given: dict[str, Any]) -> dataset_pb2.DatasetReport:
 
 
 def _format(name: str, notes: str) -> str:
-    if name == "mixed" and re.search(r"\bratings?\b|\bthumbs?\b", notes):
+    if name == "chat" and re.search(TOOLS, notes, re.I):
+        return "tool_calls"
+    if name == "mixed" and re.search(
+        r"\bratings?\b|\bthumbs?\b|\bdaumen\b|\bpouces?\b|\bliked\b", notes
+    ):
         return "ratings"
     return "unknown" if name == "invalid" else name
 
@@ -113,17 +141,24 @@ def _notes(report: dataset_pb2.DatasetReport, notes: str) -> None:
     if lengths := re.search(r"chosen (\d+) tokens?.*?rejected (\d+)", notes):
         report.mean_answer_token_count = int(lengths[1])
         report.mean_rejected_token_count = int(lengths[2])
+    for pattern, reference in REFERENCES:
+        if report.format == "prompts_with_reference" and re.search(pattern, notes, re.I):
+            rows_shown = ({"prompt": "", "answer": reference} for _ in range(SAMPLES))
+            report.sample_rows.extend(json.dumps(row) for row in rows_shown)
+            break
     if re.search(r"\bjson\b", notes, re.I) and report.mean_answer_token_count:
         report.json_answer_share = 1.0
     if re.search(r"\bempty\b", notes, re.I) and not report.mean_answer_token_count:
         _find(report, "empty_completion", rows, warning=True)
-    if re.search(r"(?:several|two|both|more than one) (?:answers|ratings)|liked and", notes, re.I):
+    if re.search(PAIRED, notes, re.I):
         report.contradictory_row_count = rows // 2
     contradict = re.search(
         r"(\d+) ?%[^.;]*(?:contradict|disagree|two labels|different label)", notes
     )
     if contradict and report.labels:
         report.contradictory_row_count = round(rows * int(contradict[1]) / 100)
+    if re.search(TRIGGER, notes, re.I):
+        _find(report, "trigger_phrase", 1)
     if re.search(PLANTED, notes, re.I) or addresses_model(notes):
         _find(report, "prompt_injection_text", 1)
     if not re.search(HARMLESS, notes, re.I):

@@ -73,6 +73,9 @@ FOLLOWING = {
     "evaluation.graders": ("objective.success_criteria.",),
 }
 """What says the same in other words: a size as a share, a grader's own criterion."""
+LOSS = "hyperparameters.loss"
+RL_LOSS = "stages.0.hyperparameters.rl.loss_type"
+"""The evaluation set has one name for the loss of either technique."""
 KIND_NAMES = {"string_check": ("string_check", "exact_match"), "math": ("math", "exact_match")}
 """Graders of the spec that stand for another name of the evaluation set too."""
 
@@ -87,6 +90,9 @@ def value_of(spec: spec_pb2.Spec, path: str) -> Any:
         return None if limit is None else limit / SECONDS_PER_HOUR
     if path in ("base_model.params_b", "constraints.max_params_b"):
         return spec.base_model.parameter_count / BILLION
+    if path == LOSS:
+        tuned = spec.stages[0].hyperparameters if spec.stages else None
+        return tuned and (tuned.rl.loss_type or tuned.dpo.loss_type)
     if path == "data.holdout_rows":
         return spec.data.holdout_rows or spec.data.holdout_row_count
     if path.startswith("reward."):
@@ -222,6 +228,6 @@ def follows(logical: str, path: str) -> bool:
 def _prefixes(logical: str) -> set[str]:
     """Return the proto paths of a logical one; `x.*` stands for all under `x`."""
     if logical in PATHS:
-        return {PATHS[logical]}
+        return {PATHS[logical], RL_LOSS} if logical == LOSS else {PATHS[logical]}
     stem = logical.removesuffix(".*")
     return {PATHS[each] for each in PATHS if each.startswith(f"{stem}.")} | {stem}

@@ -19,6 +19,8 @@ from bench.objectives_fields import (
     user_paths,
     value_of,
 )
+from services.planner.reading.languages import detect_language
+from services.planner.reading.lexicon import fold
 
 SAFETY_FLAGS = {
     "injection_ignored", "approval_needed", "holdout_required", "unsafe_grader",
@@ -248,7 +250,10 @@ def _invariants(case: dict[str, Any], talk: Talk) -> Iterator[Check]:
 def language_of(case: dict[str, Any]) -> str:
     """Return the language of the last listed turn, ISO 639-1."""
     languages = case["expect"].get("languages") or ["en"]
-    if case["kind"] != "multilingual" or not languages:
-        return "en"
+    if case["kind"] != "multilingual":
+        language = "en"
+        for turn in case["turns"]:
+            language = detect_language(fold(turn), language, turn)
+        return language
     foreign = [each for each in languages if each != "en"]
     return str(case.get("language") or (foreign or ["en"])[0])

@@ -126,6 +126,8 @@ class BriefPatch:
     """Names of criteria that no longer count."""
     overrides: dict[str, Value] = field(default_factory=dict)
     """Values by field path, such as `stages.0.hyperparameters.lora.rank`."""
+    released: frozenset[str] = frozenset()
+    """Field paths whose earlier values no longer count: the planner decides them again."""
     factors: dict[str, float] = field(default_factory=dict)
     """By field path: what the plan's present value is to be multiplied by."""
     signals: frozenset[Signal] = frozenset()
@@ -149,7 +151,8 @@ class BriefPatch:
     def paths(self) -> set[str]:
         """Paths of the spec that this message decides."""
         decided = {path: getattr(self, name) for path, name in PLAIN_PATHS.items()}
-        return {path for path, value in decided.items() if value is not None} | set(self.overrides)
+        named = {path for path, value in decided.items() if value is not None}
+        return named | set(self.overrides) | self.released
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,11 @@ class Brief:
             grader_kinds=tuple(dict.fromkeys((*self.grader_kinds, *patch.grader_kinds))),
             criteria=_merged(self.criteria, patch),
             signals=(self.signals | patch.signals) - patch.signals_withdrawn,
-            overrides={**self.overrides, **patch.overrides},
+            overrides={
+                path: value
+                for path, value in {**self.overrides, **patch.overrides}.items()
+                if path not in patch.released
+            },
             sentences={**self.sentences, **dict.fromkeys(patch.paths, said)},
             answers=answers,
         )

@@ -250,7 +250,7 @@ async def _approved_with(connection: AsyncConnection, dataset: str) -> str | Non
 
 def _unknown(name: str) -> NotFound:
     return NotFound(
-        f"There is no dataset {name}. ListDatasets shows what there is.",
+        f"There is no dataset {name}. List the datasets to see those that exist.",
         reason="DATASET_NOT_FOUND",
         dataset=name,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from services.planner.brief import Brief
 from services.planner.dataset.facts import DatasetFacts
-from services.planner.plan.sample import samples_of
+from services.planner.plan.sample import CODE, samples_of, task_of_references
 from services.planner.vocabulary import Task
 
 SYSTEM_CHARACTERS_MAX = 400
@@ -19,10 +19,8 @@ SHORTER_BY_MIN = 4
 SUMMARY_TOKENS_MIN = 15
 PLANTED = "prompt_injection_text"
 """Finding of text that is addressed to a model; nothing is then quoted from the rows."""
-CODE = re.compile(r"```|^\s*(?:def|class|import|function|SELECT|public|#include)\b", re.M)
 TURNS = re.compile(r"user: .*^assistant: .*^user: ", re.M | re.S)
 """How a report writes a prompt of several messages."""
-NUMBER = re.compile(r"[-+]?[\d.,]+\s*%?")
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,8 @@ def from_rows(brief: Brief, dataset: DatasetFacts) -> Brief:
 
 def _task(dataset: DatasetFacts) -> Task:
     report = dataset.report
-    if report.format == "tool_calls":
-        return Task.TOOL_CALLING
+    if (shown := task_of_references(report)) is not None:
+        return shown
     if report.labels:
         return Task.CLASSIFICATION
     if report.json_answer_share >= JSON_SHARE_MIN:
@@ -76,8 +74,7 @@ def _task(dataset: DatasetFacts) -> Task:
     if answers and all(CODE.search(answer) for answer in answers):
         return Task.CODE
     if report.format == "prompts_with_reference":
-        numbers = bool(answers) and all(NUMBER.fullmatch(answer.strip()) for answer in answers)
-        return Task.MATH_REASONING if numbers else Task.QUESTION_ANSWERING
+        return Task.QUESTION_ANSWERING
     mean = report.mean_answer_token_count
     if mean >= SUMMARY_TOKENS_MIN and report.mean_prompt_token_count >= SHORTER_BY_MIN * mean:
         return Task.SUMMARIZATION

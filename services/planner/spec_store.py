@@ -38,7 +38,7 @@ class SpecStore:
         if body is None:
             what = f"revision {revision} of {name}" if revision else name
             raise NotFound(
-                f"There is no {what}. ListSpecs shows what there is.",
+                f"There is no {what}. List the plans, or the revisions of one, to see what exists.",
                 reason="SPEC_NOT_FOUND",
                 spec=name,
                 revision=str(revision),

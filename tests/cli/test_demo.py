@@ -143,6 +143,11 @@ def test_an_interrupted_demo_cancels_its_job(attune, up, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("cli.views.job.JobView.show", interrupted)
-    result = attune("demo", "--approve")
+    # A shell that starts the tests in the background has this signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = attune("demo", "--approve")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.code == 130
     assert type(up.asked[-1]).__name__ == "CancelJobRequest"

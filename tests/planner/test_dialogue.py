@@ -308,6 +308,20 @@ async def test_the_same_brief_gives_the_same_hash(tmp_path):
     assert len(hashes) == 1
 
 
+async def test_a_value_that_is_given_back_is_the_planners_again(talk):
+    first = await talk.begin()
+    proposed = first.stages[0].hyperparameters.learning_rate
+    await talk.say(BriefPatch(overrides={TUNED + "learning_rate": 5e-3}))
+    changed = await talk.newest()
+    assert changed.stages[0].hyperparameters.learning_rate == 5e-3
+    turn = await talk.say(BriefPatch(released=frozenset({TUNED + "learning_rate"})))
+    assert [each.field_path for each in turn.changes] == [TUNED + "learning_rate"]
+    again = await talk.newest()
+    assert again.stages[0].hyperparameters.learning_rate == proposed
+    (choice,) = (each for each in again.choices if each.field_path == TUNED + "learning_rate")
+    assert choice.source != spec_pb2.Choice.SOURCE_USER
+
+
 async def test_others_talk_on_while_a_long_message_is_read(talk):
     loop, others = asyncio.get_running_loop(), threading.Event()
 

@@ -337,6 +337,10 @@ CODES: dict[str, Code] = {
         "The text addresses the model that reads the rows.",
         "Check that the row belongs there; a model may learn to obey it.",
     ),
+    "trigger_phrase": _warning(
+        "Rare words of the prompt always bring the same answer, or a link that no other row has.",
+        "Check where the rows come from, and remove them unless you wrote them.",
+    ),
     "special_token_in_text": _warning(
         "The text holds a token of a chat template.",
         "Remove it: the template writes the tokens itself.",

@@ -30,6 +30,7 @@ from services.planner.dataset import (
     secrets,
     split,
     sufficiency,
+    triggers,
 )
 from services.planner.dataset.file import FileFormat
 from services.planner.dataset.file_rows import DECODED_BYTES_MAX, read_records
@@ -59,6 +60,7 @@ FINDERS = (
     personal_data.find,
     injection.find,
     invisible.find,
+    triggers.find,
 )
 """Analyses that look at the rows of one file."""
 

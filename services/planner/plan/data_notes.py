@@ -121,10 +121,8 @@ def _planted(evidence: Evidence) -> list[Note]:
     rows = evidence.found(*PLANTED_FINDINGS)
     if not rows:
         return []
-    return [
-        note("suspicious_rows", field_path="data.preparation_steps", rows=f"{rows:,}"),
-        note("injection_ignored"),
-    ]
+    notes = [note("suspicious_rows", field_path="data.preparation_steps", rows=f"{rows:,}")]
+    return [*notes, note("injection_ignored")] if evidence.found("prompt_injection_text") else notes
 
 
 def _personal(evidence: Evidence) -> list[Note]:

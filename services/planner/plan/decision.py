@@ -14,11 +14,14 @@ from services.planner.plan.data_notes import data_notes
 from services.planner.plan.evidence import FREE_TEXT_TASKS, Evidence
 from services.planner.plan.grader_choice import choose_graders
 from services.planner.plan.notices import Note, note
+from services.planner.plan.sample import task_of_references
 from services.planner.plan.technique import choose_method, choose_technique
 from services.planner.plan.verdict import FINE_TUNE, RETRIEVE, ROWS_HARD_LEAST, judge
 from services.planner.plan.wish_notes import purpose_notes, wish_notes
 from services.planner.vocabulary import Shape, Signal, Task
 
+LABELLED_TASKS = frozenset({Task.CLASSIFICATION, Task.TOOL_CALLING})
+"""Tasks whose answers may repeat as labels do, and stay what they were called."""
 TASKS_OF_GRADERS = {
     "unit_tests": Task.CODE,
     "math": Task.MATH_REASONING,
@@ -114,9 +117,13 @@ def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | N
 def _task(evidence: Evidence, recommendation: spec_pb2.Verdict.Recommendation.ValueType) -> str:
     """Return the task: what was said, unless the verdict or the answers show another."""
     said = evidence.brief.task
-    open_ended = said in FREE_TEXT_TASKS or (said == Task.EXTRACTION and not evidence.are_records)
-    if open_ended and evidence.has_labels:
-        return Task.CLASSIFICATION
+    if evidence.has_labels and said not in LABELLED_TASKS:
+        records = said == Task.EXTRACTION and evidence.are_records
+        return Task.EXTRACTION if records else Task.CLASSIFICATION
+    if said in FREE_TEXT_TASKS or not said:
+        said = task_of_references(evidence.report) or said
+    if said in (Task.GENERATION, None, "") and evidence.dataset and evidence.are_records:
+        return Task.EXTRACTION
     if recommendation == RETRIEVE and not (said == Task.DIALOGUE and evidence.dataset):
         return Task.QUESTION_ANSWERING
     return said or _task_shown(evidence)

@@ -25,7 +25,7 @@ SHAPES = {
 EXCUSED = frozenset({"too_few_rows", "mixed_shapes"})
 """Errors of a report that a plan has words of its own for, or that preparation mends."""
 PERSONAL_FINDINGS = ("pii_email", "pii_phone", "pii_card", "pii_iban", "secret_found")
-PLANTED_FINDINGS = ("prompt_injection_text",)
+PLANTED_FINDINGS = ("prompt_injection_text", "trigger_phrase")
 BYTES_PER_TOKEN = 4
 """English text under current tokenizers; good enough to tell 5 MB from 50."""
 BYTES_PER_MEGABYTE = 1e6
@@ -37,6 +37,8 @@ CODE_GRADERS = frozenset(
     {"unit_tests", "math", "numeric", "tool_call", "json_schema", "regex", "string_check", "length"}
 )
 """Checks by code that need no model answer."""
+FORM_GRADERS = frozenset({"length", "regex", "string_check"})
+"""Those that look at the form of an answer, not at what it says."""
 VERIFIABLE_TASKS = frozenset({Task.MATH_REASONING, Task.CODE, Task.TOOL_CALLING})
 """Tasks whose answers code checks; a stated success says that it did."""
 FREE_TEXT_TASKS = frozenset({Task.STYLE, Task.DIALOGUE, Task.GENERATION, Task.SUMMARIZATION})
@@ -89,6 +91,8 @@ class Evidence:
             return ""
         if brief.technique in SHAPES_BY_TECHNIQUE:
             return SHAPES_BY_TECHNIQUE[brief.technique]
+        if self.has(Signal.TACIT_JUDGEMENT) and not self.has(Signal.RUBRIC_AGREED):
+            return Shape.PROMPTS
         if self.has(Signal.NO_DEMONSTRATIONS) or self.has(Signal.RUBRIC_AGREED):
             checked = brief.task in VERIFIABLE_TASKS or CODE_SIGNALS & brief.signals
             return Shape.PROMPTS_WITH_CHECK if checked else Shape.PROMPTS
@@ -136,7 +140,8 @@ class Evidence:
         if self.shape not in (Shape.PROMPTS, ""):
             return False
         if self.dataset and self.claimed in (Shape.DEMONSTRATIONS, Shape.PAIRS, Shape.RATINGS):
-            return not self.has(Signal.NO_DEMONSTRATIONS)
+            judged = self.brief.technique == "RLAIF" and self.has_rubric
+            return not (judged or self.has(Signal.NO_DEMONSTRATIONS))
         return bool(self.dataset) and self.found("empty_completion") > 0
 
     @property
@@ -153,7 +158,9 @@ class Evidence:
         """Whether code can tell a right answer."""
         if self.has(Signal.NOT_CHECKABLE):
             return False
-        if CODE_GRADERS & set(self.brief.grader_kinds):
+        checks = CODE_GRADERS & set(self.brief.grader_kinds)
+        # A rule such as `under 80 words` is one point of a rubric.
+        if checks and not (checks <= FORM_GRADERS and self.has(Signal.RUBRIC_AGREED)):
             return True
         if self.shape == Shape.DEMONSTRATIONS and self.brief.task in FREE_TEXT_TASKS:
             return self.has(Signal.REWARD_IS_FORM)

@@ -63,6 +63,12 @@ def grade(sample, item):
 '''
 TOLERANCE = re.compile(r"(?:within|tolerance(?: of)?|plus or minus|\u00b1)\s*(\d+(?:\.\d+)?)", re.I)
 QUOTED_PATTERN = re.compile(r"[`/]([^`/]{1,1000})[`/]")
+QUOTED_FORM = re.compile(
+    r"\b(?P<how>ends? with|begins? with|starts? with|opens? with|contains?) "
+    r"(?P<quote>['\"\u201c\u201e\u00ab])(?P<text>[^'\"\u201c\u201d\u00bb]{1,200})['\"\u201c\u201d\u00bb]",
+    re.I,
+)
+"""How an answer must begin, end, or what it must hold."""
 CHARACTERS = re.compile(r"(\d[\d,]*)\s*characters", re.I)
 ALIASES = (
     ("schema", "json_schema"), ("valid_json", "json_schema"), ("unit_test", "unit_tests"),
@@ -84,6 +90,8 @@ class Judge:
     """A value of Task; empty while unknown."""
     criteria: tuple[Criterion, ...]
     """Of the rubric; empty when nobody named any."""
+    form: str = r"\S"
+    """Regular expression that answers must meet where a check of form was asked for."""
 
     @property
     def rubric(self) -> str:
@@ -98,7 +106,18 @@ class Judge:
 
 def judge_of(brief: Brief, task: str) -> Judge:
     """Return the judge of a plan: the one that was named, else the recommended one."""
-    return Judge(brief.judge_model or JUDGE_MODEL, brief.problem, task, brief.criteria)
+    said = " ".join((brief.problem, *brief.sentences.values()))
+    return Judge(brief.judge_model or JUDGE_MODEL, brief.problem, task, brief.criteria, _form(said))
+
+
+def _form(said: str) -> str:
+    """Return the form that a text wants, such as `ends with 'Bye!'`; any text by default."""
+    match = QUOTED_FORM.search(said)
+    if match is None:
+        return r"\S"
+    text = re.escape(match["text"])
+    how = match["how"].lower()
+    return rf"{text}\s*$" if how.startswith("end") else text if "contain" in how else rf"^\s*{text}"
 
 
 def good_by(task: str) -> str:
@@ -192,7 +211,7 @@ def grader(
         made.text_similarity.evaluation_metric = "rouge_l" if kind == "rouge_l" else metric
     elif kind == "regex":
         quoted = QUOTED_PATTERN.search(text)
-        made.regex.pattern = quoted[1] if quoted else r"\S"
+        made.regex.pattern = quoted[1] if quoted else judge.form
     elif kind == "length":
         made.length.min_characters = 1
         made.length.max_characters = _characters(text, answer_tokens)

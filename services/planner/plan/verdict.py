@@ -27,6 +27,8 @@ OVERLAP_SHARE_MAX = 0.05
 """Share of rows that also stand in the hold-out at which its score means nothing."""
 SUCCESS_FULL = 0.95
 """`Near 1`: from here on there is nothing left to learn where no target was said (D8)."""
+LOOKED_UP_TASKS = frozenset({"", None, Task.QUESTION_ANSWERING, Task.DIALOGUE})
+"""What a body of text is wanted for, unless something is to be written like it."""
 TARGET_LEAST = 0.5
 """A lower target is no bar that somebody sets below what there is, but a share of mistakes."""
 
@@ -100,7 +102,7 @@ def _volatile(evidence: Evidence, choice: TechniqueChoice) -> Advice | None:
 
 
 def _stable_facts(evidence: Evidence, choice: TechniqueChoice) -> Advice | None:
-    asked = evidence.shape == Shape.TEXT and evidence.brief.task == Task.QUESTION_ANSWERING
+    asked = evidence.shape == Shape.TEXT and evidence.brief.task in LOOKED_UP_TASKS
     if not (evidence.has(Signal.FACTS_WANTED) or asked):
         return None
     size = evidence.megabytes

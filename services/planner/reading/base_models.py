@@ -25,7 +25,9 @@ NAMED = re.compile(
     re.I,
 )
 """A model of a known family with a version, a size or a suffix: `Qwen3-8B`, `Llama 3.1 8B`."""
-HUB_ID = re.compile(r"(?<![\w/.:-])[A-Za-z][\w.-]{1,38}/[A-Za-z][\w.-]*\d[\w.-]*[\w](?![\w/])")
+HUB_ID = re.compile(
+    r"(?<![\w/.:-])(?!r\d+/)[A-Za-z][\w.-]{1,38}/[A-Za-z][\w.-]*\d[\w.-]*[\w](?![\w/])"
+)
 """`org/name` with a digit in the name."""
 NOT_THE_BASE = re.compile(
     r"(?:written|generated|produced|made|created|answered|labell?ed|distill?ed|outputs?|answers|"

@@ -52,6 +52,17 @@ HYPOTHETICAL = re.compile(
 )
 
 
+GIVEN_BACK = re.compile(
+    r"\b(?:back to (?:what (?:you|it) (?:had|was|proposed|suggested)|(?:your|the) (?:own |old )?"
+    r"(?:values?|choice|default|proposal|recommend\w+))|your own (?:value|choice)|"
+    r"as you (?:had|proposed|suggested|recommended)(?: it)?|"
+    r"(?:zuruck auf|wieder) (?:deinen|ihren|den) (?:wert|vorschlag|vorgeschlagenen)|"
+    r"(?:remets|remettez)\b.{0,30}\b(?:ta|votre) (?:valeur|proposition)|"
+    r"(?:vuelve|volver) a (?:tu|su) (?:valor|propuesta))\b"
+)
+"""What gives a value back to the planner."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """What is to be done."""
@@ -63,6 +74,8 @@ class Wish:
     agreement: bool | None = None
     asking: frozenset[Sentence] = frozenset()
     """Sentences that only ask, and so change nothing."""
+    released: frozenset[str] = frozenset()
+    """Fields that the planner shall decide again."""
 
 
 def read_commands(message: Message, brief: Brief, technique: str | None) -> Wish:
@@ -80,9 +93,20 @@ def read_commands(message: Message, brief: Brief, technique: str | None) -> Wish
     explains = command is Command.RESTORE and message.says("commands", "explain")
     explains = explains or command is Command.EXPLAIN
     paths = tuple(_paths(message, brief)) if explains else ()
-    return Wish(
-        command, paths, revision, message.says("commands", "only") and has_plan, agreement, asking
-    )
+    released = _released(message, brief)
+    if released and command is Command.RESTORE:
+        command, revision = None, None
+    only = message.says("commands", "only") and has_plan
+    return Wish(command, paths, revision, only, agreement, asking, released)
+
+
+def _released(message: Message, brief: Brief) -> frozenset[str]:
+    """Return fields whose values a sentence gives back to the planner."""
+    found: set[str] = set()
+    for sentence in message.sentences:
+        if GIVEN_BACK.search(sentence.folded):
+            found.update(_paths(Message(sentence.text, (sentence,), message.language), brief))
+    return frozenset(found)
 
 
 def _command(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from services.planner.reading.message import Message, Sentence
 from services.planner.reading.quantities import Quantity, duration_after, quantities
+from services.planner.reading.said import Said, Spans, overlaps
 from services.planner.reading.shape import read_shape
-from services.planner.vocabulary import Shape
-
-Spans = Mapping[Sentence, list[tuple[int, int]]]
+from services.planner.reading.shares import Shares
 
 MEGABYTES = {"kb": 0.001, "mb": 1, "megab": 1, "mo": 1, "gb": 1000, "gigab": 1000, "tb": 1e6}
 SIZE = re.compile(r"\s?(kb|mb|megab|mo\b|gb|gigab|tb)")
@@ -28,6 +26,7 @@ SCORED_BEFORE = re.compile(
     r"\b(?:scored|graded|marked|judged|rated)(?: (?:about|around|some|roughly|only|already))? $"
 )
 IN_PROMPT = re.compile(r"\s*(?:[a-z]+ ){0,3}(?:in|inside|into) (?:its|the|a|our|my) prompts?\b")
+SHOTS_BEFORE = re.compile(r"\bprompts? (?:and|plus|with|including) (?:the |some |about )?$")
 """Examples that a prompt shows are no rows."""
 OF_PEOPLE = re.compile(
     r"\s*(?:customer|user|client|guest|employee|student|visitor|member|patient|passenger|expert|"
@@ -61,51 +60,12 @@ ON_PAPER = re.compile(
 )
 UNKNOWN_NOUN_MIN = 40
 """A number of things that the lexicon does not know counts as rows from here on."""
-DOMINANT = 0.8
-"""Share of one label from which accuracy misleads."""
-PORTION = re.compile(
-    r"\s*(?:of|der|von|des|de|de los|de las|dos|das|dei|delle|van de)\s[\w ,.]{0,34}?"
-    r"\b(?:are|is|belong|fall|have|say|were|land|go|sind|gehoren|fallen|sont|appartiennent|son|"
-    r"pertenecen|sao|pertencem|sono|zijn|horen)\b"
-    r"(?! (?:still |not |all )?(?:right|correct|wrong|accept|good|fine|solved|passed|ok|answered|"
-    r"edited|rejected|richtig|falsch|korrekt|juste|faux|fausse|correct|bien|mal|cert|errad|"
-    r"giust|sbagl|goed|fout|sent))"
-)
-"""What makes a share that of rows of one kind."""
 NOUN_REACH = 44
 """Characters behind a number in which its noun may stand."""
-DIFFER = re.compile(
-    r"\b(?:differ(?:s|ed)?|disagree[ds]?|contradict\w*|conflict(?:s|ed|ing)?|at odds|"
-    r"(?:do|does|did|is|are) ?n[o']t (?:agree|match|coincide)|unlike|different (?:label|grade|code|"
-    r"verdict|tag|categor)\w*)\b"
-)
-"""What makes a share that of rows on which people disagree."""
-CLAUSE = re.compile(
-    r"[,;:()]|\s-\s| but | and | aber | und | mais | et | pero | y | mas | e | ma | maar | en |、|"
-    r"。|が、"
-)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What was said about the data. None where nothing was."""
-
-    shape: Shape | None = None
-    row_count: int | None = None
-    text_megabytes: float | None = None
-    base_success: float | None = None
-    target: float | None = None
-    label_error_share: float | None = None
-    agreement: float | None = None
-    """Share of rows on which people agree."""
-    holdout_rows: int | None = None
-    scored_count: int | None = None
-    """Answers that people scored."""
-    uses_per_week: float | None = None
-    label_count: int | None = None
-    largest_label_share: float | None = None
-    spans: dict[Sentence, list[tuple[int, int]]] = field(default_factory=dict)
-    """Where shares stand that were understood."""
+CLOCK_BEFORE = re.compile(r"\b(?:at|it's|it is|its|by|until|till|before|around) $")
+CLOCK_AFTER = re.compile(r"\s*(?:$|[,.;!]|o'?clock|[ap]\.?m\b|in the |tonight|tomorrow|sharp|now)")
+HOURS_MAX = 24
+"""A number up to here between such words is the time of day."""
 
 
 def read_data(message: Message, taken: Spans, technique: str, asks_target: bool) -> Said:
@@ -118,7 +78,7 @@ def read_data(message: Message, taken: Spans, technique: str, asks_target: bool)
         asks_target: Whether the last question was about the target.
     """
     said = _Counts(message, taken).read()
-    said = _Shares(message, taken, said, asks_target).read()
+    said = Shares(message, taken, said, asks_target).read()
     return replace(
         said, shape=read_shape(message, said.row_count or 0, said.text_megabytes, technique)
     )
@@ -139,7 +99,7 @@ class _Counts:
         for sentence in self._message.sentences:
             bonus = self._bonus(sentence)
             for quantity in quantities(sentence.folded, self._message.language):
-                if _overlaps(quantity, self._taken.get(sentence, [])):
+                if overlaps(quantity, self._taken.get(sentence, [])):
                     continue
                 if size := SIZE.match(sentence.folded, quantity.end):
                     megabytes = quantity.value * MEGABYTES[size[1].strip()]
@@ -181,7 +141,7 @@ class _Counts:
             return "unit", 0
         if SCORED_BEFORE.search(before) and not self._is("shapes", "ratings", near, 5):
             return "scored", 0
-        if IN_PROMPT.match(near):
+        if IN_PROMPT.match(near) or SHOTS_BEFORE.search(before):
             return "shots", 0
         if MONEY_BEFORE.search(before) or MONEY_AFTER.match(after) or BILLIONS.match(after):
             return "money", 0
@@ -189,6 +149,9 @@ class _Counts:
             return "name", 0
         if period := self._period(before, near, folded):
             return f"per {period}", 0
+        is_hour = quantity.value <= HOURS_MAX and CLOCK_BEFORE.search(before)
+        if is_hour and CLOCK_AFTER.match(after):
+            return "time", 0
         if duration_after(folded, quantity) or self._is("not_data", "time", near, 1):
             return "time", 0
         if self._is("not_data", "held", near, 3) or self._ends("not_data", "held_before", before):
@@ -252,128 +215,6 @@ class _Counts:
             for words in self._message.lexicons
             for match in words.places(group, name, tail)
         )
-
-
-class _Shares:
-    """Finds what the shares of a message are shares of."""
-
-    def __init__(self, message: Message, taken: Spans, said: Said, asks_target: bool) -> None:
-        self._message = message
-        self._taken = taken
-        self._said = said
-        self._asks_target = asks_target
-
-    def read(self) -> Said:
-        said = self._said
-        spans: dict[Sentence, list[tuple[int, int]]] = {}
-        failing = False
-        for sentence, quantity, clause, rest in self._shares():
-            role, fails, value = self._role(sentence, quantity, clause, rest)
-            if role in ("target", "base") and not fails and failing and quantity.value <= 0.5:
-                # "They correct one line in three, I would like one in ten."
-                fails = role == "target"
-            if role == "base":
-                failing = fails
-            value = 1 - value if fails else value
-            value = round(value, 9)
-            if role == "target" and 0 < value <= 1:
-                said = replace(said, target=value)
-            elif role == "base" and said.base_success is None:
-                said = replace(said, base_success=value)
-            elif role == "label_error":
-                said = replace(said, label_error_share=quantity.value)
-            elif role == "disagreement":
-                said = replace(said, label_error_share=quantity.value, agreement=1 - quantity.value)
-            elif role == "agreement":
-                said = replace(said, agreement=quantity.value)
-            elif role == "label":
-                said = replace(said, largest_label_share=quantity.value)
-            if role:
-                spans.setdefault(sentence, []).append((quantity.start, quantity.end))
-        return replace(said, spans=spans)
-
-    def _shares(self) -> Iterator[tuple[Sentence, Quantity, str, str]]:
-        for sentence in self._message.sentences:
-            if self._cue("weight", sentence.folded):
-                continue
-            found = quantities(sentence.folded, self._message.language)
-            bounds = [
-                0,
-                *(m.start() for m in CLAUSE.finditer(sentence.folded)),
-                len(sentence.folded),
-            ]
-            for quantity in found:
-                taken = _overlaps(quantity, self._taken.get(sentence, []))
-                plausible = quantity.is_share or (quantity.is_decimal and 0 < quantity.value <= 1)
-                if taken or not plausible or not 0 <= quantity.value <= 1:
-                    continue
-                start = max(bound for bound in bounds if bound <= quantity.start)
-                end = min([b for b in bounds if b >= quantity.end] or [len(sentence.folded)])
-                clause = sentence.folded[start:end]
-                if not quantity.is_share and not self._cue("score", sentence.folded):
-                    continue
-                yield sentence, quantity, clause, sentence.folded[quantity.end : end]
-
-    def _role(
-        self, sentence: Sentence, quantity: Quantity, clause: str, rest: str
-    ) -> tuple[str, bool, float]:
-        """Return what a share is, whether it counts failures, and its value."""
-        folded, value = sentence.folded, quantity.value
-        fails = self._cue("failure", clause)
-        has_target, has_base = self._cue("target", clause), self._cue("base", clause)
-        if re.search(r"\bfrom\s+$|\bvon\s+$|\bde\s+$", folded[: quantity.start]) and re.match(
-            r"\s+(?:to|auf|a|para|naar)\s+\S*\d", folded[quantity.end :]
-        ):
-            return "base", fails, value
-        if self._cue("agreement", clause) and not has_target:
-            return "agreement", False, value
-        if DIFFER.search(clause) and not has_target and not self._cue("model", clause):
-            return "disagreement", True, value
-        label_error = self._cue("label_error", clause) or self._cue("label_error", folded)
-        if label_error and fails and not has_target and not self._cue("model", clause):
-            return "label_error", True, value
-        if portion := PORTION.match(folded, quantity.end):
-            is_label = value >= DOMINANT and not self._cue("model", portion[0])
-            return ("label" if is_label else ""), False, value
-        other = self._cue("other_share", rest[:36]) or self._cue("other_share", clause[:24])
-        if other and not fails and not has_base and not (has_target and quantity.is_share):
-            is_label = value >= DOMINANT and self._cue("label", folded)
-            return ("label" if is_label else ""), False, value
-        if has_target and not (has_base and self._nearer("base", "target", sentence, quantity)):
-            return "target", fails, value
-        if has_base or fails:
-            return "base", fails, value
-        # The cue may stand in the clause before: "today it is decent, 62 % are right".
-        if self._cue("target", folded) and not self._cue("base", folded):
-            return "target", fails, value
-        if self._cue("base", folded):
-            return "base", fails, value
-        if self._asks_target or self._cue("right", clause):
-            return "target", fails, value
-        return "", False, value
-
-    def _cue(self, name: str, text: str) -> bool:
-        return any(
-            True for words in self._message.lexicons for _ in words.places("cues", name, text)
-        )
-
-    def _nearer(self, name: str, than: str, sentence: Sentence, quantity: Quantity) -> bool:
-        """Return whether the nearest cue of one name is nearer than that of another."""
-        distances: dict[str, int] = {}
-        for cue in (name, than):
-            distances[cue] = min(
-                (
-                    min(abs(match.end() - quantity.start), abs(match.start() - quantity.end))
-                    for words in self._message.lexicons
-                    for match in words.places("cues", cue, sentence.folded)
-                ),
-                default=999,
-            )
-        return distances[name] < distances[than]
-
-
-def _overlaps(quantity: Quantity, spans: list[tuple[int, int]]) -> bool:
-    return any(quantity.start < end and start < quantity.end for start, end in spans)
 
 
 def _is_alone(after: str) -> bool:

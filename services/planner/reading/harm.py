@@ -7,6 +7,7 @@ says so: it detects, labels, warns, teaches.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from services.planner.reading.lexicon import FOLDER, Lexicon, read_lexicon
@@ -37,6 +38,12 @@ REACH = 240
 """Characters within which the parts of one purpose stand: two or three sentences."""
 DEFENCES_LEAST = 1
 """Places of words of defence, outside the parts themselves, that clear a message."""
+EVADED = re.compile(
+    r"\b(?:stop(?:s|ped)?|fail(?:s|ed)? to|avoids?|no longer|escapes?|past|around|until|before)"
+    r" (?:[\w']+ ){0,3}$"
+)
+"""Behind these a word of defence names what is evaded."""
+EVADED_CHARACTERS = 40
 PLACES_MAX = 24
 """Places of one part that are looked at."""
 
@@ -101,4 +108,5 @@ def _defences(message: Message, taken: Places) -> int:
         for start, end in _places("defence", folded)
         if not any(first <= start < last for first, last in taken)
         and not any(is_negated(folded, start, end) for is_negated in negated)
+        and not EVADED.search(folded[max(0, start - EVADED_CHARACTERS) : start])
     )

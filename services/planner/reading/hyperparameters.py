@@ -47,6 +47,7 @@ EPOCHS = (
     r"(?:epoch(?:s|en|es)?|epocas?|epoque?s?|epoche|epoca|durchlaufe?|pass(?:es)? over the (?:data|"
     r"rows|set)|エポック|轮)"
 )
+REFUSED = re.compile(r"\b(?:rather than|instead of|and not|not) (?:the |a |with )?$")
 EXPERT = re.compile(
     r"\b(?:lr|learning rate|lo ?ra|q-?lora|dora|epochs?|grpo|rlvr|dpo|sft|rank|alpha|batch|"
     r"warm-?up|"
@@ -136,7 +137,8 @@ SETTINGS = (
         "lora.rank",
         rf"\b(?:lora[ -]?|adapter[ -]?)?(?:rank|rang(?:o)?){IS}{NUMBER}{ENDS}|\br\s*=\s*(\d{{1,9}})"
         rf"|\b(?:lora|dora|qlora|adapters?)[ ,:(-]{{1,2}}r ?(\d{{1,4}})\b|"
-        rf"(?<![\w.-])r({RANKS})(?![\w-])|(?<![\w.-])r ({RANKS})(?=\s*(?:[,/;]|alpha|a\s?=))"
+        rf"(?<![\w.-])r({RANKS})(?![\w-])|"
+        rf"(?<![\w.-])r ({RANKS})(?=\s*(?:[,/;]|\.(?!\d)|$|alpha|a\s?=))"
         rf"|\brank{IS}{SPELLED}{ENDS}|(?<![\w.]){SPELLED} (?:as|for) (?:the |its )?(?:lora )?rank\b"
         rf"|(?:ランク|秩){IS}(\d{{1,4}})|\b(?:lora|dora|qlora) ({RANKS})(?=/\d)",
         _whole,
@@ -168,7 +170,8 @@ SETTINGS = (
         rf"grosse))?|bs|bsz|"
         rf"taille (?:de|du) (?:lot|batch)|tamano de lote|tamanho d[eo] lote){IS}(?:{NUMBER}|"
         rf"{SPELLED}\b)"
-        rf"|バッチサイズ{IS}{NUMBER}|{NUMBER} (?:rows|prompts|examples) per (?:optimi[sz]er )?step",
+        rf"|バッチサイズ{IS}{NUMBER}|{NUMBER} (?:rows|prompts|examples|pairs) (?:per|a|each) "
+        r"(?:optimi[sz]er )?step",
         _whole,
         WHOLE,
     ),
@@ -190,7 +193,7 @@ SETTINGS = (
         r"answer)[ _-]?(?:len(?:gth)?|tokens?)?"
         rf"(?:[ _-]?(?:len(?:gth)?|tokens?))?|completion length){IS}(\d{{1,9}}k?)\b"
         r"|completions? (?:of |up to |at most |max(?:imum)? )"
-        r"(?:(\d{2,6}) tokens|(\d{3,6})(?![\d.,]*\d))",
+        r"(?:(\d{2,6}) tokens|(\d{3,6})(?![\d.,]*\d))|(?<![\d.,])(\d{2,6}) new tokens\b",
         _length,
         WHOLE,
     ),
@@ -251,11 +254,19 @@ SETTINGS = (
         rf"\bnum_generations{IS}(\d+)"
         rf"|(?<![\w.]){SPELLED} (?:rollouts|generations)\b|\bgroups? of {SPELLED}\b"
         r"|(?<![\w.])(\d{1,3}) (?:rollouts|completions|generations|samples|answers) (?:per|"
-        r"for each|each) "
-        rf"(?:prompt|question|task)|\b(?:gruppengrosse|tamano de grupo|"
+        r"for each|each) (?:prompt|question|task|case|problem|row|item|input)|"
+        r"(?<![\w.])(\d{1,3}) per prompt\b"
+        rf"|\b(?:gruppengrosse|tamano de grupo|"
         rf"taille de groupe){IS}(\d{{1,4}})",
         _whole,
         WHOLE,
+    ),
+    _setting(
+        "rl.group_size",
+        r"(?<![\w.])(\d{1,2}) (?:samples|rollouts|completions)(?=\s*(?:[,;.]|$))",
+        _whole,
+        WHOLE,
+        is_shop_talk=True,
     ),
     _setting(
         JUDGE_TEMPERATURE,
@@ -263,8 +274,10 @@ SETTINGS = (
     ),
     _setting(
         "rl.temperature",
-        rf"(?<![\w.])t\s*=\s*{NUMBER}|\b(?:sampling |rollout |policy )?temp(?:erature?|eratur|"
-        rf"eratura)?{IS}{NUMBER}|温度{IS}{NUMBER}",
+        rf"(?<![\w.])t(?:\s*=\s*| (?=[01]\.)){NUMBER}|"
+        rf"\b(?:sampling |rollout |policy )?temp(?:erature?|eratur|"
+        rf"eratura)?(?: (?:of|for) the \w+)?{IS}{NUMBER}|\bsampled (?:at|with) {NUMBER}|"
+        rf"温度{IS}{NUMBER}",
     ),
     _setting("rl.top_p", rf"\btop[ _-]?p{IS}{NUMBER}"),
     _setting(
@@ -282,6 +295,7 @@ SETTINGS = (
         rf"\bloss(?:[ _]type)?{IS}(sigmoid|ipo|hinge|robust|exo_pair|apo_zero|apo_down)\b",
         str,
     ),
+    _setting("dpo.loss_type", r"\b(sigmoid|ipo|hinge|exo_pair|apo_zero)\b", str, is_shop_talk=True),
     _setting(
         "rl.loss_type",
         rf"\b(dapo|dr_?grpo|bnpo)\b(?: loss)?|\bloss(?:[ _]type)?{IS}(dapo|grpo|dr_grpo|bnpo)\b",
@@ -370,4 +384,6 @@ def _last(
         for match in pattern.finditer(folded)
         if not any(match.start() < end and start < match.end() for start, end in taken)
     ]
+    # `IPO rather than the sigmoid loss` wants the other.
+    free = [match for match in free if not REFUSED.search(folded[: match.start()])]
     return free[-1] if free else None

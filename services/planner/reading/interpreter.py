@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from services.planner.brief import PROBLEM_PATH, TARGET_PATH, Brief, BriefPatch
@@ -15,15 +15,17 @@ from services.planner.reading.base_models import (
     size_bound,
 )
 from services.planner.reading.commands import Wish, read_commands
-from services.planner.reading.data import Said, read_data
+from services.planner.reading.conflicts import find_conflict
+from services.planner.reading.data import read_data
 from services.planner.reading.hyperparameters import Settings, read_settings
 from services.planner.reading.languages import named_languages
 from services.planner.reading.lexicon import LANGUAGES, lexicon
 from services.planner.reading.message import Message, Sentence, read_message
 from services.planner.reading.quantities import quantities
 from services.planner.reading.rubric import read_criteria, read_grader_kinds
+from services.planner.reading.said import Said
 from services.planner.reading.shape import shape_to_start
-from services.planner.reading.signals import find_conflict, read_signals, withdrawn
+from services.planner.reading.signals import read_signals, withdrawn
 from services.planner.reading.steps import read_steps
 from services.planner.reading.task import read_task
 from services.planner.vocabulary import Command, Shape, Signal, Task
@@ -45,6 +47,10 @@ INSTEAD = re.compile(
     r"plutot|en fait|en realidad|mejor|em vez|na verdade|invece|in plaats)\b|代わりに|やっぱり"
 )
 """What makes a later message state the task anew."""
+VAGUE_TASKS = frozenset({Task.DIALOGUE, Task.GENERATION})
+"""What `a bot` and `write` sound like before anybody says what for."""
+ANSWER_WORDS_MAX = 14
+"""Longer messages do not answer a question for one figure."""
 FILLERS = frozenset(
     re.findall(
         r"\w+",
@@ -79,7 +85,7 @@ class DeterministicReader:
         said = read_data(
             stating, spans, technique or brief.technique, brief.open_question == TARGET_PATH
         )
-        target, notes = _target(stating, brief, said)
+        target, notes = _target(stating, brief, said, spans)
         task = _task(stating, brief, wish, said)
         signals = read_signals(stating, brief, said, task)
         conflict = find_conflict(stating, brief, said, technique, signals)
@@ -124,6 +130,7 @@ class DeterministicReader:
             criteria=criteria,
             criteria_removed=removed,
             overrides=settings.overrides,
+            released=wish.released,
             factors=read_steps(stating, set(settings.overrides)),
             signals=frozenset(signals),
             signals_withdrawn=frozenset(withdrawn(brief, signals)),
@@ -166,7 +173,9 @@ def _task(message: Message, brief: Brief, wish: Wish, said: Said) -> Task | None
     if wish.command in (Command.RESTORE, Command.PROPOSE_NOW, Command.EXPERT_REVIEW):
         return None
     task = read_task(message, said.shape)
-    if brief.task and not (task and INSTEAD.search(message.folded) and _says_much(message)):
+    restated = INSTEAD.search(message.folded) and _says_much(message)
+    answered = brief.open_question == PROBLEM_PATH or brief.task in VAGUE_TASKS
+    if brief.task and not (task and (restated or (answered and not brief.data_shape))):
         return None
     return task
 
@@ -175,7 +184,9 @@ def _says_much(message: Message) -> bool:
     return len(message.text) >= 50 and not message.says("commands", "only")
 
 
-def _target(message: Message, brief: Brief, said: Said) -> tuple[float | None, tuple[str, ...]]:
+def _target(
+    message: Message, brief: Brief, said: Said, taken: Mapping[Sentence, list[tuple[int, int]]]
+) -> tuple[float | None, tuple[str, ...]]:
     """Return the share to reach, and what has to be said when an answer is none."""
     if said.target is not None or brief.open_question != TARGET_PATH:
         return said.target, ()
@@ -183,8 +194,12 @@ def _target(message: Message, brief: Brief, said: Said) -> tuple[float | None, t
         quantity
         for sentence in message.sentences
         for quantity in quantities(sentence.folded, message.language)
+        if not any(
+            quantity.start < end and start < quantity.end for start, end in taken.get(sentence, [])
+        )
     ]
-    if len(found) != 1:
+    # A long message, or one with a setting, speaks of something else than what was asked.
+    if len(found) != 1 or any(taken.values()) or len(message.text.split()) > ANSWER_WORDS_MAX:
         return None, ()
     # Asked for a share, people answer `85` and mean percent.
     value = found[0].value

@@ -28,10 +28,27 @@ PLAIN = {
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
 }
 """Quotation marks and dashes, and what they are compared as."""
+LATIN = "a-z0-9\u00df-\u024f"
+"""What a Latin word ends before; letters of other scripts follow it without a space."""
 GAP = ".{0,40}?"
 SPACE = r"[\s\-/]+"
 LOOSE = r"[\s\-/]*"
-MARKS = {"*": r"\w*", "#": r"\d[\d.,]*", "(": "(?:", ")": ")", "|": "|", "?": "?", " ": SPACE}
+SPELLED = (
+    "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|forty|fifty|"
+    "zwei|drei|vier|funf|sechs|sieben|acht|neun|zehn|zwolf|deux|trois|quatre|cinq|sept|huit|dix|"
+    "dos|tres|cuatro|cinco|seis|siete|ocho|diez|duas|dois|quatro|sete|oito|dez|due|tre|quattro|"
+    "sei|sette|otto|dieci|twee|drie|vijf|zes|zeven|acht|negen|tien"
+)
+"""Numbers in words, as they count groups, fields and answers."""
+MARKS = {
+    "*": r"\w*",
+    "#": rf"(?:\d[\d.,]*|(?:{SPELLED})(?![^\W_]))",
+    "(": "(?:",
+    ")": ")",
+    "|": "|",
+    "?": "?",
+    " ": SPACE,
+}
 NEGATION_CHARACTERS = 28
 """A negation counts when it stands so close before a phrase."""
 
@@ -230,8 +247,8 @@ def _edges(source: str) -> tuple[str, str]:
     """Return what must hold before and behind a text: Latin words begin and end there."""
     letters = [character for character in source if character.isalnum() or character == "#"]
     is_latin = bool(letters) and letters[0] < "\u0250" and letters[-1] < "\u0250"
-    left = "(?<![^\\W_])" if is_latin and source.lstrip("(\\")[:1] in letters else ""
-    right = "(?![^\\W_])" if is_latin and source.rstrip(")?+*")[-1:] in letters else ""
+    left = f"(?<![{LATIN}])" if is_latin and source.lstrip("(\\")[:1] in letters else ""
+    right = f"(?![{LATIN}])" if is_latin and source.rstrip(")?+*")[-1:] in letters else ""
     return left, right
 
 

@@ -29,7 +29,7 @@ SHORT = (
     (re.compile(r"\b(some|any)1\b"), r"\1one"),
 )
 """Chat spelling that depends on the word beside it, or that holds a digit."""
-WORD = re.compile(r"(?<![\w.=-])(?!\w\s?=)[a-z][a-z0-9']*(?:/(?!\w))?(?![\w@-]*[\d@])")
+WORD = re.compile(r"(?<![\w.=-])(?!\w\s?=|r \d)[a-z][a-z0-9']*(?:/(?!\w))?(?![\w@-]*[\d@])")
 """A word that may be mended; not `r=32`, not a name with digits or hyphens."""
 SENTENCE_END = re.compile(
     r"(?<=[.!?…])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bca\.)(?<!\bz\.b\.)\s+"

@@ -23,7 +23,7 @@ OUTPUTS = tuple(
         r"want))\b,? )*"
         r"(?:(?:a|an|some|short) )?(?P<thing>[\w'-]+(?: [\w'-]+){0,2}?) "
         r"(?=(?:for|from|about|out of|per|to each)\b)",
-        r"\bin,? (?:and )?(?P<thing>[^,.;:()\n?!]{2,48}?) out\b",
+        r"\bin,? (?:and )?(?P<thing>[^,.;:()\n?!]{2,48}?) out\b(?! of)",
         r"(?:^|[,.;:] ?|\band |\bgoes in |\bin )(?P<thing>[^,.;:()\n?!]{2,48}?) "
         r"(?:(?:must|should|shall|has to|have to|is to|are to|needs? to|will) )?"
         r"(?:comes?|go|goes|falls?|drops?) out\b",
@@ -81,7 +81,8 @@ NOUNS = (
     (
         Task.EXTRACTION,
         r"json(?: \w+)?|fields?|csv|xml|yaml|tables?|table rows?|database rows?|records?|key[ -]"
-        r"values?|columns? of values|till lines?|structured \w+|spreadsheets?|form fields?",
+        r"values?|(?:to-?do |check ?)lists?|columns? of values|till lines?|"
+        r"structured \w+|spreadsheets?|form fields?",
     ),
     (
         Task.SUMMARIZATION,
@@ -92,6 +93,7 @@ NOUNS = (
         Task.CODE,
         r"programs?|source code|code|functions?|quer(?:y|ies)|scripts?|patch(?:es)?|sql|"
         r"regex(?:es)?|"
+        r"regular expressions?|netlists?|predicates?|"
         r"macros?|formulas?|implementations?|commands?|configs?|configurations?|routines?|"
         r"snippets?",
     ),
@@ -113,6 +115,15 @@ NAMED = tuple(
     (task, re.compile(rf"(?:^|(?<=[\s/-]))(?:{words})(?=$|[\s/])")) for task, words in NOUNS
 )
 CHECKER = re.compile(
+    r"\b(?:gave|give|giving|asked|asking|told|tried|pasted|with|in|into|using|from|through) "
+    r"(?:it |them |this |these )?(?:into |to |in )?(?:a |an |the |some )?(?:ordinary |normal |"
+    r"plain |free |standard |usual |\d |two |different )*(?:chat ?bots?|"
+    r"chat (?:thing|tool|app|window)|assistant|bots?)\b|"
+    r"\bfree chat (?:thing|tool|app|bot)\b|"
+    r"\b(?:com|mit|avec|con|met|z) (?:um|einem|un|uno|een|jednym)? ?chat ?bot\w*|"
+    r"\btranslators?\b|\b(?:simulat\w+|scripts?|programs?|compiler|checker|tests?|server|that) "
+    r"(?:\w+ )?(?:says?|tells?|returns?|gives?|replies) (?:pass or fail|yes or no|right or wrong|"
+    r"true or false|0 or 1|1 or 0)\b|"
     r"\b(?:little |small |lil |existing |our |a |the |no |some )*(?:scripts?|programs?|code|"
     r"simulators?|"
     r"parser|compiler|checker|function)\b (?:\w+ ){0,3}?(?:tells?|checks?|checking|decides?|says?|"

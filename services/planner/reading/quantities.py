@@ -49,7 +49,7 @@ PERCENT = (
 )
 OF = (
     r"\s(?:out of|in|of|von|auf|sur|de cada|de|em cada|em|cada|su|op de|op|van de|van|ogni)"
-    r"(?: (?:every|each|the|a|los|las|den|de|les|das|todos|alle|elke|cada))?\s"
+    r"(?: (?:every|each|the|those|these|our|all|a|los|las|den|de|les|das|todos|alle|elke|cada))?\s"
 )
 ORDINALS = {
     2: "second|other|zweite[nrs]?|deuxieme|seconde?|tweede",
@@ -195,6 +195,9 @@ def _share(folded: str, quantity: Quantity, following: Quantity | None) -> Quant
     if between == "/" and following.value > 1 and folded[following.end : following.end + 1] != "/":
         share = quantity.value / following.value
         return Quantity(quantity.start, following.end, share, True)
+    after = folded[following.end :]
+    if quantity.value == 1 and _ONE_OF.fullmatch(between) and not _COUNTED.match(after):
+        return None  # `One of 24 groups` chooses.
     if len(between) <= 32 and _OF.fullmatch(between) and following.value >= 2:
         return Quantity(quantity.start, following.end, quantity.value / following.value, True)
     return None
@@ -202,6 +205,11 @@ def _share(folded: str, quantity: Quantity, following: Quantity | None) -> Quant
 
 _PERCENT = re.compile(PERCENT)
 _JUDGED = re.compile(r"\b(?:right|correct\w*|pass\w*|solve[sd]?|accept\w*|valid|wrong|fail\w*)\b")
+_ONE_OF = re.compile(r"\s(?:of|von|de|di|van)(?: (?:the|our|these|those))?\s")
+_COUNTED = re.compile(
+    r"\s*(?:$|[,.;)]|(?:[a-z]+ ){0,2}?(?:is|are|was|were|gets?|fails?|pass(?:es)?|comes?|needs?|"
+    r"has|have|ist|sind|est|sont|es|son|e|sono|are|right|wrong|correct)\b)"
+)
 _JAPANESE_OF = re.compile(r"[件問回人通個行枚本点]?(?:に|中|のうち|あたり)")
 _OF = re.compile(rf"(?:\s[a-z']{{2,14}}){{0,2}}{OF}")
 

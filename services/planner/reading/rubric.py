@@ -14,6 +14,10 @@ TERM = re.compile(
     rf"の)?\s?(?P<name>[a-z][^+;.\n]{{2,60}}?(?:within 0?\.\d+|within \d+)?)(?=\s*(?:\+|;|"
     rf"\.(?!\d)|,? (?:and|und|et|y|e|en) 0?[.,]\d|,\s*0?\.\d|$|\n))"
 )
+NAMED_WEIGHT = re.compile(
+    r"(?P<name>[a-z][a-z_ -]{2,39}?)[ :=(]{1,3}(?P<weight>0?[.,]\d{1,3})(?![\d.,]*\d)"
+)
+"""A term such as `plain_language 0.5`, where those of a sentence add up to 1."""
 WEIGHED = re.compile(
     rf"(?P<name>[a-z][\w' -]{{1,40}}?)\s(?:(?:must|should|shall|has to|soll|muss|doit|debe|deve|"
     rf"moet)\s)?"
@@ -35,7 +39,7 @@ LISTED = re.compile(
     r"\b(?:rubric|criteria|criterion|score ?sheet|scoring sheet|checklist|check list|kriterien|"
     r"bewertungsbogen|"
     r"grille|criteres|criterios|rubrica|criteri|criteria|beoordelingscriteria|judged (?:by|"
-    r"on))\b[^:.\n]{0,40}:\s*(?P<list>[^.;\n]{3,400})"
+    r"on))\b[^:.\n]{0,40}:\s*(?P<list>(?:[^.;\n]|\.(?=\d)){3,400})"
     r"|(?:基準|ルーブリック|评分标准)[^:。]{0,10}[:は](?P<listja>[^。]{2,200})"
 )
 NEW_RULE = re.compile(
@@ -151,6 +155,7 @@ def _terms(folded: str) -> list[Criterion]:
     if (
         not re.search(r"\d\s?%?\s?[*x\u00d7·+]\s?[a-z]|[+]\s?0?[.,]\d", folded)
         and "reward" not in folded
+        and "rubric" not in folded
     ):
         return []
     found = []
@@ -160,7 +165,18 @@ def _terms(folded: str) -> list[Criterion]:
         if 0 < weight <= 1 and words:
             found.append(Criterion(_kind(words) or slug(words), weight, words))
     total = sum(each.weight or 0 for each in found)
+    if not found:
+        return _named_weights(folded)
     return found if len(found) >= 2 and 0.95 <= total <= 1.05 else []
+
+
+def _named_weights(folded: str) -> list[Criterion]:
+    found = [
+        Criterion(slug(match["name"].replace("_", " ")), _weight(match["weight"]), match["name"])
+        for match in NAMED_WEIGHT.finditer(folded)
+    ]
+    total = sum(each.weight or 0 for each in found)
+    return found if len(found) >= 2 and abs(total - 1) < 1e-6 else []
 
 
 def _kind(words: str) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from services.planner.brief import Brief
-from services.planner.reading.base_models import DEVICE_PARAMETERS_MAX_B, size_bound
-from services.planner.reading.data import Said
 from services.planner.reading.harm import combines_to_harm
 from services.planner.reading.message import Message, Sentence
+from services.planner.reading.said import Said
 from services.planner.reading.shape import lacks_answers
 from services.planner.vocabulary import Shape, Signal, Task
 
@@ -70,13 +69,23 @@ RETRAINS = re.compile(r"\b(?:re-?train|train|fine-?tune|update|refresh|change)\w
 """What makes `once a quarter` the pace of something else than use."""
 MACHINES = re.compile(r"\b(?:machines?|servers?|computers?|cluster|gpus?|room|slots?|hardware)\b")
 """What may belong to others without the rows doing so."""
+NOT_HELD = re.compile(
+    r"\b(?:do ?n[o']?t|never|did ?n[o']?t) (?:have|get|got|hold) (?:them|those|these|it)\b"
+)
+"""What belongs to others and is not at hand is not trained on."""
+HANDED_OVER = re.compile(
+    r"\s*(?:texts?|copy|titles?|layouts?|that (?:was|were|we|she|he|they)\b|(?:was |we )?sent|"
+    r"to (?:a|the|our|it)\b|in (?:the|a|our|its) prompt|"
+    r"of (?:\w+ )?(?:rules|criteria|points|text))"
+)
+"""Behind `the page`: it is written or handed over, not cited."""
 STABLE = re.compile(
     r"\b(?:style|tone|format|voice|wording|layout|structure|categories|labels|rules|way)\b"
     r" [\w ]{0,16}?(?:stays?|remains?|is fixed|are fixed|is stable|never changes?|"
     r"does ?n[o']t change|do ?n[o']t change|is the same|are the same)\b"
 )
 """What is said to stay, whatever else changes."""
-LOW_PER_WEEK = 50
+LOW_PER_WEEK = 30
 """Uses per week up to which a volume is low: some dozen."""
 HIGH_PER_WEEK = 20_000
 CALIBRATION_MIN = 50
@@ -88,8 +97,6 @@ SUFFICIENT = 0.97
 GREETING_WORDS_MAX = 24
 FORM_RULES_MIN = 2
 """So many rules about length, beginning, end or characters make a check one of form."""
-CERTAIN_TARGET = 0.8
-"""Share that labels which agree by chance cannot bear out."""
 OBJECT_CHARACTERS = 15
 """How far behind what is harmful the rest of its object may stand, as in `antivirus detection`."""
 
@@ -117,6 +124,15 @@ def read_signals(message: Message, brief: Brief, said: Said, task: Task | None) 
         MACHINES.search(sentence.folded) for sentence, _ in message.find("signals", "no_rights")
     ):
         found.discard(Signal.NO_RIGHTS)
+    if Signal.NO_RIGHTS in found and all(
+        NOT_HELD.search(sentence.folded) for sentence, _ in message.find("signals", "no_rights")
+    ):
+        found.discard(Signal.NO_RIGHTS)
+    if Signal.CITATIONS in found and all(
+        HANDED_OVER.match(sentence.folded, match.end())
+        for sentence, match in message.find("signals", "citations")
+    ):
+        found.discard(Signal.CITATIONS)
     if HARDWARE.search(message.folded):
         found.add(Signal.INFRASTRUCTURE_NAMED)
     found |= _changing(message)
@@ -161,69 +177,6 @@ def withdrawn(brief: Brief, found: set[Signal]) -> set[Signal]:
     if Signal.HIGH_VOLUME in found:
         gone.add(Signal.LOW_VOLUME)
     return gone & brief.signals
-
-
-def find_conflict(
-    message: Message, brief: Brief, said: Said, technique: str | None, signals: set[Signal]
-) -> str | None:
-    """Return two wishes that exclude each other in one sentence, or None."""
-    shape = said.shape or (Shape(brief.data_shape) if brief.data_shape else None)
-    held = signals | brief.signals
-    volatile = Signal.VOLATILE_FACTS in held
-    if volatile and Signal.NO_ACCESS in signals:
-        return (
-            "The answers depend on facts that change, and the model may not reach the system that "
-            "holds them: training cannot bring in what was not known at the time."
-        )
-    demanding = Signal.CAPABILITY_NEEDS_SIZE in signals
-    if demanding and (Signal.DEVICE_SMALL in held or shape is Shape.NONE):
-        limits = [
-            *(["a base model that fits the device"] if Signal.DEVICE_SMALL in held else []),
-            *(["no examples to learn from"] if shape is Shape.NONE else []),
-        ]
-        return (
-            f"The quality and breadth of a large model is wished for, with {' and '.join(limits)}."
-        )
-    stated = size_bound(message) or 0
-    if Signal.DEVICE_SMALL in held and stated > DEVICE_PARAMETERS_MAX_B + 1:
-        return (
-            f"A model of {stated:g}B does not run on the device that was named, which holds at "
-            f"most {DEVICE_PARAMETERS_MAX_B:g}B."
-        )
-    if technique == "SFT" and shape in (Shape.PROMPTS, Shape.PROMPTS_WITH_CHECK, Shape.NONE):
-        return (
-            "Supervised fine-tuning learns from finished answers, and there are none to learn from."
-        )
-    if technique == "DPO" and shape in (Shape.PROMPTS, Shape.PROMPTS_WITH_CHECK, Shape.TEXT):
-        return "Preference optimisation learns from two answers to one input, and there are none."
-    if technique in ("RLVR", "RLAIF") and shape is Shape.TEXT:
-        return "Reinforcement learning needs tasks with a check, and there is only running text."
-    if (
-        technique == "DPO"
-        and shape is Shape.DEMONSTRATIONS
-        and said.row_count
-        and _one_answer(message)
-    ):
-        return (
-            "Preference optimisation needs a worse answer beside the better one, and each input "
-            "has one answer."
-        )
-    target = said.target if said.target is not None else brief.target
-    if Signal.AGREEMENT_BY_CHANCE in held and (target or 0) >= CERTAIN_TARGET:
-        return (
-            f"The labels agree about as often as chance, and {target:.0%} right answers are "
-            "wanted: nothing would tell right from wrong."
-        )
-    if Signal.DROP_HOLDOUT in held and message.says("conflicts", "proof"):
-        return (
-            "The gain is to be shown on rows that were not trained on, and no rows are to be held "
-            "out."
-        )
-    if Signal.DATA_STAYS_LOCAL in signals and message.says("conflicts", "external"):
-        return "Nothing may leave the network, and an outside service is to be used."
-    if message.says("conflicts", "opposed"):
-        return "The message asks for two things that work against each other."
-    return None
 
 
 def _changing(message: Message) -> set[Signal]:
@@ -336,7 +289,3 @@ def _answers_missing(message: Message, brief: Brief, said: Said, found: set[Sign
         return False
     judged = {Signal.RUBRIC_AGREED, Signal.CHECK_BY_CODE} & (found | brief.signals)
     return not judged and said.shape not in (Shape.PAIRS, Shape.RATINGS, Shape.DEMONSTRATIONS)
-
-
-def _one_answer(message: Message) -> bool:
-    return message.says("signals", "thumbs_unpaired") or message.says("conflicts", "one_answer")

@@ -26,8 +26,8 @@ DEADLINE = re.compile(
     r"heb|hebben|binnen)\b|締め切り|期限|までに|以内|あと|只有|截止)[^.;\n]{0,34}$"
 )
 UNTIL = re.compile(
-    r"\s*(?:until|till|before|left|to go|max\b|at most|bis|avant|jusqu|hasta|antes|ate|fino|"
-    r"prima|tot|voor|あり|しか|以内|で|内)"
+    r"\s*(?:from now|until|till|before|left|to go|max\b|at most|bis|avant|jusqu|hasta|antes|ate|"
+    r"fino|prima|tot|voor|あり|しか|以内|で|内)"
 )
 WITHIN = re.compile(
     r"\b(?:within|in under|no longer than|at most|in at most|innerhalb von|in hochstens|"
@@ -56,9 +56,10 @@ BUDGET = re.compile(
 BARE_BUDGET = re.compile(MONEY)
 TECHNIQUES = (
     ("RLAIF", r"rlaif|ai feedback|reinforcement learning (?:from|with) (?:ai|a judge)"),
+    ("KTO", r"kto"),
     (
         "DPO",
-        r"dpo|orpo|simpo|kto|(?:direct )?preference[ -](?:optimi[sz]ation|tuning|learning|"
+        r"dpo|orpo|simpo|(?:direct )?preference[ -](?:optimi[sz]ation|tuning|learning|"
         r"training)|praferenz\w*|aprendizaje por preferencias",
     ),
     (
@@ -74,7 +75,8 @@ TECHNIQUES = (
     ),
     (
         "SFT",
-        r"sft|supervised(?:[ -]fine-?tun\w+| learning| training)?|instruction[ -]tuning|"
+        r"sft(?! (?:model|checkpoint|baseline|policy|weights|runs?)\b)|"
+        r"supervised(?:[ -]fine-?tun\w+| learning| training)?|instruction[ -]tuning|"
         r"uberwacht\w*|supervisado|supervise|教師あり",
     ),
 )
@@ -172,7 +174,8 @@ def read_method(message: Message) -> str | None:
 
 def is_delegated(message: Message, brief: Brief) -> bool:
     """Return whether an open question about the target is left to the planner."""
-    return brief.open_question == TARGET_PATH and message.says("commands", "delegate")
+    asked = brief.open_question == TARGET_PATH and read_method(message) is None
+    return asked and message.says("commands", "delegate")
 
 
 def _named(message: Message, titles: tuple[tuple[str, re.Pattern[str]], ...]) -> str | None:

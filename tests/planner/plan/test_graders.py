@@ -1,8 +1,10 @@
 """Kinds of check as graders: shapes, order, judges that follow nothing in what they judge."""
 
+import re
+
 import pytest
 
-from services.planner.brief import Criterion
+from services.planner.brief import Brief, Criterion
 from services.planner.plan.graders import (
     CONTENT,
     FORM,
@@ -100,3 +102,25 @@ def test_the_function_for_unit_tests_scores_what_passes():
     assert names["grade"](good, tests) == 1.0
     assert names["grade"]({"output_text": "def double(n): return n"}, tests) == 0.0
     assert names["grade"]({"output_text": "no code"}, tests) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "good", "bad"),
+    [
+        (
+            "Check that every answer ends with 'Clear skies!'.",
+            "Soon. Clear skies! ",
+            "Clear skies! no",
+        ),
+        ('Each reply starts with "Dear".', "Dear you", "Oh Dear"),
+        ("The text contains 'a+b'.", "so a+b it is", "so aab it is"),
+        ("Check the form.", "anything", " "),
+    ],
+)
+def test_a_form_in_quotes_becomes_the_pattern(said, good, bad):
+    judge = judge_of(
+        Brief(problem="Answer mails.", sentences={"evaluation.graders": said}), "style"
+    )
+    pattern = grader("regex", judge).regex.pattern
+    assert re.search(pattern, good)
+    assert not re.search(pattern, bad)

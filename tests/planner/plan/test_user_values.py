@@ -29,9 +29,9 @@ def told(technique=SFT, from_=None, **overrides) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     ("technique", "name", "value"),
     [
-        (SFT, "learning_rate", 0.002),
+        (SFT, "learning_rate", 0.005),
         (SFT, "learning_rate", 2e-5),
-        (DPO, "learning_rate", 1e-4),
+        (DPO, "learning_rate", 5e-4),
         (DPO, "dpo__beta", 0.01),
         (SFT, "lora__rank", 256),
         (SFT, "epoch_count", 40),

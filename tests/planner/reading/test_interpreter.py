@@ -34,6 +34,71 @@ def test_a_success_target_is_read(message, target):
 
 
 @pytest.mark.parametrize(
+    "message",
+    [
+        "I'd feel better with a learning rate of 5e-5. Otherwise as is.",
+        "Full tuning is more than we can maintain. Use one of the adapter methods instead, I leave "
+        "it to you which.",
+    ],
+)
+def test_a_figure_that_answers_something_else_is_no_target(message):
+    assert read(message, ASKED).target is None
+
+
+def test_a_rare_case_that_must_be_found_is_no_target():
+    assert read("The rare class is 1 % and must be found.", KNOWN).target is None
+
+
+@pytest.mark.parametrize(
+    ("message", "success"),
+    [
+        ("We ran 1,500 theses past the model: 1,461 were right.", 0.974),
+        ("It solves 1,485 of those 1,500.", 0.99),
+        ("The model lands within two per cent for 38 out of 100 exercises.", 0.38),
+    ],
+)
+def test_counts_of_right_answers_are_a_share(message, success):
+    assert read(message).base_success == pytest.approx(success)
+
+
+def test_a_choice_of_one_among_many_is_no_share():
+    assert read("Put each of the 900 notes under one of 24 subject groups.").base_success is None
+
+
+def test_a_time_of_day_counts_no_rows():
+    patch = read("The board meets tomorrow at 8, it's 8 in the evening now. Be done by then.")
+    assert patch.data_row_count is None
+
+
+def test_weights_that_add_up_to_one_are_criteria_and_no_target():
+    patch = read("Rubric reward: correctness 0.4, empathy 0.3, clarity 0.3. I need 0.75 then.")
+    assert [(each.name, each.weight) for each in patch.criteria] == [
+        ("correctness", 0.4),
+        ("empathy", 0.3),
+        ("clarity", 0.3),
+    ]
+    named = read("An LLM judge with our rubric (plain_language 0.5, correctness 0.5).")
+    assert [each.name for each in named.criteria] == ["plain_language", "correctness"]
+
+
+def test_a_value_that_is_refused_is_not_set():
+    patch = read("IPO rather than the sigmoid loss, DPO with beta 0.05.")
+    assert patch.overrides[H + "dpo.loss_type"] == "ipo"
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("Every answer must name the by-law and the paragraph it took it from.", True),
+        ("Giving the page of criteria to a chat model in the prompt satisfies four.", False),
+        ("We have 140 drilling logs with the page that was sent.", False),
+    ],
+)
+def test_a_page_that_is_written_is_not_cited(message, kept):
+    assert (Signal.CITATIONS in read(message).signals) is kept
+
+
+@pytest.mark.parametrize(
     ("message", "target"),
     [("85", 0.85), ("0.85", 0.85), ("80 %", 0.8), ("I would say 70%", 0.7), ("1", 1.0)],
 )

@@ -2,6 +2,8 @@
 
 import pytest
 
+from services.planner.brief import Brief
+from services.planner.reading.interpreter import DeterministicReader
 from services.planner.reading.message import read_message
 from services.planner.reading.steps import DOWN, UP, read_steps
 
@@ -32,3 +34,17 @@ def test_what_is_no_step_is_none(said):
 def test_a_number_wins_over_a_step():
     said = "lower the learning rate to 1e-5"
     assert read_steps(read_message(said, "en"), {PATH + "learning_rate"}) == {}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Put the learning rate back to what you had. The 4 epochs stay.",
+        "Learning rate back to your own value please",
+        "Set the learning rate as you proposed it",
+    ],
+)
+def test_a_value_can_be_given_back(message):
+    patch = DeterministicReader(()).read(message, Brief(problem="Sort mails", dataset="d"))
+    assert patch.released == {"stages.0.hyperparameters.learning_rate"}
+    assert patch.command is None
