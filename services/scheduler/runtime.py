@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from attune.spec.v1.compute_pb2 import ModelShape
 from attune.spec.v1.stage_pb2 import Method
 
-from services.scheduler.memory import weight_bytes
 from services.scheduler.memory.anatomy import Anatomy, read_anatomy
+from services.scheduler.memory.weights import loaded_bytes
 from services.scheduler.profile import Profile
 
+FULL, QLORA = Method.METHOD_FULL, Method.METHOD_QLORA  # Looking a name up in an enum is slow.
 FORWARD_FLOPS = 2
 ADAPTER_FLOPS = 4
 """Forward, and gradients of the activations only."""
@@ -119,17 +121,18 @@ def estimate_time(
     batching: Batching,
 ) -> TimeEstimate:
     """Return the expected times of a supervised stage."""
+    anatomy = read_anatomy(shape)
     steps = step_count(workload, batching)
     length = _padded_length(workload, batching)
-    per_step = step_s(shape, method, profile, batching, length)
+    per_step = _step_s(anatomy, method, profile, batching, length)
     if workload.has_pairs:
         rows = batching.micro_batch_size * batching.gradient_accumulation_steps
-        per_step += per_step + _forward_s(shape, profile, 2 * rows * length)
+        per_step += per_step + _forward_s(anatomy, profile, 2 * rows * length)
     evaluations = max(1, round(workload.evaluations_per_epoch * workload.epoch_count))
     validation = evaluations * _forward_s(
-        shape, profile, workload.validation_row_count * workload.mean_token_count
+        anatomy, profile, workload.validation_row_count * workload.mean_token_count
     )
-    scoring = (BASELINE_PASSES + EVALUATE_PASSES) * _answers_s(shape, method, profile, workload)
+    scoring = (BASELINE_PASSES + EVALUATE_PASSES) * _answers_s(anatomy, method, profile, workload)
     rows = batching.micro_batch_size * batching.gradient_accumulation_steps * batching.device_count
     return TimeEstimate(
         step_count=steps,
@@ -155,8 +158,19 @@ def step_s(
         batching: How the step is split.
         length: Tokens of a row as it is computed, padding included.
     """
-    one = _pass_s(shape, method, profile, batching, length)
-    return batching.gradient_accumulation_steps * one + _update_s(shape, method, profile, batching)
+    return _step_s(read_anatomy(shape), method, profile, batching, length)
+
+
+def _step_s(
+    anatomy: Anatomy,
+    method: Method.ValueType,
+    profile: Profile,
+    batching: Batching,
+    length: float,
+) -> float:
+    one = _pass_s(anatomy, method, profile, batching, length)
+    update = _update_s(anatomy, method, profile, batching)
+    return batching.gradient_accumulation_steps * one + update
 
 
 def _padded_length(workload: Workload, batching: Batching) -> float:
@@ -167,6 +181,7 @@ def _padded_length(workload: Workload, batching: Batching) -> float:
     return length
 
 
+@lru_cache(maxsize=1024)
 def used_parameter_count(anatomy: Anatomy) -> int:
     """Return the parameters that every token is multiplied with; looking it up costs nothing."""
     used = anatomy.parameter_count
@@ -180,68 +195,67 @@ def used_parameter_count(anatomy: Anatomy) -> int:
 
 
 def _pass_s(
-    shape: ModelShape,
+    anatomy: Anatomy,
     method: Method.ValueType,
     profile: Profile,
     batching: Batching,
     length: float,
 ) -> float:
     """Return the time of one forward and backward pass, in seconds."""
-    anatomy = read_anatomy(shape)
     tokens = batching.micro_batch_size * length
     forwards = 2 if batching.gradient_checkpointing else 1
-    per_parameter = FULL_FLOPS if method == Method.METHOD_FULL else ADAPTER_FLOPS
+    per_parameter = FULL_FLOPS if method == FULL else ADAPTER_FLOPS
     per_parameter += (forwards - 1) * FORWARD_FLOPS
     attention = ATTENTION_FLOPS * anatomy.layer_count * anatomy.query * length * (forwards + 2)
     flops = tokens * (per_parameter * used_parameter_count(anatomy) + attention)
     passes = forwards + 1
-    moved = passes * weight_bytes(shape, method, profile.precision)
+    moved = passes * loaded_bytes(anatomy, method, profile.precision)
     if profile.is_gpu:  # The rates of processors were measured with all that a pass moves.
         moved += passes * STREAM_UNITS * anatomy.hidden * anatomy.layer_count * tokens
-        if method == Method.METHOD_QLORA:
+        if method == QLORA:
             moved += passes * DEQUANTISE_BYTES * anatomy.linear_count
     busy = flops / profile.effective_flops_per_s
     moving = _move_s(moved, profile)
     busy = busy + moving if profile.is_gpu else max(busy, moving)
-    exchange = _exchange_s(shape, profile, batching, passes)
+    exchange = _exchange_s(anatomy, profile, batching, passes)
     return busy + exchange + anatomy.layer_count * profile.layer_overhead_s
 
 
-def _exchange_s(shape: ModelShape, profile: Profile, batching: Batching, passes: int) -> float:
+def _exchange_s(anatomy: Anatomy, profile: Profile, batching: Batching, passes: int) -> float:
     """Return the exposed time of gathering sharded weights, in seconds."""
     if batching.device_count < 2 or not batching.sharded:
         return 0.0
     share = (batching.device_count - 1) / batching.device_count
-    gathered = passes * 2.0 * shape.parameter_count * share
+    gathered = passes * 2.0 * anatomy.parameter_count * share
     return EXPOSED_SHARE * gathered / (profile.link_bytes_per_s or DEFAULT_LINK)
 
 
 def _update_s(
-    shape: ModelShape, method: Method.ValueType, profile: Profile, batching: Batching
+    anatomy: Anatomy, method: Method.ValueType, profile: Profile, batching: Batching
 ) -> float:
     """Return the time of the optimizer's update, in seconds; that of an adapter is nothing."""
-    if method != Method.METHOD_FULL or not profile.is_gpu:
+    if method != FULL or not profile.is_gpu:
         return 0.0
     share = batching.device_count if batching.sharded else 1
-    return _move_s(OPTIMIZER_BYTES * shape.parameter_count / share, profile)
+    return _move_s(OPTIMIZER_BYTES * anatomy.parameter_count / share, profile)
 
 
-def _forward_s(shape: ModelShape, profile: Profile, tokens: float) -> float:
-    used = used_parameter_count(read_anatomy(shape))
+def _forward_s(anatomy: Anatomy, profile: Profile, tokens: float) -> float:
+    used = used_parameter_count(anatomy)
     return FORWARD_FLOPS * used * tokens / profile.effective_flops_per_s
 
 
 def _answers_s(
-    shape: ModelShape, method: Method.ValueType, profile: Profile, workload: Workload
+    anatomy: Anatomy, method: Method.ValueType, profile: Profile, workload: Workload
 ) -> float:
     """Return the time to read every hold-out prompt and to write the longest answer to it."""
     rows = workload.holdout_row_count
     batches = math.ceil(rows / DECODE_BATCH)
-    reading = _forward_s(shape, profile, rows * workload.mean_token_count)
-    flops = FORWARD_FLOPS * used_parameter_count(read_anatomy(shape)) * DECODE_BATCH
-    weights = weight_bytes(shape, method, profile.precision)
+    reading = _forward_s(anatomy, profile, rows * workload.mean_token_count)
+    flops = FORWARD_FLOPS * used_parameter_count(anatomy) * DECODE_BATCH
+    weights = loaded_bytes(anatomy, method, profile.precision)
     token = max(flops / profile.effective_flops_per_s, _move_s(weights, profile))
-    token += shape.layer_count * profile.layer_overhead_s
+    token += anatomy.layer_count * profile.layer_overhead_s
     return reading + batches * workload.max_answer_tokens * token
 
 

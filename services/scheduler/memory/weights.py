@@ -20,6 +20,7 @@ from services.scheduler.memory.training import (
 )
 from services.scheduler.profile import PRECISION_BYTES, Precision
 
+FULL, QLORA = Method.METHOD_FULL, Method.METHOD_QLORA  # Looking a name up in an enum is slow.
 FORMAT_BYTES = {
     Format.FLOAT32: 4.0,
     Format.BFLOAT16: 2.0,
@@ -123,12 +124,16 @@ def states(training: Training, library: Library) -> States:
 
 def weight_bytes(shape: ModelShape, method: Method.ValueType, precision: Precision) -> float:
     """Return the size of the base model's weights as they are loaded, in bytes."""
-    anatomy = read_anatomy(shape)
-    if method == Method.METHOD_FULL:
-        return 4.0 * shape.parameter_count  # AdamW needs float32 weights; the pass casts them.
-    if method == Method.METHOD_QLORA:
+    return loaded_bytes(read_anatomy(shape), method, precision)
+
+
+def loaded_bytes(anatomy: Anatomy, method: Method.ValueType, precision: Precision) -> float:
+    """Return the size of a model's weights as they are loaded, in bytes."""
+    if method == FULL:
+        return 4.0 * anatomy.parameter_count  # AdamW needs float32 weights; the pass casts them.
+    if method == QLORA:
         return base_bytes(anatomy, Format.NF4_DOUBLE, upcast=False)
-    return float(PRECISION_BYTES[precision] * shape.parameter_count)
+    return float(PRECISION_BYTES[precision] * anatomy.parameter_count)
 
 
 def base_bytes(anatomy: Anatomy, held: Format, *, upcast: bool) -> float:
