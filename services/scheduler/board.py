@@ -19,9 +19,9 @@ from services.common.names import project_of
 from services.scheduler.account import Shares
 from services.scheduler.changes import Changes
 from services.scheduler.job import Job
+from services.scheduler.layout import Placement
 from services.scheduler.node import live_since
 from services.scheduler.node_store import NodeStore
-from services.scheduler.placement import Placement
 from services.scheduler.profile import Catalogue
 from services.scheduler.queue.entry import (
     Account,

@@ -1,4 +1,4 @@
-"""What one stage of a spec demands of hardware, read from the spec; pure."""
+"""What each stage of a spec demands of hardware, read from the spec; pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from attune.spec.v1.spec_pb2 import Spec
 from attune.spec.v1.stage_pb2 import Method, Stage, Technique
 
 from services.common.errors import Violation, invalid
-from services.scheduler.memory import Objective
-from services.scheduler.runtime import Workload
+from services.scheduler.memory import Objective, Rollout
+from services.scheduler.runtime import Batching, Generation, Workload
 
 OBJECTIVES = {
     Technique.TECHNIQUE_SFT: Objective.SFT,
     Technique.TECHNIQUE_DPO: Objective.PREFERENCE,
+    Technique.TECHNIQUE_RLVR: Objective.ONLINE,
+    Technique.TECHNIQUE_RLAIF: Objective.ONLINE,
 }
-"""Of the techniques that can be estimated."""
+SIDE_BY_SIDE_MAX = 64
+"""Answers that a device writes at once while a model learns online; more need too much cache."""
 ADAPTER_METHODS = (Method.METHOD_LORA, Method.METHOD_QLORA, Method.METHOD_DORA)
 
 
 @dataclass(frozen=True)
 class Demand:
-    """Everything that placement needs to know of a spec."""
+    """Everything that placement needs to know of one stage."""
 
+    stage_index: int
+    """Position of the stage in the spec, from 0."""
     shape: ModelShape
     method: Method.ValueType
     rank: int
@@ -36,6 +41,32 @@ class Demand:
     """Longest time from start to result, in seconds; None without a limit."""
     cost_cap_micro_usd: int | None
     """Highest cost; None without a limit."""
+    has_penalty: bool = False
+    """Whether online learning is held near its start, which asks for a reference."""
+
+    @property
+    def row_count(self) -> int:
+        """Sequences of one optimizer step, over all devices."""
+        return self.workload.effective_batch_size
+
+    @property
+    def token_count(self) -> int:
+        """Tokens of the longest sequence."""
+        return self.workload.max_token_count
+
+    def rollout_of(self, batching: Batching) -> Rollout | None:
+        """Return how answers are generated under some batching; None where none are."""
+        generation = self.workload.generation
+        if generation is None:
+            return None
+        rows = batching.micro_batch_size * batching.gradient_accumulation_steps
+        return Rollout(
+            prompt_token_count=generation.prompt_token_count,
+            completion_token_count=generation.completion_token_count,
+            concurrent_count=min(rows, SIDE_BY_SIDE_MAX),
+            # An adapter that is switched off is its own reference.
+            has_reference=self.has_penalty and self.method == Method.METHOD_FULL,
+        )
 
 
 class _Rule(NamedTuple):
@@ -44,8 +75,8 @@ class _Rule(NamedTuple):
     minimum: float
 
 
-def read_demand(spec: Spec, shape: ModelShape | None, data_shape: DataShape) -> Demand:
-    """Return what the one stage of a spec demands.
+def read_demands(spec: Spec, shape: ModelShape | None, data_shape: DataShape) -> list[Demand]:
+    """Return what the stages of a spec demand, in order; limits are those of all together.
 
     Args:
         spec: A spec; its `compute` is not looked at.
@@ -58,45 +89,66 @@ def read_demand(spec: Spec, shape: ModelShape | None, data_shape: DataShape) -> 
     found = _violations(spec, shape, data_shape)
     if found or shape is None:
         raise invalid(found)
-    stage, limits = spec.stages[0], spec.limits
+    return [
+        _demand(spec, index, stage, shape, data_shape) for index, stage in enumerate(spec.stages)
+    ]
+
+
+def _demand(
+    spec: Spec, index: int, stage: Stage, shape: ModelShape, data_shape: DataShape
+) -> Demand:
+    limits, tuned = spec.limits, stage.hyperparameters
     return Demand(
+        stage_index=index,
         shape=shape,
         method=stage.method,
-        rank=stage.hyperparameters.lora.rank,
-        target_modules=list(stage.hyperparameters.lora.target_modules),
+        rank=tuned.lora.rank,
+        target_modules=list(tuned.lora.target_modules),
         objective=OBJECTIVES[stage.technique],
         workload=_workload(spec, stage, data_shape),
         deadline_s=limits.deadline.ToNanoseconds() / 1e9 if limits.HasField("deadline") else None,
         cost_cap_micro_usd=(
             limits.cost_cap_micro_usd if limits.HasField("cost_cap_micro_usd") else None
         ),
+        has_penalty=tuned.rl.kl_coefficient > 0,
     )
 
 
 def _workload(spec: Spec, stage: Stage, data_shape: DataShape) -> Workload:
-    rows, parameters = spec.data.train_row_count, stage.hyperparameters
+    rows, tuned = spec.data.train_row_count, stage.hyperparameters
     validation = round(rows * spec.data.validation_fraction)
-    longest = min(data_shape.max_token_count or parameters.max_length, parameters.max_length)
+    longest = min(data_shape.max_token_count or tuned.max_length, tuned.max_length)
     mean = data_shape.total_token_count / rows if data_shape.total_token_count else longest
+    answers, generation = 1, None
+    if OBJECTIVES[stage.technique] is Objective.ONLINE:
+        # What learns are the answers: a group of them for each prompt.
+        answers = tuned.rl.group_size
+        prompt = min(
+            data_shape.max_token_count or tuned.rl.max_prompt_length, tuned.rl.max_prompt_length
+        )
+        generation = Generation(prompt, tuned.rl.max_completion_length)
+        longest = prompt + tuned.rl.max_completion_length
+        mean = min(mean, prompt) + tuned.rl.max_completion_length / 2
     return Workload(
-        train_row_count=max(rows - validation, 1),
+        train_row_count=max(rows - validation, 1) * answers,
         validation_row_count=validation,
         holdout_row_count=spec.data.holdout_row_count,
         mean_token_count=min(mean, longest),
         max_token_count=longest,
-        epoch_count=parameters.epoch_count,
-        effective_batch_size=parameters.effective_batch_size,
-        evaluations_per_epoch=parameters.evaluations_per_epoch,
+        epoch_count=tuned.epoch_count,
+        effective_batch_size=tuned.effective_batch_size * answers,
+        evaluations_per_epoch=tuned.evaluations_per_epoch,
         max_answer_tokens=spec.evaluation.max_answer_tokens,
         has_pairs=stage.technique == Technique.TECHNIQUE_DPO,
+        step_count_max=tuned.max_step_count,
+        generation=generation,
     )
 
 
 def _violations(spec: Spec, shape: ModelShape | None, data_shape: DataShape) -> list[Violation]:
     found = []
-    if len(spec.stages) != 1:
-        text = f"The spec has {len(spec.stages)} stages; only one stage runs yet. Keep one."
-        found.append(Violation("stages", "COUNT", text))
+    if not spec.stages:
+        found.append(Violation("stages", "COUNT", "The spec has no stage. Add one."))
     if shape is None:
         text = (
             f"The shape of '{spec.base_model.id[:200]}' is unknown: it is in no catalogue and on "
@@ -106,7 +158,7 @@ def _violations(spec: Spec, shape: ModelShape | None, data_shape: DataShape) -> 
     for index, stage in enumerate(spec.stages):
         if stage.technique not in OBJECTIVES:
             name = Technique.Name(stage.technique).removeprefix("TECHNIQUE_")
-            text = f"{name} cannot be estimated yet. Choose SFT or DPO."
+            text = f"{name} cannot be estimated. Choose SFT, DPO, RLVR or RLAIF."
             found.append(Violation(f"stages.{index}.technique", "UNSUPPORTED", text))
     for rule in _rules(spec, data_shape):
         if not rule.value >= rule.minimum:
@@ -133,4 +185,10 @@ def _rules(spec: Spec, data_shape: DataShape) -> list[_Rule]:
         ]
         if stage.method in ADAPTER_METHODS:
             rules.append(_Rule(f"{path}.lora.rank", parameters.lora.rank, 1))
+        if OBJECTIVES.get(stage.technique) is Objective.ONLINE:
+            rules += [
+                _Rule(f"{path}.rl.group_size", parameters.rl.group_size, 2),
+                _Rule(f"{path}.rl.max_prompt_length", parameters.rl.max_prompt_length, 1),
+                _Rule(f"{path}.rl.max_completion_length", parameters.rl.max_completion_length, 1),
+            ]
     return rules

@@ -25,7 +25,7 @@ from services.scheduler.profile import Catalogue
 from services.scheduler.queue.wait import Wait
 from services.scheduler.state import FINAL, State
 from services.scheduler.store import JobStore
-from services.scheduler.waiting import demand_of, wait_reason_of
+from services.scheduler.waiting import demands_of, wait_reason_of
 
 ON_REQUEST = "Paused on request."
 FALLBACK_S = 2.0
@@ -70,8 +70,8 @@ class Desk:
             InvalidArgument: With every field that the estimate needs and cannot use.
         """
         nodes = await self._kinds_of_nodes()
-        demand = demand_of(spec, data_shape, nodes, self._catalogue)
-        return make_plan(spec, demand, nodes, self._catalogue.profiles)
+        demands = demands_of(spec, data_shape, nodes, self._catalogue)
+        return make_plan(spec, demands, nodes, self._catalogue.profiles)
 
     async def get(self, name: str) -> scheduler_pb2.Job:
         """Return a job as it is now.

@@ -13,6 +13,7 @@ from services.common.errors import NotFound, invalid
 from services.scheduler.board import Board
 from services.scheduler.changes import Changes
 from services.scheduler.job import Job, job_of_run
+from services.scheduler.layout import Placement
 from services.scheduler.lease import (
     Lease,
     LeaseTerms,
@@ -24,7 +25,6 @@ from services.scheduler.lease import (
 from services.scheduler.node import check_node
 from services.scheduler.node_store import NodeStore
 from services.scheduler.outcome import apply_outcome, check_outcome
-from services.scheduler.placement import Placement
 from services.scheduler.profile import Catalogue
 from services.scheduler.state import State
 from services.scheduler.store import JobStore

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from services.common.errors import FailedPrecondition
 from services.scheduler.job import Job
-from services.scheduler.placement import Placement
+from services.scheduler.layout import Placement
 from services.scheduler.state import LEASED
 
 

@@ -77,14 +77,20 @@ def find_shape(model: BaseModel, nodes: Sequence[Node]) -> ModelShape | None:
     return next(iter(exact + shapes), None)
 
 
-def unmet(spec: Spec, node: Node) -> list[str]:
-    """Return what the spec needs and the node has not, memory aside; a sentence with remedy each.
+def unmet(spec: Spec, stage_index: int, node: Node) -> list[str]:
+    """Return what a stage needs and the node has not, memory aside; a sentence with remedy each.
 
     Args:
-        spec: With one stage.
+        spec: The spec.
+        stage_index: Position of the stage in it.
         node: A live node.
     """
-    stage, found = spec.stages[0], []
+    stage, found = spec.stages[stage_index], []
+    if len(spec.stages) > 1:
+        found.append(
+            f"The plan has {len(spec.stages)} stages and no live trainer goes on from one to the "
+            "next; keep one stage, or start a trainer that does."
+        )
     if stage.technique not in node.techniques:
         wanted = Technique.Name(stage.technique).removeprefix("TECHNIQUE_")
         names = [Technique.Name(each).removeprefix("TECHNIQUE_") for each in node.techniques]

@@ -1,48 +1,30 @@
-"""Maps a spec to a device: the cheapest that fits, with reasons; pure."""
+"""Maps the stages of a spec to devices: the cheapest that fit, with reasons; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attune.scheduler.v1.worker_pb2 import Node
 from attune.spec.v1.spec_pb2 import Spec
 from attune.spec.v1.stage_pb2 import Method
 
 from services.scheduler.demand import Demand
-from services.scheduler.memory import Layout, MemoryEstimate, estimate_memory
+from services.scheduler.layout import Placement, cost_and_time, counts_of, place, placements
 from services.scheduler.node import unmet
 from services.scheduler.profile import Profile
-from services.scheduler.runtime import Batching, TimeEstimate, estimate_time
+from services.scheduler.words import gib, in_words, usd
 
-MICRO_BATCH_MAX = 64
-"""Rows of one pass; more make no step faster."""
 REJECTED_MAX = 20
 PATIENCE_S = 24 * 3600.0
 """A device that nobody has is proposed only if it is done by then, where one exists that is."""
 NO_TRAINER = "No trainer is connected; start one with `attune up`."
-GIB = 1024**3
+GANG_ENGINE = "ray"
+"""The engine that uses several devices for one run."""
+SHORTEST_TOKENS = 256
+"""A shorter limit on the length of rows is no remedy: it would cut away what is to be learnt."""
 
-
-@dataclass(frozen=True)
-class Placement:
-    """A stage on one device."""
-
-    profile: Profile
-    capacity_bytes: int
-    batching: Batching
-    memory: MemoryEstimate
-    time: TimeEstimate
-
-    @property
-    def fits(self) -> bool:
-        """Whether even the high estimate of memory is there."""
-        return self.memory.high_bytes <= self.capacity_bytes
-
-    @property
-    def cost_micro_usd(self) -> int:
-        """Expected cost in millionths of a US dollar."""
-        return round(self.time.expected_s / 3600 * self.profile.price_micro_usd_per_hour)
+Profiles = Mapping[str, Profile]
 
 
 @dataclass(frozen=True)
@@ -62,13 +44,17 @@ class Rejected:
     """A profile that was looked at and not chosen."""
 
     profile: str
+    device_count: int
     reason: str
     cost_micro_usd: int
+    """0 when it does not fit."""
+    expected_s: float
+    """0 when it does not fit."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where a spec would run."""
+class StagePlan:
+    """Where one stage would run."""
 
     placement: Placement
     reason: str
@@ -77,61 +63,118 @@ class Plan:
     """Why no live node can run it, with remedies; empty when one can."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Where a spec would run."""
+
+    stages: tuple[StagePlan, ...]
+    """In order, at least one."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Why no live node can run all of it, with remedies, each once; empty when one can."""
+        return tuple(dict.fromkeys(text for stage in self.stages for text in stage.missing))
+
+    @property
+    def expected_s(self) -> float:
+        """Expected time of all stages, one after the other, in seconds."""
+        return sum(stage.placement.time.expected_s for stage in self.stages)
+
+    @property
+    def cost_micro_usd(self) -> int:
+        """Expected cost of all stages in millionths of a US dollar."""
+        return sum(stage.placement.cost_micro_usd for stage in self.stages)
+
+
 def make_plan(
-    spec: Spec, demand: Demand, nodes: Sequence[Node], profiles: Mapping[str, Profile]
+    spec: Spec, demands: Sequence[Demand], nodes: Sequence[Node], profiles: Profiles
 ) -> Plan:
     """Return the cheapest placement on live nodes, or, if there is none, of the whole catalogue.
 
+    A limit on time or cost is that of all stages together: where the cheapest placements miss it,
+    each stage gets the part of it that its own time or cost is of the whole.
+
     Args:
-        spec: With one stage.
-        demand: What it demands.
+        spec: The spec.
+        demands: Of its stages, at least one.
         nodes: All live nodes.
         profiles: The catalogue, by id; never empty.
     """
+    if len(demands) == 1:
+        return Plan((_plan_stage(spec, demands[0], nodes, profiles),))
+    free = [replace(each, deadline_s=None, cost_cap_micro_usd=None) for each in demands]
+    plan = Plan(tuple(_plan_stage(spec, each, nodes, profiles) for each in free))
+    first = demands[0]
+    late = first.deadline_s is not None and plan.expected_s > first.deadline_s
+    cap = first.cost_cap_micro_usd
+    if not late and (cap is None or plan.cost_micro_usd <= cap):
+        return plan
+    parts = [
+        replace(
+            demand,
+            deadline_s=_part(demand.deadline_s, stage.placement.time.expected_s, plan.expected_s),
+            cost_cap_micro_usd=None
+            if cap is None
+            else round(_part(cap, stage.placement.cost_micro_usd, plan.cost_micro_usd) or 0),
+        )
+        for demand, stage in zip(demands, plan.stages, strict=True)
+    ]
+    return Plan(tuple(_plan_stage(spec, each, nodes, profiles) for each in parts))
+
+
+def _part(limit: float | None, own: float, whole: float) -> float | None:
+    return None if limit is None else limit * own / whole if whole else limit
+
+
+def _plan_stage(spec: Spec, demand: Demand, nodes: Sequence[Node], profiles: Profiles) -> StagePlan:
     live = [placed for node in nodes if (placed := place_on_node(spec, demand, node, profiles))]
-    anywhere = [place(demand, profile, profile.memory_bytes) for profile in profiles.values()]
+    anywhere = {
+        profile.id: _usable(demand, profile, profile.memory_bytes, counts_of(profile))
+        for profile in profiles.values()
+    }
     missing: list[str] = []
     if live:
-        chosen = _cheapest(live)
+        chosen = min(live, key=cost_and_time)
         reason = f"The cheapest live device that fits: {_figures(chosen)}"
     else:
-        chosen = _best_anywhere(anywhere, demand)
+        chosen = _best_anywhere(list(anywhere.values()), demand)
         missing = what_is_missing(spec, demand, nodes, profiles)
         reason = f"No live trainer can run it; of all known devices, {_figures(chosen)}"
         if obstacle := find_obstacle(chosen, demand):
-            reason = f"No known device fits. {obstacle}"
-            missing += [] if str(obstacle) in missing else [str(obstacle)]
+            remedy = nearest_change(demand, profiles) if not chosen.fits else ""
+            text = f"{obstacle.problem}; {remedy}." if remedy else str(obstacle)
+            reason = f"No known device fits. {text}"
+            missing += [] if text in missing else [text]
+    others = [placed for key, placed in anywhere.items() if key != chosen.profile.id]
     connected = {device.profile for node in nodes for device in node.devices}
     rejected = [
-        _reject(placed, chosen, demand, placed.profile.id in connected)
-        for placed in anywhere
-        if placed.profile.id != chosen.profile.id
+        _reject(placed, chosen, demand, placed.profile.id in connected) for placed in others
     ]
-    return Plan(chosen, reason, tuple(rejected[:REJECTED_MAX]), tuple(missing))
+    if not find_obstacle(chosen, demand):
+        reason += _otherwise(chosen, others, demand)
+    return StagePlan(chosen, reason, tuple(rejected[:REJECTED_MAX]), tuple(missing))
 
 
-def place_on_node(
-    spec: Spec, demand: Demand, node: Node, profiles: Mapping[str, Profile]
-) -> Placement | None:
+def place_on_node(spec: Spec, demand: Demand, node: Node, profiles: Profiles) -> Placement | None:
     """Return the cheapest placement on one node, or None if it cannot run there."""
-    if unmet(spec, node):
+    if unmet(spec, demand.stage_index, node):
         return None
     fitting = [
         placed
         for placed in _on_devices(demand, node, profiles)
         if not find_obstacle(placed, demand)
     ]
-    return _cheapest(fitting) if fitting else None
+    return min(fitting, key=cost_and_time) if fitting else None
 
 
 def what_is_missing(
-    spec: Spec, demand: Demand, nodes: Sequence[Node], profiles: Mapping[str, Profile]
+    spec: Spec, demand: Demand, nodes: Sequence[Node], profiles: Profiles
 ) -> list[str]:
-    """Return why no live node can run a spec, of the node that lacks least; empty if one can.
+    """Return why no live node can run a stage, of the node that lacks least; empty if one can.
 
     Args:
-        spec: With one stage.
-        demand: What it demands.
+        spec: The spec.
+        demand: Of one of its stages.
         nodes: All live nodes.
         profiles: The catalogue, by id.
     """
@@ -140,72 +183,54 @@ def what_is_missing(
     return min((_lacks(spec, demand, node, profiles) for node in nodes), key=len)
 
 
-def _lacks(spec: Spec, demand: Demand, node: Node, profiles: Mapping[str, Profile]) -> list[str]:
+def _lacks(spec: Spec, demand: Demand, node: Node, profiles: Profiles) -> list[str]:
     obstacles = [find_obstacle(on, demand) for on in _on_devices(demand, node, profiles)]
-    found = unmet(spec, node)
+    found = unmet(spec, demand.stage_index, node)
     # All devices of the node must fail; the largest one says why.
     return found + ([str(obstacles[0])] if all(obstacles) else [])
 
 
-def _on_devices(demand: Demand, node: Node, profiles: Mapping[str, Profile]) -> list[Placement]:
-    """Return a placement on each device of a node, the largest device first."""
-    devices = sorted(node.devices, key=lambda device: -device.memory_bytes)
-    return [place(demand, profiles[device.profile], device.memory_bytes) for device in devices]
+def _on_devices(demand: Demand, node: Node, profiles: Profiles) -> list[Placement]:
+    """Return a placement on each kind of device of a node, the largest device first."""
+    kinds: dict[str, list[int]] = {}
+    for device in node.devices:
+        kinds.setdefault(device.profile, []).append(device.memory_bytes)
+    found = []
+    for name, sizes in sorted(kinds.items(), key=lambda kind: -max(kind[1])):
+        profile = profiles[name]
+        alone = place(demand, profile, max(sizes))
+        most = len(sizes) if GANG_ENGINE in node.engines else 1
+        counts = tuple(count for count in counts_of(profile) if count <= most)
+        together = _usable(demand, profile, min(sizes), counts) if len(counts) > 1 else alone
+        found.append(alone if not find_obstacle(alone, demand) else together)
+    return found
 
 
-def place(demand: Demand, profile: Profile, capacity_bytes: int) -> Placement:
-    """Return the fastest layout that fits a device, or else the one that needs least memory.
-
-    The effective batch is kept exactly: a micro-batch is one of its divisors, and accumulation is
-    the rest.
-    """
-    placements = [
-        _lay_out(demand, profile, capacity_bytes, size, checkpointing)
-        for size in _divisors(demand.workload.effective_batch_size)
-        for checkpointing in (False, True)
-    ]
-    fitting = [placed for placed in placements if placed.fits]
-    if fitting:
-        return min(fitting, key=lambda placed: placed.time.expected_s)
-    return min(placements, key=lambda placed: placed.memory.high_bytes)
-
-
-def _lay_out(
-    demand: Demand, profile: Profile, capacity_bytes: int, size: int, checkpointing: bool
+def _usable(
+    demand: Demand, profile: Profile, capacity_bytes: int, counts: Sequence[int]
 ) -> Placement:
-    workload = demand.workload
-    batching = Batching(size, workload.effective_batch_size // size, checkpointing)
-    layout = Layout(
-        size,
-        workload.max_token_count,
-        checkpointing,
-        accumulates=batching.gradient_accumulation_steps > 1,
-        objective=demand.objective,
-    )
-    return Placement(
-        profile=profile,
-        capacity_bytes=capacity_bytes,
-        batching=batching,
-        memory=estimate_memory(
-            demand.shape, demand.method, demand.rank, demand.target_modules, profile, layout
-        ),
-        time=estimate_time(demand.shape, demand.method, profile, workload, batching),
-    )
+    """Return the cheapest placement that nothing speaks against, or else the nearest to one."""
+    found = list(placements(demand, profile, capacity_bytes, counts))
+    if usable := [placed for placed in found if not find_obstacle(placed, demand)]:
+        return min(usable, key=cost_and_time)
+    if fitting := [placed for placed in found if placed.fits]:
+        return min(fitting, key=_time if demand.deadline_s is not None else cost_and_time)
+    return min(found, key=lambda placed: placed.memory.high_bytes)
 
 
-def _divisors(number: int) -> list[int]:
-    return [size for size in range(1, min(number, MICRO_BATCH_MAX) + 1) if number % size == 0]
+def _time(placed: Placement) -> tuple[float, int]:
+    return placed.time.expected_s, placed.cost_micro_usd
 
 
 def find_obstacle(placed: Placement, demand: Demand) -> Obstacle | None:
     """Return why a placement may not be used, or None if it may."""
-    title, expected_s = placed.profile.title, placed.time.expected_s
+    title, expected_s = named(placed), placed.time.expected_s
     if demand.method == Method.METHOD_QLORA and not placed.profile.is_gpu:
         return Obstacle(f"4-bit weights need a GPU, which {title} is not", "choose LORA")
     if not placed.fits:
         return Obstacle(
-            f"It needs up to {_gib(placed.memory.high_bytes)} of memory and {title} offers "
-            f"{_gib(placed.capacity_bytes)}",
+            f"It needs up to {gib(placed.memory.high_bytes)} of memory and {title} offers "
+            f"{gib(placed.capacity_bytes)}",
             "choose a smaller base model or a shorter max_length, or connect a larger device",
         )
     if demand.deadline_s is not None and expected_s > demand.deadline_s:
@@ -217,60 +242,105 @@ def find_obstacle(placed: Placement, demand: Demand) -> Obstacle | None:
     cap = demand.cost_cap_micro_usd
     if cap is not None and placed.cost_micro_usd > cap:
         return Obstacle(
-            f"It costs {_usd(placed.cost_micro_usd)} on {title} and the cap is {_usd(cap)}",
+            f"It costs {usd(placed.cost_micro_usd)} on {title} and the cap is {usd(cap)}",
             "raise limits.cost_cap_micro_usd or train fewer epochs",
         )
     return None
 
 
-def _cheapest(placements: Sequence[Placement]) -> Placement:
-    return min(placements, key=lambda placed: (placed.cost_micro_usd, placed.time.expected_s))
+def nearest_change(demand: Demand, profiles: Profiles) -> str:
+    """Return the smallest change to a spec with which some known device would fit, or nothing.
+
+    Rows cut shorter come first, as they change least of what is learnt; then fewer weights that
+    learn; then weights of 4 bits.
+    """
+    workload = demand.workload
+    shorter = 2 ** (workload.max_token_count - 1).bit_length() // 2
+    while shorter >= SHORTEST_TOKENS:
+        cut = replace(
+            workload,
+            max_token_count=shorter,
+            mean_token_count=min(workload.mean_token_count, shorter),
+        )
+        if _fits_somewhere(replace(demand, workload=cut), profiles):
+            return f"set hyperparameters.max_length to {shorter}"
+        shorter //= 2
+    for name in ("LORA", "QLORA"):
+        method = Method.Value(f"METHOD_{name}")
+        lighter = replace(demand, method=method, rank=demand.rank or 16)
+        if method != demand.method and _fits_somewhere(lighter, profiles):
+            return f"choose the method {name}"
+    return ""
 
 
-def _best_anywhere(placements: Sequence[Placement], demand: Demand) -> Placement:
-    usable = [placed for placed in placements if not find_obstacle(placed, demand)]
+def _fits_somewhere(demand: Demand, profiles: Profiles) -> bool:
+    return any(
+        placed.fits and not find_obstacle(placed, replace(demand, deadline_s=None))
+        for profile in profiles.values()
+        for placed in placements(demand, profile, profile.memory_bytes, counts_of(profile))
+    )
+
+
+def _best_anywhere(found: Sequence[Placement], demand: Demand) -> Placement:
+    usable = [placed for placed in found if not find_obstacle(placed, demand)]
     soon = [placed for placed in usable if placed.time.expected_s <= PATIENCE_S]
     if usable:
-        return _cheapest(soon or usable)
-    return max(placements, key=lambda placed: placed.capacity_bytes)
+        return min(soon or usable, key=cost_and_time)
+    fitting = [placed for placed in found if placed.fits]
+    return min(fitting, key=_time) if fitting else max(found, key=_room)
+
+
+def _room(placed: Placement) -> float:
+    return placed.capacity_bytes / placed.memory.high_bytes
 
 
 def _reject(placed: Placement, chosen: Placement, demand: Demand, connected: bool) -> Rejected:
+    cost, time_s = placed.cost_micro_usd, placed.time.expected_s
     if obstacle := find_obstacle(placed, demand):
-        cost = placed.cost_micro_usd if placed.fits else 0
-        return Rejected(placed.profile.id, f"{obstacle.problem}.", cost)
-    dearer = placed.cost_micro_usd > chosen.cost_micro_usd
-    reason = (
-        f"{'' if connected else 'No live trainer has one. '}It "
-        f"{'costs more' if dearer else 'takes longer'}: about "
-        f"{in_words(placed.time.expected_s)} and {_usd(placed.cost_micro_usd)}."
+        reason = f"{obstacle.problem}."
+        cost, time_s = (cost, time_s) if placed.fits else (0, 0.0)
+    else:
+        dearer = cost > chosen.cost_micro_usd
+        reason = (
+            f"{'' if connected else 'No live trainer has one. '}It "
+            f"{'costs more' if dearer else 'takes longer'}: about {in_words(time_s)} and "
+            f"{usd(cost)}."
+        )
+    return Rejected(placed.profile.id, placed.device_count, reason, cost, time_s)
+
+
+def _otherwise(chosen: Placement, others: Sequence[Placement], demand: Demand) -> str:
+    """Return what would be faster or cheaper than what was chosen, in two sentences at most."""
+    usable = [placed for placed in others if not find_obstacle(placed, demand)]
+    faster = min(usable, key=_time, default=chosen)
+    cheaper = min(usable, key=cost_and_time, default=chosen)
+    text = ""
+    if _time(faster) < _time(chosen):
+        text += f" Fastest: {_offer(faster)}."
+    if cheaper.cost_micro_usd < chosen.cost_micro_usd:
+        text += f" Cheapest: {_offer(cheaper)}."
+    return text
+
+
+def _offer(placed: Placement) -> str:
+    return (
+        f"{named(placed)} in about {in_words(placed.time.expected_s)} for "
+        f"{usd(placed.cost_micro_usd)}"
     )
-    return Rejected(placed.profile.id, reason, placed.cost_micro_usd)
 
 
 def _figures(placed: Placement) -> str:
     batching = placed.batching
+    split = f" x {batching.device_count} devices" if batching.device_count > 1 else ""
     return (
-        f"{placed.profile.title} needs up to {_gib(placed.memory.high_bytes)} of "
-        f"{_gib(placed.capacity_bytes)}, about {in_words(placed.time.expected_s)} and "
-        f"{_usd(placed.cost_micro_usd)}; micro-batches of {batching.micro_batch_size} x "
-        f"{batching.gradient_accumulation_steps} keep the effective batch."
+        f"{named(placed)} needs up to {gib(placed.memory.high_bytes)} of "
+        f"{gib(placed.capacity_bytes)}, about {in_words(placed.time.expected_s)} and "
+        f"{usd(placed.cost_micro_usd)}; micro-batches of {batching.micro_batch_size} x "
+        f"{batching.gradient_accumulation_steps}{split} keep the effective batch."
     )
 
 
-def in_words(seconds: float) -> str:
-    """Return a time as a person would say it, such as `3 min`."""
-    for limit_s, unit_s, unit in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} days"
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / GIB:.1f} GiB"
-
-
-def _usd(micro_usd: int) -> str:
-    if 0 < micro_usd < 10_000:
-        return "less than $0.01"
-    return f"${micro_usd / 1e6:,.2f}"
+def named(placed: Placement) -> str:
+    """Return what a placement runs on, such as `2 x NVIDIA L4`."""
+    title = placed.profile.title
+    return title if placed.device_count == 1 else f"{placed.device_count} x {title}"

@@ -41,6 +41,8 @@ class Profile:
     """Of one device, in millionths of a US dollar; 0 on own hardware."""
     source: str
     """Where the figures come from."""
+    device_count_per_node: int = 1
+    """Devices that one machine has."""
     link_bytes_per_s: float = 0.0
     """Between devices of one node and one direction; 0 where only the bus joins them."""
 

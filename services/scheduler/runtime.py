@@ -52,6 +52,16 @@ EVALUATE_PASSES = 1
 
 
 @dataclass(frozen=True)
+class Generation:
+    """What a model writes itself before it learns from it."""
+
+    prompt_token_count: int
+    """Of the longest prompt."""
+    completion_token_count: int
+    """Of the longest answer."""
+
+
+@dataclass(frozen=True)
 class Workload:
     """What a stage has to work through."""
 
@@ -69,6 +79,10 @@ class Workload:
     max_answer_tokens: int
     has_pairs: bool = False
     """Whether a row is a pair of answers, each a sequence, that a reference scores as well."""
+    step_count_max: int = 0
+    """Optimizer steps after which training ends though epochs are left; 0 for no bound."""
+    generation: Generation | None = None
+    """Set where rows are answers that the model writes during training."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,8 @@ def step_count(workload: Workload, batching: Batching) -> int:
     rows = batching.micro_batch_size * batching.device_count
     passes = math.ceil(workload.train_row_count / rows)
     per_epoch = max(math.ceil(passes / batching.gradient_accumulation_steps), 1)
-    return math.ceil(workload.epoch_count * per_epoch)
+    steps = math.ceil(workload.epoch_count * per_epoch)
+    return min(steps, workload.step_count_max) if workload.step_count_max else steps
 
 
 def estimate_time(
@@ -120,7 +135,7 @@ def estimate_time(
     workload: Workload,
     batching: Batching,
 ) -> TimeEstimate:
-    """Return the expected times of a supervised stage."""
+    """Return the expected times of a stage."""
     anatomy = read_anatomy(shape)
     steps = step_count(workload, batching)
     length = _padded_length(workload, batching)
@@ -128,6 +143,9 @@ def estimate_time(
     if workload.has_pairs:
         rows = batching.micro_batch_size * batching.gradient_accumulation_steps
         per_step += per_step + _forward_s(anatomy, profile, 2 * rows * length)
+    if workload.generation is not None:
+        rows = batching.micro_batch_size * batching.gradient_accumulation_steps
+        per_step += _generation_s(anatomy, method, profile, rows, workload.generation)
     evaluations = max(1, round(workload.evaluations_per_epoch * workload.epoch_count))
     validation = evaluations * _forward_s(
         anatomy, profile, workload.validation_row_count * workload.mean_token_count
@@ -233,11 +251,20 @@ def _exchange_s(anatomy: Anatomy, profile: Profile, batching: Batching, passes: 
 def _update_s(
     anatomy: Anatomy, method: Method.ValueType, profile: Profile, batching: Batching
 ) -> float:
-    """Return the time of the optimizer's update, in seconds; that of an adapter is nothing."""
+    """Return the time of the optimizer's update, in seconds; that of an adapter is nothing.
+
+    Devices that hold all weights each add up their gradients first.
+    """
     if method != FULL or not profile.is_gpu:
         return 0.0
-    share = batching.device_count if batching.sharded else 1
-    return _move_s(OPTIMIZER_BYTES * anatomy.parameter_count / share, profile)
+    count = batching.device_count
+    share = count if batching.sharded else 1
+    updating = _move_s(OPTIMIZER_BYTES * anatomy.parameter_count / share, profile)
+    if count == 1 or batching.sharded:
+        return updating
+    # A ring passes all gradients, 4 bytes each, twice.
+    summed = 2 * 4.0 * anatomy.parameter_count * (count - 1) / count
+    return updating + EXPOSED_SHARE * summed / (profile.link_bytes_per_s or DEFAULT_LINK)
 
 
 def _forward_s(anatomy: Anatomy, profile: Profile, tokens: float) -> float:
@@ -250,13 +277,25 @@ def _answers_s(
 ) -> float:
     """Return the time to read every hold-out prompt and to write the longest answer to it."""
     rows = workload.holdout_row_count
+    written = Generation(round(workload.mean_token_count), workload.max_answer_tokens)
+    return _generation_s(anatomy, method, profile, rows, written)
+
+
+def _generation_s(
+    anatomy: Anatomy,
+    method: Method.ValueType,
+    profile: Profile,
+    rows: int,
+    written: Generation,
+) -> float:
+    """Return the time in which one device reads prompts and writes the longest answer to each."""
     batches = math.ceil(rows / DECODE_BATCH)
-    reading = _forward_s(anatomy, profile, rows * workload.mean_token_count)
+    reading = _forward_s(anatomy, profile, rows * written.prompt_token_count)
     flops = FORWARD_FLOPS * used_parameter_count(anatomy) * DECODE_BATCH
     weights = loaded_bytes(anatomy, method, profile.precision)
     token = max(flops / profile.effective_flops_per_s, _move_s(weights, profile))
     token += anatomy.layer_count * profile.layer_overhead_s
-    return reading + batches * workload.max_answer_tokens * token
+    return reading + batches * written.completion_token_count * token
 
 
 def _move_s(size_bytes: float, profile: Profile) -> float:

@@ -11,10 +11,11 @@ from attune.scheduler.v1.worker_pb2 import Node
 from attune.spec.v1.spec_pb2 import Spec
 
 from services.common.errors import InvalidArgument
-from services.scheduler.demand import Demand, read_demand
+from services.scheduler.demand import Demand, read_demands
 from services.scheduler.job import Job
+from services.scheduler.layout import Placement
 from services.scheduler.node import find_shape
-from services.scheduler.placement import Placement, place_on_node, what_is_missing
+from services.scheduler.placement import place_on_node, what_is_missing
 from services.scheduler.profile import Catalogue
 from services.scheduler.queue.entry import NEWCOMER, Account, Priority
 from services.scheduler.queue.wait import Outlook, Wait, words
@@ -33,20 +34,20 @@ class Queued:
     promised_node: str
 
 
-def demand_of(
+def demands_of(
     spec: Spec, data_shape: DataShape, nodes: Sequence[Node], catalogue: Catalogue
-) -> Demand:
-    """Return what a spec demands, with its model's shape from the nodes or the catalogue.
+) -> list[Demand]:
+    """Return what the stages of a spec demand; the model's shape is the nodes' or the catalogue's.
 
     Raises:
         InvalidArgument: With every field that an estimate needs and cannot use.
     """
     shape = find_shape(spec.base_model, nodes) or catalogue.shapes.get(spec.base_model.id)
-    return read_demand(spec, shape, data_shape)
+    return read_demands(spec, shape, data_shape)
 
 
 def approved_demand(job: Job, nodes: Sequence[Node], catalogue: Catalogue) -> Demand:
-    """Return what a job demands, its limits aside.
+    """Return what the present stage of a job demands, its limits aside.
 
     Limits were looked at before approval, with the shape of the data, which is not known here:
     looked at again with longer rows they could hold back for ever what was approved.
@@ -54,7 +55,7 @@ def approved_demand(job: Job, nodes: Sequence[Node], catalogue: Catalogue) -> De
     Raises:
         InvalidArgument: With every field that placement needs and cannot use.
     """
-    demand = demand_of(job.approved_spec, DataShape(), nodes, catalogue)
+    demand = demands_of(job.approved_spec, DataShape(), nodes, catalogue)[job.stage_index]
     return replace(demand, deadline_s=None, cost_cap_micro_usd=None)
 
 

@@ -12,8 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.common.errors import Violation, invalid
 from services.scheduler.job import Job
+from services.scheduler.layout import Placement
 from services.scheduler.lease import Lease
-from services.scheduler.placement import Placement, Plan
+from services.scheduler.placement import Plan, StagePlan
 from services.scheduler.profile import Precision
 from services.scheduler.queue.entry import Priority
 from services.scheduler.state import HALTING, State
@@ -154,21 +155,27 @@ def renewal_to_proto(job: Job) -> worker_pb2.RenewLeaseResponse:
 
 
 def plan_to_proto(plan: Plan) -> compute_pb2.ComputePlan:
-    """Return the message of a plan with its one stage."""
-    stage = _stage(plan.placement, 0, plan.reason)
-    for rejected in plan.rejected:
-        stage.rejected_placements.add(
-            profile=rejected.profile,
-            reason=rejected.reason,
-            cost_micro_usd=rejected.cost_micro_usd,
-        )
+    """Return the message of a plan."""
     return compute_pb2.ComputePlan(
-        stages=[stage],
-        cost_micro_usd=plan.placement.cost_micro_usd,
-        expected_duration=_duration(plan.placement.time.expected_s),
+        stages=[_planned(stage, index) for index, stage in enumerate(plan.stages)],
+        cost_micro_usd=plan.cost_micro_usd,
+        expected_duration=_duration(plan.expected_s),
         available=not plan.missing,
         missing=plan.missing,
     )
+
+
+def _planned(planned: StagePlan, index: int) -> compute_pb2.StageCompute:
+    stage = _stage(planned.placement, index, planned.reason)
+    for rejected in planned.rejected:
+        stage.rejected_placements.add(
+            profile=rejected.profile,
+            device_count=rejected.device_count,
+            reason=rejected.reason,
+            cost_micro_usd=rejected.cost_micro_usd,
+            expected_duration=_duration(rejected.expected_s),
+        )
+    return stage
 
 
 def _stage(placement: Placement, stage_index: int, reason: str) -> compute_pb2.StageCompute:
@@ -176,12 +183,16 @@ def _stage(placement: Placement, stage_index: int, reason: str) -> compute_pb2.S
     return compute_pb2.StageCompute(
         stage_index=stage_index,
         profile=placement.profile.id,
-        device_count=1,
+        device_count=placement.device_count,
         parallel_plan=compute_pb2.ParallelPlan(
             micro_batch_size=batching.micro_batch_size,
             gradient_accumulation_steps=batching.gradient_accumulation_steps,
             gradient_checkpointing=batching.gradient_checkpointing,
-            sharding=compute_pb2.ParallelPlan.SHARDING_NONE,
+            sharding=(
+                compute_pb2.ParallelPlan.SHARDING_FSDP
+                if batching.sharded
+                else compute_pb2.ParallelPlan.SHARDING_NONE
+            ),
             precision=PRECISIONS[placement.profile.precision],
         ),
         memory=compute_pb2.MemoryEstimate(

@@ -7,8 +7,10 @@ from attune.scheduler.v1.scheduler_pb2 import DataShape
 from attune.spec.v1.stage_pb2 import Method, Technique
 
 from services.common.errors import InvalidArgument
-from services.scheduler.placement import NO_TRAINER, in_words, make_plan, place
-from services.scheduler.waiting import demand_of, place_job, reason_of
+from services.scheduler.layout import place
+from services.scheduler.placement import NO_TRAINER, make_plan
+from services.scheduler.waiting import demands_of, place_job, reason_of
+from services.scheduler.words import in_words
 from tests.scheduler.factories import (
     CATALOGUE,
     NOW,
@@ -24,8 +26,13 @@ LLAMA = "meta-llama/Llama-3.1-8B"
 
 
 def plan_of(spec, nodes, **data_shape):
-    demand = demand_of(spec, DataShape(**data_shape), nodes, CATALOGUE)
-    return make_plan(spec, demand, nodes, CATALOGUE.profiles)
+    (stage,) = whole_plan(spec, nodes, **data_shape).stages
+    return stage
+
+
+def whole_plan(spec, nodes, profiles=CATALOGUE.profiles, **data_shape):
+    demands = demands_of(spec, DataShape(**data_shape), nodes, CATALOGUE)
+    return make_plan(spec, demands, nodes, profiles)
 
 
 def a_job_of(spec):
@@ -182,16 +189,19 @@ def test_deadline_and_cost_cap_are_kept():
 
 
 def test_every_field_that_an_estimate_cannot_use_is_named():
-    spec = a_spec(stages=2, base_model="nobody/knows", technique=Technique.TECHNIQUE_RLVR)
+    spec = a_spec(stages=2, base_model="nobody/knows")
+    spec.stages[0].technique = Technique.TECHNIQUE_UNSPECIFIED
+    spec.stages[1].technique = Technique.TECHNIQUE_RLVR
     spec.data.train_row_count = 0
     spec.stages[0].hyperparameters.epoch_count = inf - inf
     with pytest.raises(InvalidArgument) as caught:
         plan_of(spec, [], max_token_count=-1)
     assert {violation.field for violation in caught.value.violations} == {
-        "stages",
         "base_model.id",
         "stages.0.technique",
-        "stages.1.technique",
+        "stages.1.hyperparameters.rl.group_size",
+        "stages.1.hyperparameters.rl.max_prompt_length",
+        "stages.1.hyperparameters.rl.max_completion_length",
         "data.train_row_count",
         "stages.0.hyperparameters.epoch_count",
         "data_shape.max_token_count",
@@ -202,7 +212,9 @@ def test_pairs_take_more_than_twice_the_time_and_more_memory():
     node = a_node(base_model=LLAMA, profile="a100-80gb", memory_gib=40)
     pairs, single = (
         place(
-            demand_of(a_spec(base_model=LLAMA, technique=technique), DataShape(), [], CATALOGUE),
+            demands_of(a_spec(base_model=LLAMA, technique=technique), DataShape(), [], CATALOGUE)[
+                0
+            ],
             CATALOGUE.profiles["a100-80gb"],
             node.devices[0].memory_bytes,
         )
@@ -216,8 +228,8 @@ def test_pairs_take_more_than_twice_the_time_and_more_memory():
 def test_shape_of_a_live_node_comes_before_the_catalogue():
     node = a_node()
     node.base_models[0].parameter_count *= 10
-    assert demand_of(a_spec(), DataShape(), [node], CATALOGUE).shape == node.base_models[0]
-    assert demand_of(a_spec(), DataShape(), [], CATALOGUE).shape.parameter_count == 1_115_264
+    assert demands_of(a_spec(), DataShape(), [node], CATALOGUE)[0].shape == node.base_models[0]
+    assert demands_of(a_spec(), DataShape(), [], CATALOGUE)[0].shape.parameter_count == 1_115_264
 
 
 def test_limits_do_not_hold_back_what_was_approved():
@@ -238,7 +250,7 @@ def test_job_that_cannot_be_placed_goes_to_no_node():
         (a_spec(), [a_node()], "A trainer is about to take it"),
         (a_spec(), [a_node(free=0)], "Waits for node-a to finish"),
         (a_spec(base_model=QWEN), [a_node()], "is not at hand"),
-        (a_spec(stages=2), [a_node()], "only one stage runs yet"),
+        (a_spec(stages=2), [a_node()], "keep one stage"),
     ],
 )
 def test_queued_job_says_what_it_waits_for(spec, nodes, words):

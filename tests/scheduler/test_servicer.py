@@ -193,11 +193,13 @@ async def test_estimate_names_what_is_there_and_what_is_missing(remote):
     assert stage.expected_duration == plan.expected_duration
 
 
-async def test_estimate_of_two_stages_is_refused(remote):
+async def test_every_stage_is_estimated_and_what_cannot_run_yet_is_said(remote):
     request = scheduler_pb2.EstimateComputeRequest(spec=a_spec(stages=2))
-    with pytest.raises(InvalidArgument, match="only one stage runs yet") as caught:
-        await peers.call(remote.jobs.EstimateCompute, request)
-    assert fields_of(caught) == ["stages"]
+    plan = await peers.call(remote.jobs.EstimateCompute, request)
+    assert [stage.stage_index for stage in plan.stages] == [0, 1]
+    assert plan.expected_duration.seconds > plan.stages[0].expected_duration.seconds
+    assert not plan.available
+    assert any("2 stages" in text for text in plan.missing)
 
 
 async def test_unknown_job_is_not_found_and_a_bad_name_is_refused(remote):

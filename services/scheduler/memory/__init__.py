@@ -13,7 +13,7 @@ from services.scheduler.memory.estimate import (
     estimate_memory,
     predict,
 )
-from services.scheduler.memory.training import Objective, Training
+from services.scheduler.memory.training import Objective, Rollout, Training
 from services.scheduler.memory.weights import weight_bytes
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "MemoryEstimate",
     "Objective",
     "Range",
+    "Rollout",
     "Training",
     "estimate_memory",
     "predict",

@@ -17,6 +17,7 @@ from services.scheduler.memory.training import (
     Objective,
     Offload,
     Rollout,
+    Sharding,
     Training,
     Tuning,
 )
@@ -49,6 +50,10 @@ class Layout:
     objective: Objective = Objective.SFT
     rollout: Rollout | None = None
     """How answers are generated, in online learning."""
+    device_count: int = 1
+    """Devices that share the rows of a step."""
+    sharded: bool = False
+    """Whether they split weights and states as well (FSDP)."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +167,17 @@ def _supervised(
         accumulates=layout.accumulates,
         objective=layout.objective,
         rollout=layout.rollout,
+        device_count=layout.device_count,
+        sharding=_sharding(layout),
         is_gpu=is_gpu,
     )
     return predict(training)
+
+
+def _sharding(layout: Layout) -> Sharding:
+    if layout.device_count == 1:
+        return Sharding.NONE
+    return Sharding.FSDP if layout.sharded else Sharding.DDP
 
 
 def predict(training: Training) -> MemoryEstimate:

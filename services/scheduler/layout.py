@@ -1,0 +1,188 @@
+"""Ways to lay a stage out on devices of one kind: how many, how split, how many rows at once; pure.
+
+An optimizer step keeps its rows exactly: micro-batch x accumulation x devices is the effective
+batch, whatever the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from attune.spec.v1.stage_pb2 import Method
+
+from services.scheduler.demand import Demand
+from services.scheduler.memory import Layout, MemoryEstimate, estimate_memory
+from services.scheduler.profile import Profile
+from services.scheduler.runtime import Batching, TimeEstimate, estimate_time
+
+MICRO_BATCH_MAX = 64
+"""Rows of one pass; more make no step faster."""
+WAYS = ((False, False), (False, True), (True, False), (True, True))
+"""Whether the devices split the weights, and whether activations are computed again."""
+COUNTS = (1, 2, 4, 8)
+"""Devices that are used together: what machines have, and what halves evenly."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A stage on devices of one kind."""
+
+    profile: Profile
+    capacity_bytes: int
+    """What a run may use of each device."""
+    batching: Batching
+    memory: MemoryEstimate
+    """Of each device."""
+    time: TimeEstimate
+
+    @property
+    def device_count(self) -> int:
+        """Devices that are used together."""
+        return self.batching.device_count
+
+    @property
+    def fits(self) -> bool:
+        """Whether even the high estimate of memory is there."""
+        return self.memory.high_bytes <= self.capacity_bytes
+
+    @property
+    def cost_micro_usd(self) -> int:
+        """Expected cost in millionths of a US dollar, all devices together."""
+        price = self.profile.price_micro_usd_per_hour
+        return self.time.cost_micro_usd(price, self.device_count)
+
+
+def place(
+    demand: Demand, profile: Profile, capacity_bytes: int, counts: Sequence[int] = (1,)
+) -> Placement:
+    """Return the cheapest layout that fits, or else the one that lacks least.
+
+    Args:
+        demand: Of the stage.
+        profile: Of each device.
+        capacity_bytes: What a run may use of each.
+        counts: How many may be used together, in rising order.
+    """
+    found = list(placements(demand, profile, capacity_bytes, counts))
+    if fitting := [placed for placed in found if placed.fits]:
+        return min(fitting, key=cost_and_time)
+    return min(found, key=lambda placed: placed.memory.high_bytes)
+
+
+def placements(
+    demand: Demand, profile: Profile, capacity_bytes: int, counts: Sequence[int]
+) -> Iterator[Placement]:
+    """Yield layouts of which one is best, whatever is wanted; at least one.
+
+    Memory grows with the rows of a pass, so for each number of devices and each way to spend them
+    the largest micro-batch that fits is found by halves. A single row, which is never padded, is
+    looked at too. Where none fits, the smallest stands for all.
+
+    Checkpointing, sharding and more devices only buy memory at the price of time; where all rows
+    fit without them they are not looked at, but for more devices when there is a deadline.
+    """
+    for count in counts:
+        sizes = _sizes(demand.row_count, count)
+        if not sizes:
+            continue
+        for sharded, checkpointing in WAYS:
+            # Weights of 4 bits are not sharded.
+            if sharded and (count == 1 or demand.method == Method.METHOD_QLORA):
+                continue
+            spend = _Spend(demand, profile, capacity_bytes, count, sharded, checkpointing)
+            largest = spend.largest(sizes)
+            yield from spend.laid_out(sizes, largest)
+            if largest == len(sizes) - 1 and not checkpointing:
+                break
+        plain = _Spend(demand, profile, capacity_bytes, count, sharded=False, checkpointing=False)
+        if demand.deadline_s is None and plain.largest(sizes) == len(sizes) - 1:
+            return
+
+
+def cost_and_time(placed: Placement) -> tuple[int, float]:
+    """Return what the better of two placements has less of: cost, then time."""
+    return placed.cost_micro_usd, placed.time.expected_s
+
+
+@dataclass(frozen=True)
+class _Spend:
+    """One way to use devices; only the rows of a pass are open."""
+
+    demand: Demand
+    profile: Profile
+    capacity_bytes: int
+    count: int
+    sharded: bool
+    checkpointing: bool
+
+    def largest(self, sizes: Sequence[int]) -> int:
+        """Return the position of the largest micro-batch that fits; -1 if none does.
+
+        Args:
+            sizes: Rows of a pass that keep the batch, in rising order; never empty.
+        """
+        if self._fits(sizes[-1]):
+            return len(sizes) - 1
+        low, high, found = 0, len(sizes) - 2, -1
+        while low <= high:
+            middle = (low + high) // 2
+            if self._fits(sizes[middle]):
+                low, found = middle + 1, middle
+            else:
+                high = middle - 1
+        return found
+
+    def laid_out(self, sizes: Sequence[int], largest: int) -> Iterator[Placement]:
+        """Yield the largest micro-batch that fits, and a single row; the smallest if none fits."""
+        yield self._laid_out(sizes[max(largest, 0)])
+        if largest > 0 and sizes[0] == 1:
+            yield self._laid_out(1)
+
+    def _fits(self, size: int) -> bool:
+        return self._memory(size).high_bytes <= self.capacity_bytes
+
+    def _batching(self, size: int) -> Batching:
+        steps = self.demand.row_count // (size * self.count)
+        return Batching(size, steps, self.checkpointing, self.count, self.sharded)
+
+    def _memory(self, size: int) -> MemoryEstimate:
+        demand, batching = self.demand, self._batching(size)
+        layout = Layout(
+            size,
+            demand.token_count,
+            self.checkpointing,
+            accumulates=batching.gradient_accumulation_steps > 1,
+            objective=demand.objective,
+            rollout=demand.rollout_of(batching),
+            device_count=self.count,
+            sharded=self.sharded,
+        )
+        return estimate_memory(
+            demand.shape, demand.method, demand.rank, demand.target_modules, self.profile, layout
+        )
+
+    def _laid_out(self, size: int) -> Placement:
+        demand, batching = self.demand, self._batching(size)
+        return Placement(
+            profile=self.profile,
+            capacity_bytes=self.capacity_bytes,
+            batching=batching,
+            memory=self._memory(size),
+            time=estimate_time(
+                demand.shape, demand.method, self.profile, demand.workload, batching
+            ),
+        )
+
+
+def _sizes(row_count: int, count: int) -> list[int]:
+    """Return the rows of a pass that divide a step evenly over some devices, in rising order."""
+    if row_count % count:
+        return []
+    share = row_count // count
+    return [size for size in range(1, min(share, MICRO_BATCH_MAX) + 1) if share % size == 0]
+
+
+def counts_of(profile: Profile) -> tuple[int, ...]:
+    """Return how many devices of a profile may be used together."""
+    return tuple(count for count in COUNTS if count <= profile.device_count_per_node)
