@@ -16,7 +16,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     """Return the rows of a table; none if there is no such file."""
     if not path.is_file():
         return []
-    with path.open(newline="") as lines:
+    with path.open(newline="", encoding="utf-8-sig") as lines:
         return list(csv.DictReader(lines))
 
 
@@ -48,7 +48,7 @@ def read_shapes(path: Path) -> dict[str, ModelShape]:
         inner = number_of(cells, "moe_intermediate_size") if used else None
         family = cells.get("family", "")
         shape = ModelShape(
-            id=cells["model"],
+            id=cells.get("model") or "",
             context_length=int(number_of(cells, "max_position_embeddings") or 0),
             parameter_count=int(number_of(cells, "params_total") or 0),
             layer_count=int(layers),
@@ -67,7 +67,7 @@ def read_shapes(path: Path) -> dict[str, ModelShape]:
             norm_count=4 if family in ("gemma2", "gemma3") else 0,
             query_norms=family.startswith("qwen3") or family == "gemma3",
         )
-        for name in (cells["model"], cells.get("hf_repo") or ""):
+        for name in (cells.get("model") or "", cells.get("hf_repo") or ""):
             if name:
                 shapes.setdefault(plain_name(name), shape)
                 shapes.setdefault(plain_name(name.split("/")[-1]), shape)

@@ -89,7 +89,7 @@ def read_rows(path: Path) -> list[Row]:
     """Return the rows of a table; shapes and devices are looked up in the tables beside it."""
     shapes = read_shapes(path.with_name("architectures.csv"))
     cards = read_cards(path.with_name("gpus.csv"))
-    with path.open(newline="") as lines:
+    with path.open(newline="", encoding="utf-8-sig") as lines:
         return [_row(cells, shapes, cards) for cells in csv.DictReader(lines)]
 
 
@@ -104,7 +104,6 @@ def _row(cells: dict[str, str], shapes: dict[str, ModelShape], cards: dict[str, 
         training = _training(
             cells, shape, assumed, find_capacity(cells.get("gpu_model") or "", cards)
         )
-    peak = number_of(cells, "peak_mem_GB_per_gpu")
     return Row(
         source=source,
         technique=cells.get("technique") or "unknown",
@@ -115,7 +114,7 @@ def _row(cells: dict[str, str], shapes: dict[str, ModelShape], cards: dict[str, 
         reading=_reading(
             cells.get("mem_metric") or "", framework_of(source, cells.get("notes") or "")
         ),
-        peak_bytes=peak * GB if peak else None,
+        peak_bytes=_peak_bytes(cells),
         out_of_memory=fact_of(cells, "oom") is True,
         capacity_bytes=find_capacity(cells.get("gpu_model") or "", cards),
         worst=_worst(training, assumed) if training else None,
@@ -126,7 +125,7 @@ def _row(cells: dict[str, str], shapes: dict[str, ModelShape], cards: dict[str, 
 
 def _not_offered(cells: dict[str, str]) -> str:
     technique = (cells.get("technique") or "SFT").lower()
-    known = ("sft", "dpo", "grpo", "rlvr", "rlaif", "reward", "orpo", "kto")
+    known = ("sft", "dpo", "grpo", "rlvr", "rlaif", "reward", "rm")
     if technique.split(" ")[0].split("_")[0] not in known or "only" in technique:
         return f"technique {technique}"
     method = (cells.get("method") or "").lower()
@@ -183,7 +182,7 @@ def _training(
         trainable_count=int(learning) if learning and not full else None,
         trained_embedding_count=embeddings if "emb" in method else 0,
         compute_bytes=compute,
-        autocast=framework.autocast or "mixed" in (cells.get("weight_precision") or ""),
+        autocast=_is_mixed(cells, framework),
         adapter_bytes=framework.adapter_bytes,
         trainable_bytes=_trainable_bytes(cells),
         upcast="baseline-peft-bnb" in notes and devices == 1,
@@ -263,6 +262,30 @@ def _format(cells: dict[str, str], framework: Framework, assumed: set[str]) -> t
     return (Format.BFLOAT16 if text else Format.FLOAT32), 2
 
 
+def _is_mixed(cells: dict[str, str], framework: Framework) -> bool:
+    """Return whether passes run under mixed precision.
+
+    In float16, adapters of 4-bit weights stay outside it: they keep what they read in float32.
+    """
+    if "mixed" in (cells.get("weight_precision") or ""):
+        return True
+    quantised = (cells.get("method") or "").startswith("qlora")
+    return framework.autocast and not (quantised and "fp16 comp" in (cells.get("notes") or ""))
+
+
+def _peak_bytes(cells: dict[str, str]) -> float | None:
+    """Return the measured peak of one device, from whichever columns say it."""
+    if peak := number_of(cells, "peak_mem_GB_per_gpu"):
+        return peak * GB
+    peak = number_of(cells, "peak_mem")
+    if peak is None:
+        return None
+    unit = (cells.get("unit") or "GB").strip().lower()
+    size = peak * {"b": 1, "mb": 10**6, "mib": 2**20, "gib": 2**30}.get(unit, GB)
+    shared = (cells.get("scope") or "").startswith(("sum", "total"))
+    return size / (number_of(cells, "gpus") or 1) if shared else size
+
+
 def _trainable_bytes(cells: dict[str, str]) -> int:
     text = f"{cells.get('weight_precision') or ''} {cells.get('optimizer') or ''}".lower()
     if "fp32 flat" in text or "32" in (cells.get("weight_precision") or ""):
@@ -284,9 +307,9 @@ def _adapter(
 
 def _objective(technique: str) -> Objective:
     plain = technique.lower()
-    if plain.startswith(("dpo", "orpo", "kto")):
+    if plain.startswith("dpo"):
         return Objective.PREFERENCE
-    if plain.startswith("reward"):
+    if plain.startswith(("reward", "rm")):
         return Objective.REWARD_MODEL
     return Objective.ONLINE if plain.startswith(("grpo", "rl")) else Objective.SFT
 

@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[Row]:
     """Return the rows of a table; shapes and devices are looked up in the tables beside it."""
     shapes = read_shapes(path.with_name("architectures.csv"))
     profiles = read_profiles(path.with_name("gpus.csv"))
-    with path.open(newline="") as lines:
+    with path.open(newline="", encoding="utf-8-sig") as lines:
         return [_row(cells, shapes, profiles) for cells in csv.DictReader(lines)]
 
 
@@ -109,7 +109,6 @@ def _row(cells: dict[str, str], shapes: dict[str, ModelShape], profiles: dict[st
     said = checkpointing is not None and length is not None and batch is not None
     if checkpointing is None:
         checkpointing = framework.checkpoints_alone or devices > 1
-    total = number_of(cells, "tokens_per_s_total")
     return Row(
         source=source,
         technique=cells.get("task") or "unknown",
@@ -127,10 +126,21 @@ def _row(cells: dict[str, str], shapes: dict[str, ModelShape], profiles: dict[st
             sharded=devices > 1 and parallel not in ("none", "ddp", "single"),
         ),
         token_count=int(length or LENGTH),
-        tokens_per_s=number_of(cells, "tokens_per_s_per_gpu")
-        or (total / devices if total else None),
+        tokens_per_s=_tokens_per_s(cells, devices),
         known=said,
     )
+
+
+def _tokens_per_s(cells: dict[str, str], devices: int) -> float | None:
+    """Return the measured speed of one device, from whichever columns say it."""
+    if one := number_of(cells, "tokens_per_s_per_gpu"):
+        return one
+    total = number_of(cells, "tokens_per_s_total")
+    batch, length = number_of(cells, "global_batch"), number_of(cells, "seq_len")
+    step = number_of(cells, "step_time_s")
+    if total is None and batch and length and step:
+        total = batch * length / step
+    return total / devices if total else None
 
 
 def _accumulation(batch: float | None) -> int:

@@ -75,7 +75,10 @@ def saved_per_token(training: Training, library: Library) -> float:
     norms = anatomy.norm_count * anatomy.hidden + (
         anatomy.query + anatomy.key if anatomy.query_norms else 0
     )
-    saved = library.layer_extra_units * anatomy.hidden
+    extra = library.layer_extra_units
+    if training.weights in QUANTISED and not training.full:
+        extra += library.layer_extra_quantised_units
+    saved = extra * anatomy.hidden
     # Compiled norms keep their input as it is; so does a plain LayerNorm outside mixed precision,
     # which is what ungated models have.
     plain = training.compiled or not (training.autocast or anatomy.gated)

@@ -18,8 +18,8 @@ class Library:
     """The numbers of one family of versions; the table says where each comes from."""
 
     norm_bytes: float
-    adapter_extra_units: float
     layer_extra_units: float
+    layer_extra_quantised_units: float
     recompute_adapter_units: float
     recompute_quantised_units: float
     recompute_full_units: float

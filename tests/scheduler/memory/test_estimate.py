@@ -130,6 +130,26 @@ def test_llama_3_8b_is_within_one_percent_of_public_measurements(rows, loss, mea
     assert estimate.allocated.expected_bytes / 1e9 == pytest.approx(measured_gb, rel=0.01)
 
 
+@pytest.mark.parametrize(("rows", "measured_gb"), [(2, 57.5), (4, 64.3)])
+def test_a_mixture_over_two_devices_is_within_two_percent_of_public_measurements(rows, measured_gb):
+    """Compare with IBM's fms-acceleration rows: Mixtral 8x7B, LoRA, FSDP on A100-80GB."""
+    shape = CATALOGUE.shapes["mistralai/Mixtral-8x7B-v0.1"]
+    estimate = predict(
+        a_training(
+            shape,
+            micro_batch_size=rows,
+            token_count=4096,
+            loss=Loss.FULL,
+            attention=Attention.FLASH,
+            device_count=2,
+            sharding=Sharding.FSDP,
+            cached_position_count=32_768,
+            library="transformers-4",
+        )
+    )
+    assert estimate.allocated.expected_bytes / 1e9 == pytest.approx(measured_gb, rel=0.02)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.sampled_from([STARTER, LLAMA, MIXTURE]),
