@@ -66,8 +66,8 @@ class View:
     snapshot: Snapshot
     schedule: Schedule
     places: dict[str, Place]
-    nodes: Sequence[Node]
-    """All live ones."""
+    kinds: Sequence[Node]
+    """A live node of each pool, one with a free slot where there is one."""
     unplaced: int
     """Queued jobs that were not looked at yet; the next views know more of them."""
 
@@ -155,7 +155,7 @@ class Board:
     async def _make(self) -> View:
         now = self._clock.now()
         heard = await self._nodes.list_heard(live_since(now), now)
-        nodes = [node for node, _ in heard]
+        nodes = sorted((node for node, _ in heard), key=lambda node: node.free_slot_count)
         queued = await self._jobs.list_queued(QUEUED_MAX)
         leased = await self._jobs.list_leased()
         usage = await self._usage.read(now)
@@ -174,7 +174,7 @@ class Board:
             {one: self._shares.account(one, usage.get(one)) for one in projects | set(usage)},
         )
         unplaced = len(queued) - len(snapshot.waiting)
-        return View(snapshot, make_schedule(snapshot), self._places, nodes, unplaced)
+        return View(snapshot, make_schedule(snapshot), self._places, list(pools.values()), unplaced)
 
     async def _find_places(self, queued: Sequence[Queued], pools: dict[str, Node]) -> None:
         """Place the oldest jobs that were not placed in these pools; forget jobs that are gone."""

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from bench.cluster import Cluster, Task
 from services.scheduler.queue.entry import Machine, Promise
 from services.scheduler.queue.order import AGED_S
-from services.scheduler.queue.schedule import PROMISES_MAX, Blocked, Rules, make_schedule
+from services.scheduler.queue.schedule import (
+    PATIENCE_MAX_S,
+    PROMISES_MAX,
+    Blocked,
+    Rules,
+    make_schedule,
+)
 from services.scheduler.queue.wait import Wait
 from tests.scheduler.queue.entries import (
     HOUR_S,
@@ -96,6 +102,17 @@ def test_promises_are_bounded_in_each_pool_and_the_rest_is_only_foretold():
     starts = [schedule.outlooks[f"j{index}"].start_s for index in range(10)]
     assert starts == [NOW_S + HOUR_S * (index + 1) for index in range(10)]
     assert schedule.outlooks["j9"].wait is Wait.AHEAD
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "expected_s", "promised"),
+    [(199, 100.0, False), (200, 100.0, True), (PATIENCE_MAX_S, 9e9, True)],
+)
+def test_a_job_is_promised_a_start_when_it_has_waited_long(waited_s, expected_s, promised):
+    job = a_waiting("a", submit_s=NOW_S - waited_s, expected_s=expected_s)
+    schedule = make_schedule(a_snapshot([job], [a_running("r")], busy()))
+    assert bool(schedule.promises) == promised
+    assert schedule.outlooks["a"].start_s == NOW_S + HOUR_S
 
 
 def test_a_promise_stays_when_others_come_first_by_fair_share():
