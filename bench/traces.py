@@ -16,8 +16,8 @@ the machines can do between the first and the last arrival. The
 traces name no projects: each task gets one of 12, whose sizes fall like 1/rank. Each figure is the
 mean over the seeds, which draw projects, errors of estimates, and what is made.
 
-Three constants of the queue (`share.HASTE`, `schedule.PROMISES_MAX`, `PATIENCE`) were chosen on the files;
-the made trace was not looked at for that.
+Three constants of the queue (`share.HASTE`, `schedule.PROMISES_MAX`, `PATIENCE`) were chosen on
+the two files; the made trace was not looked at for that.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class _Pass:
     def _candidates(self) -> list[tuple[Waiting, float]]:
         """Return the first jobs that wait for room, and when each is likely to start."""
         starting = {start.job for start in self._made.starts}
-        found = []
+        found: list[tuple[Waiting, float]] = []
         for job in self._row:
             if len(found) == CANDIDATES_MAX:
                 break
@@ -151,7 +151,7 @@ class _Pass:
                 self._keep(job.id, option, promise)
 
     def _place(self, job: Waiting) -> bool:
-        """Start a job, or promise it a start when it is due; return whether those behind it may go on."""
+        """Start a job, or promise it a start; return whether those behind it may go on."""
         wait = Wait.NOWHERE if not job.options else self._ledger.hold(job)
         if wait is not None:
             self._drop(job.id)
