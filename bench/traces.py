@@ -1,6 +1,6 @@
 """Attune's queue against simpler ones, on a cluster's trace in simulated time.
 
-Usage: python -m bench.traces [--trace FILE ...] [--load 0.9 ...] [--tasks 3000] [--seeds 3]
+Usage: python -m bench.traces [--trace FILE ...] [--load 0.9 ...] [--tasks 1500] [--seeds 3]
     [--json FILE]
 
 FILE is Alibaba's list of tasks (columns creation_time, deletion_time, scheduled_time, num_gpu) or
@@ -263,7 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trace", type=Path, action="append", default=[])
     parser.add_argument("--load", type=float, action="append", default=[])
-    parser.add_argument("--tasks", type=int, default=3000)
+    parser.add_argument("--tasks", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -51,7 +51,8 @@ ASKING_S = 25.0
 """A node with a free slot that was not heard of for so long does not ask any more: the longest
 wait of LeaseRun, and some more."""
 LARGE = 1_000
-"""From so many queued jobs on a view may be used again for a while although something changed."""
+"""From so many queued jobs on, a node counting as ten, a view may be used again for a while although
+something changed."""
 REST = 4.0
 """That while, in times of what the view took to make: passes then take a fifth of a core."""
 
@@ -145,9 +146,8 @@ class Board:
     def _is_current(self) -> bool:
         if self._view is None or not self._complete:
             return False
-        if len(self._view.snapshot.waiting) >= LARGE and (
-            time.monotonic() - self._made_s < REST * self._took_s
-        ):
+        size = len(self._view.snapshot.waiting) + 10 * len(self._view.snapshot.machines)
+        if size >= LARGE and time.monotonic() - self._made_s < REST * self._took_s:
             return True
         age_s = self._clock.now().timestamp() - self._view.snapshot.now_s
         return self._count == self._changes.count and 0 <= age_s < FRESH_S
