@@ -51,8 +51,8 @@ ASKING_S = 25.0
 """A node with a free slot that was not heard of for so long does not ask any more: the longest
 wait of LeaseRun, and some more."""
 LARGE = 1_000
-"""From so many queued jobs on, a node counting as ten, a view may be used again for a while although
-something changed."""
+"""From so many queued jobs on, a node counting as ten, a view may be used again for a while
+although something changed."""
 REST = 4.0
 """That while, in times of what the view took to make: passes then take a fifth of a core."""
 
