@@ -100,23 +100,3 @@ def wait_reason_of(
     if outlook is None and any(node.free_slot_count > 0 for node in able):
         return "A trainer is about to take it."
     return f"Waits for {able[0].id} to finish what it runs."
-
-
-def reason_of(
-    job: Job,
-    nodes: Sequence[Node],
-    catalogue: Catalogue,
-    outlook: Outlook | None = None,
-    account: Account = NEWCOMER,
-) -> str:
-    """Return why a job is in its state, and for a queued one also what it waits for now.
-
-    Args:
-        job: Any job.
-        nodes: All live nodes.
-        catalogue: Profiles and shapes.
-        outlook: As in `wait_reason_of`.
-        account: Likewise.
-    """
-    waits = wait_reason_of(job, nodes, catalogue, outlook, account)
-    return f"{job.state_reason} {waits}".strip()
