@@ -11,6 +11,7 @@ from bench.cluster import Cluster, Task
 from services.scheduler.queue.entry import Machine, Promise
 from services.scheduler.queue.order import AGED_S
 from services.scheduler.queue.schedule import (
+    PATIENCE,
     PATIENCE_MAX_S,
     PROMISES_MAX,
     Blocked,
@@ -172,12 +173,13 @@ tasks = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-@given(tasks)
-def test_with_true_estimates_no_promise_is_ever_broken_and_nobody_is_left(drawn):
+@pytest.mark.parametrize("patience", [0.0, 0.2, PATIENCE])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(drawn=tasks)
+def test_with_true_estimates_no_promise_is_ever_broken_and_nobody_is_left(patience, drawn):
     """Whatever arrives, whoever is favoured, wherever holes are filled; no slot is used twice."""
     machines = [Machine(f"m{index}", f"pool{index % 2}", 4, 4) for index in range(5)]
-    cluster = Cluster(machines)
+    cluster = Cluster(machines, Rules(patience=patience))
     records = cluster.run(
         [
             Task(
