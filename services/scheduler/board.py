@@ -244,8 +244,8 @@ def machines(
         if job.lease_time and job.node in spoke and job.lease_time >= spoke[job.node]
     )
     found = []
-    for node, time_ in heard:
-        silent = now - time_ > timedelta(seconds=ASKING_S)
+    for node, spoke_time in heard:
+        silent = now - spoke_time > timedelta(seconds=ASKING_S)
         free = 0 if silent else max(node.free_slot_count - new[node.id], 0)
         slots = max(free + running[node.id], node.free_slot_count, 1)
         found.append(Machine(node.id, pool_of(node), slots, free, asking[node.id] > 0))

@@ -144,7 +144,7 @@ class _Pass:
                 option, promise = self._kept.pop(job.id)
                 self._promised[option.pool] -= 1
                 self._field.let_go(job.id, promise.machines)
-                sooner = self._soonest(job.options)
+                sooner = self._soonest(self._ledger.affordable(job))
                 if sooner is not None and sooner[1].start_s < promise.start_s:
                     option, promise = sooner
                 self._field.hold(job.id, option, promise)
