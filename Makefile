@@ -48,9 +48,10 @@ check: setup
 	@$(BIN)/python -m pytest -q -m "not system"
 
 # Those that need data say so and go on:
-# make bench OBJECTIVES=FILE BAD_FILES=FOLDER PEAKS=CSV SPEEDS=CSV
+# make bench OBJECTIVES=FILE BAD_FILES=FOLDER PEAKS=CSV SPEEDS=CSV TRACE=FILE
 bench: setup
-	@for name in journey start_latency training_overhead kill near_duplicates report_speed \
+	@for name in journey start_latency training_overhead kill near_duplicates report_speed queue \
+		"traces $(if $(TRACE),--trace $(TRACE))" \
 		"objectives $(if $(OBJECTIVES),--cases $(OBJECTIVES))" \
 		"bad_files $(if $(BAD_FILES),--cases $(BAD_FILES))" \
 		"memory $(if $(PEAKS),--rows $(PEAKS))" "runtime $(if $(SPEEDS),--rows $(SPEEDS))"; do \

@@ -122,14 +122,24 @@ class Cluster:
                 task.id, task.project, start.machines, slots, self.now_s, self.now_s + expected_s
             )
             heapq.heappush(self._events, (self.now_s + task.true_s, END, task.id))
-        for moment_s in {promise.start_s for promise in schedule.promises.values()} - self._looks:
-            if moment_s > self.now_s:  # The service looks all the time.
-                self._looks.add(moment_s)
-                heapq.heappush(self._events, (moment_s, LOOK, ""))
+        self._look_at_promises(schedule)
         for job, waiting in self._waiting.items():
             promise = schedule.promises.get(job)
             if promise != waiting.promise:
                 self._promise(waiting, promise)
+
+    def _look_at_promises(self, schedule: Schedule) -> None:
+        """Look again when a promise begins on machines that are free for it, as no end tells of it.
+
+        The service looks all the time.
+        """
+        for job, promise in schedule.promises.items():
+            free = sum(self._free[machine] for machine in promise.machines)
+            if free < self._tasks[job].slots or promise.start_s in self._looks:
+                continue
+            if promise.start_s > self.now_s:
+                self._looks.add(promise.start_s)
+                heapq.heappush(self._events, (promise.start_s, LOOK, ""))
 
     def _promise(self, waiting: Waiting, promise: Promise | None) -> None:
         self._waiting[waiting.id] = Waiting(

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,14 +102,14 @@ def bare_settings(folder: Path, output: Path) -> dict[str, Any]:
     from services.trainer.attempt import Attempt
     from services.trainer.recipes import sft
     from services.trainer.recipes.training import Training
-    from services.trainer.run_context import RunContext
+    from services.trainer.run_context import RunContext, Signals
     from services.trainer.train import plan
 
     attempt = Attempt(folder)
     manifest = attempt.manifest()
     if manifest is None:
         raise SystemExit(f"{folder} holds no manifest")
-    context = RunContext(attempt, manifest, threading.Event(), lambda: None)
+    context = RunContext(attempt, manifest, Signals(), lambda: None)
     training: Training = plan(context, output, None)
     chosen = sft.config(training)
     names = (

@@ -51,7 +51,8 @@ ASKING_S = 25.0
 """A node with a free slot that was not heard of for so long does not ask any more: the longest
 wait of LeaseRun, and some more."""
 LARGE = 1_000
-"""From so many queued jobs on a view may be used again for a while although something changed."""
+"""From so many queued jobs on, a node counting as ten, a view may be used again for a while
+although something changed."""
 REST = 4.0
 """That while, in times of what the view took to make: passes then take a fifth of a core."""
 
@@ -66,8 +67,8 @@ class View:
     snapshot: Snapshot
     schedule: Schedule
     places: dict[str, Place]
-    nodes: Sequence[Node]
-    """All live ones."""
+    kinds: Sequence[Node]
+    """A live node of each pool, one with a free slot where there is one."""
     unplaced: int
     """Queued jobs that were not looked at yet; the next views know more of them."""
 
@@ -145,9 +146,8 @@ class Board:
     def _is_current(self) -> bool:
         if self._view is None or not self._complete:
             return False
-        if len(self._view.snapshot.waiting) >= LARGE and (
-            time.monotonic() - self._made_s < REST * self._took_s
-        ):
+        size = len(self._view.snapshot.waiting) + 10 * len(self._view.snapshot.machines)
+        if size >= LARGE and time.monotonic() - self._made_s < REST * self._took_s:
             return True
         age_s = self._clock.now().timestamp() - self._view.snapshot.now_s
         return self._count == self._changes.count and 0 <= age_s < FRESH_S
@@ -155,7 +155,7 @@ class Board:
     async def _make(self) -> View:
         now = self._clock.now()
         heard = await self._nodes.list_heard(live_since(now), now)
-        nodes = [node for node, _ in heard]
+        nodes = sorted((node for node, _ in heard), key=lambda node: node.free_slot_count)
         queued = await self._jobs.list_queued(QUEUED_MAX)
         leased = await self._jobs.list_leased()
         usage = await self._usage.read(now)
@@ -174,7 +174,7 @@ class Board:
             {one: self._shares.account(one, usage.get(one)) for one in projects | set(usage)},
         )
         unplaced = len(queued) - len(snapshot.waiting)
-        return View(snapshot, make_schedule(snapshot), self._places, nodes, unplaced)
+        return View(snapshot, make_schedule(snapshot), self._places, list(pools.values()), unplaced)
 
     async def _find_places(self, queued: Sequence[Queued], pools: dict[str, Node]) -> None:
         """Place the oldest jobs that were not placed in these pools; forget jobs that are gone."""
@@ -244,8 +244,8 @@ def machines(
         if job.lease_time and job.node in spoke and job.lease_time >= spoke[job.node]
     )
     found = []
-    for node, time_ in heard:
-        silent = now - time_ > timedelta(seconds=ASKING_S)
+    for node, spoke_time in heard:
+        silent = now - spoke_time > timedelta(seconds=ASKING_S)
         free = 0 if silent else max(node.free_slot_count - new[node.id], 0)
         slots = max(free + running[node.id], node.free_slot_count, 1)
         found.append(Machine(node.id, pool_of(node), slots, free, asking[node.id] > 0))

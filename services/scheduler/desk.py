@@ -181,7 +181,7 @@ class Desk:
 
     def _answer(self, job: Job, view: View) -> scheduler_pb2.Job:
         outlook, account = view.outlook(job.name), view.account(job.name)
-        waits = wait_reason_of(job, view.nodes, self._catalogue, outlook, account)
+        waits = wait_reason_of(job, view.kinds, self._catalogue, outlook, account)
         prospect = wire.Prospect(
             state_reason=f"{job.state_reason} {waits}".strip(),
             wait_reason=waits,

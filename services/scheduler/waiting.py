@@ -86,6 +86,10 @@ def wait_reason_of(
     """
     if job.state is not State.QUEUED:
         return ""
+    # What is first and was promised nothing waits for runs whose end nobody knows.
+    unknown = outlook is None or (outlook.wait is Wait.AHEAD and outlook.position == 1)
+    if outlook is not None and outlook.wait is not Wait.NOWHERE and not unknown:
+        return words(outlook, account)
     spec = job.approved_spec
     try:
         demand = approved_demand(job, nodes, catalogue)
@@ -93,31 +97,7 @@ def wait_reason_of(
         return error.message
     if missing := what_is_missing(spec, demand, nodes, catalogue.profiles):
         return " ".join(missing)
-    # What is first and was promised nothing waits for runs whose end nobody knows.
-    unknown = outlook is None or (outlook.wait is Wait.AHEAD and outlook.position == 1)
-    if outlook is not None and outlook.wait is not Wait.NOWHERE and not unknown:
-        return words(outlook, account)
     able = [node for node in nodes if place_on_node(spec, demand, node, catalogue.profiles)]
-    if any(node.free_slot_count > 0 for node in able):
+    if outlook is None and any(node.free_slot_count > 0 for node in able):
         return "A trainer is about to take it."
     return f"Waits for {able[0].id} to finish what it runs."
-
-
-def reason_of(
-    job: Job,
-    nodes: Sequence[Node],
-    catalogue: Catalogue,
-    outlook: Outlook | None = None,
-    account: Account = NEWCOMER,
-) -> str:
-    """Return why a job is in its state, and for a queued one also what it waits for now.
-
-    Args:
-        job: Any job.
-        nodes: All live nodes.
-        catalogue: Profiles and shapes.
-        outlook: As in `wait_reason_of`.
-        account: Likewise.
-    """
-    waits = wait_reason_of(job, nodes, catalogue, outlook, account)
-    return f"{job.state_reason} {waits}".strip()

@@ -7,8 +7,9 @@ import pytest
 from attune.scheduler.v1 import scheduler_pb2
 
 from services.common.errors import FailedPrecondition, NotFound, Unavailable
+from services.scheduler.node import LIVE_S
 from services.scheduler.placement import NO_TRAINER
-from tests.scheduler.factories import a_cancel, a_finish, a_node
+from tests.scheduler.factories import TERMS, a_cancel, a_finish, a_node
 
 Job = scheduler_pb2.Job
 
@@ -72,6 +73,32 @@ async def test_queued_job_says_that_it_waits_for_a_busy_trainer(local):
     assert (
         await local.desk.get(job.name)
     ).state_reason == "Waits for node-a to finish what it runs."
+
+
+async def test_requeued_job_says_why_as_well(local):
+    job = await local.add_job()
+    await local.dispatcher.lease(a_node(), 0)
+    local.clock.advance(TERMS.lease_s + LIVE_S)
+    await local.sweep.sweep()
+    answer = await local.desk.get(job.name)
+    assert "not heard of in time" in answer.state_reason
+    assert answer.state_reason.endswith(NO_TRAINER)
+    assert answer.wait_reason == NO_TRAINER
+
+
+async def test_watcher_hears_of_what_moves_by_itself_only_once_in_a_while(local, monkeypatch):
+    """Estimates and costs move with time; a change of anything else is told at once."""
+    monkeypatch.setattr("services.scheduler.desk.FALLBACK_S", 0.01)
+    job = await local.add_job()
+    await local.dispatcher.lease(a_node(profile="l4-24gb", memory_gib=22), 0)
+    stream = local.desk.watch(job.name)
+    first = await next_of(stream)
+    waiting = asyncio.create_task(next_of(stream))
+    local.clock.advance(3600)
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    monkeypatch.setattr("services.scheduler.desk.REFRESH_S", 0.0)
+    assert (await waiting).cost_micro_usd > first.cost_micro_usd
 
 
 async def test_cancel_of_a_queued_job_ends_it_at_once(local):

@@ -9,7 +9,7 @@ from attune.spec.v1.stage_pb2 import Method, Technique
 from services.common.errors import InvalidArgument
 from services.scheduler.layout import place
 from services.scheduler.placement import NO_TRAINER, make_plan
-from services.scheduler.waiting import demands_of, place_job, reason_of
+from services.scheduler.waiting import demands_of, place_job, wait_reason_of
 from services.scheduler.words import in_words
 from tests.scheduler.factories import (
     CATALOGUE,
@@ -254,14 +254,7 @@ def test_job_that_cannot_be_placed_goes_to_no_node():
     ],
 )
 def test_queued_job_says_what_it_waits_for(spec, nodes, words):
-    assert words in reason_of(a_job_of(spec), nodes, CATALOGUE)
-
-
-def test_requeued_job_says_why_as_well():
-    job = a_job().lease("node-a", "i", NOW, NOW).expire("Not heard of.", NOW)
-    reason = reason_of(job, [], CATALOGUE)
-    assert "Not heard of." in reason
-    assert NO_TRAINER in reason
+    assert words in wait_reason_of(a_job_of(spec), nodes, CATALOGUE)
 
 
 @pytest.mark.parametrize(

@@ -62,22 +62,27 @@ def cause_words(stop: Stop, account: Account) -> str:
 
 
 def budget_stops(snapshot: Snapshot) -> list[Stop]:
-    """Return the runs of projects that have used up what they may."""
+    """Return the runs of projects that have used up what they may.
+
+    A spent budget stops no run that costs nothing.
+    """
     causes = {Wait.BUDGET: Cause.BUDGET, Wait.DEVICE_HOURS: Cause.DEVICE_HOURS}
     found = over_budget(snapshot)
     return [
         Stop(job.id, causes[found[job.project]])
         for job in snapshot.running
-        if job.project in found and not job.stopping
+        if job.project in found
+        and not job.stopping
+        and (found[job.project] is not Wait.BUDGET or job.cost_micro_usd + job.rest_micro_usd)
     ]
 
 
-def yield_stops(snapshot: Snapshot, promised: Sequence[tuple[Waiting, float]]) -> list[Stop]:
+def yield_stops(snapshot: Snapshot, candidates: Sequence[tuple[Waiting, float]]) -> list[Stop]:
     """Return the runs of low priority that make room for jobs that would wait long otherwise.
 
     Args:
         snapshot: Of this pass.
-        promised: Jobs that have a start, and when; the first in the row first.
+        candidates: Jobs that wait for room, and when each is likely to start; in their order.
     """
     if all(job.priority > Priority.LOW or job.stopping for job in snapshot.running):
         return []
@@ -96,7 +101,7 @@ def yield_stops(snapshot: Snapshot, promised: Sequence[tuple[Waiting, float]]) -
         elif job.priority is Priority.LOW and job.yield_count < YIELDS_MAX:
             on_machine[machine_id].append(job)
     stops: list[Stop] = []
-    for waiting, start_s in promised:
+    for waiting, start_s in candidates:
         if waiting.priority is Priority.LOW or start_s - snapshot.now_s < PATIENCE_S:
             continue
         chosen = _choose(waiting, pools, free, on_machine)

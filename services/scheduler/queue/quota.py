@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
-from services.scheduler.queue.entry import Snapshot, Waiting
+from services.scheduler.queue.entry import Option, Snapshot, Waiting
 from services.scheduler.queue.wait import Wait
 
 
@@ -38,17 +39,20 @@ class Ledger:
             used = account.device_s + self._device_s[job.project]
             if used + job.work_s > quota.device_s_max:
                 return Wait.DEVICE_HOURS
-        if quota.budget_micro_usd is not None and job.options:
-            spent = account.spent_micro_usd + self._micro_usd[job.project]
-            if spent + job.options[0].cost_micro_usd > quota.budget_micro_usd or (
-                spent >= quota.budget_micro_usd
-            ):
-                return Wait.BUDGET
-        return None
+        return None if self.affordable(job) else Wait.BUDGET
 
-    def charge(self, job: Waiting, option_index: int) -> None:
+    def affordable(self, job: Waiting) -> Sequence[Option]:
+        """Return the options that end within the budget; those that cost nothing always do."""
+        budget = self._snapshot.account(job.project).quota.budget_micro_usd
+        if budget is None:
+            return job.options
+        left = budget - self._snapshot.account(job.project).spent_micro_usd
+        left -= self._micro_usd[job.project]
+        costs = [(option.cost_micro_usd, option) for option in job.options]
+        return [option for cost, option in costs if cost == 0 or cost <= left]
+
+    def charge(self, job: Waiting, option: Option) -> None:
         """Count a job that starts."""
-        option = job.options[option_index]
         self._jobs[job.project] += 1
         self._device_s[job.project] += option.slots * option.expected_s
         self._micro_usd[job.project] += option.cost_micro_usd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,16 +18,22 @@ from services.scheduler.queue.share import used_shares
 from services.scheduler.queue.wait import Outlook, Wait
 
 PROMISES_MAX = 4
-"""Starts that are promised at one time in each pool. More would leave fewer holes for short jobs,
-fewer would let wide gangs wait longer until they are promised anything. Of 1, 2 and 4 this did best
-in `bench/traces.py` under heavy load, with estimates off by sigma 0.3."""
+"""Starts that are promised at one time in each pool."""
+PATIENCE = 2.0
+"""A job is promised a start when it has waited so many times what it takes. Held room is idle
+room: with promises from the first minute on everybody ended later. Of 0, 0.5 and 2, and of 1, 2 and
+4 promises, these did best in `bench/traces.py`, with estimates off by sigma 0.3."""
+PATIENCE_MAX_S = 6 * 3600.0
+"""After so long it is promised one in any case; our choice."""
+CANDIDATES_MAX = 64
+"""Jobs, the first ones, for which others may have to make room."""
 
 
 class Blocked(StrEnum):
     """What a job that cannot start now means to those behind it."""
 
     PROMISE = "PROMISE"
-    """It is promised a start; they may start if they do not delay that."""
+    """When it has waited long it is promised a start; those behind may not delay that."""
     PASS = "PASS"
     """They may start."""
     STOP = "STOP"
@@ -40,6 +47,7 @@ class Rules:
     order: Callable[[Snapshot], list[Waiting]] = attune_order
     blocked: Blocked = Blocked.PROMISE
     promises_max: int = PROMISES_MAX
+    patience: float = PATIENCE
     foretell: bool = True
     """Whether jobs without a promise get an estimate."""
 
@@ -98,11 +106,28 @@ class _Pass:
             self._foretell()
         made = self._made
         made.promises = {job: promise for job, (_, promise) in self._kept.items()}
-        waits = [(job, made.promises[job.id].start_s) for job in self._row if job.id in self._kept]
         made.stops = budget_stops(self._snapshot)
         asked = {stop.job for stop in made.stops}
-        made.stops += [stop for stop in yield_stops(self._snapshot, waits) if stop.job not in asked]
+        made.stops += [
+            stop
+            for stop in yield_stops(self._snapshot, self._candidates())
+            if stop.job not in asked
+        ]
         return made
+
+    def _candidates(self) -> list[tuple[Waiting, float]]:
+        """Return the first jobs that wait for room, and when each is likely to start."""
+        starting = {start.job for start in self._made.starts}
+        found: list[tuple[Waiting, float]] = []
+        for job in self._row:
+            if len(found) == CANDIDATES_MAX:
+                break
+            if job.id in starting or job.id in self._holds:
+                continue
+            outlook = self._made.outlooks.get(job.id)
+            start_s = None if outlook is None else outlook.start_s
+            found.append((job, math.inf if start_s is None else start_s))
+        return found
 
     def _keep_promises(self) -> None:
         """Hold every earlier promise as it was, then let each move to something sooner.
@@ -119,7 +144,7 @@ class _Pass:
                 option, promise = self._kept.pop(job.id)
                 self._promised[option.pool] -= 1
                 self._field.let_go(job.id, promise.machines)
-                sooner = self._soonest(job.options)
+                sooner = self._soonest(self._ledger.affordable(job))
                 if sooner is not None and sooner[1].start_s < promise.start_s:
                     option, promise = sooner
                 self._field.hold(job.id, option, promise)
@@ -137,20 +162,25 @@ class _Pass:
             if kept[1].start_s > self._snapshot.now_s:
                 return True
             self._drop(job.id)
-        for index, option in enumerate(job.options):
+        for option in self._ledger.affordable(job):
             machines = self._field.fit_now(option)
             if machines:
                 self._field.start(machines, option)
-                self._ledger.charge(job, index)
-                self._made.starts.append(Start(job.id, index, machines))
+                self._ledger.charge(job, option)
+                self._made.starts.append(Start(job.id, job.options.index(option), machines))
                 return True
         if self._rules.blocked is Blocked.PROMISE:
             self._promise(job)
         return False
 
     def _promise(self, job: Waiting) -> None:
+        waited_s = self._snapshot.now_s - job.submit_s
+        expected_s = job.options[0].expected_s
+        if waited_s < min(self._rules.patience * expected_s, PATIENCE_MAX_S):
+            return
         most = self._rules.promises_max
-        options = [option for option in job.options if self._promised[option.pool] < most]
+        options = self._ledger.affordable(job)
+        options = [option for option in options if self._promised[option.pool] < most]
         found = self._soonest(options) if options else None
         if found is not None and self._field.hold(job.id, *found):
             self._keep(job.id, *found)

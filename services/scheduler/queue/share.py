@@ -11,7 +11,7 @@ from services.scheduler.queue.entry import HALF_LIFE_S, Snapshot, Waiting
 
 HASTE = 3.0
 """How much a short job is preferred within its project: 0 is first come, first served. Of 0, 1, 3
-and 10 this did best in `bench/traces.py` with estimates off by sigma 0.3."""
+and 10 this did well in `bench/traces.py` with estimates off by sigma 0.3; 10 did little better."""
 
 
 def decay(used_s: float, passed_s: float) -> float:

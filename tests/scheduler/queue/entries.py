@@ -20,7 +20,7 @@ def a_waiting(
     job: str,
     *,
     project: str = "p",
-    submit_s: float = NOW_S - 60,
+    submit_s: float = NOW_S - 3 * HOUR_S,
     slots: int = 1,
     expected_s: float = HOUR_S,
     pools: tuple[str, ...] = ("all",),

@@ -2,15 +2,18 @@
 
 import pytest
 
+from services.scheduler.queue.entry import Machine, Option, Waiting
 from services.scheduler.queue.preemption import Cause, Stop, cause_words
 from services.scheduler.queue.schedule import make_schedule
 from services.scheduler.queue.wait import Wait
 from tests.scheduler.queue.entries import (
     HOUR_S,
+    NOW_S,
     a_running,
     a_snapshot,
     a_waiting,
     an_account,
+    busy,
     idle,
     started,
 )
@@ -44,6 +47,22 @@ def test_a_job_that_would_not_end_within_the_budget_is_not_begun(budget, starts)
     assert started(schedule) == starts
 
 
+def test_own_hardware_costs_nothing_and_needs_no_budget():
+    accounts = {"p": an_account(budget_micro_usd=0, spent_micro_usd=5)}
+    running = [a_running("free", "m1")]
+    schedule = make_schedule(a_snapshot([a_waiting("j")], running, idle(), accounts))
+    assert (started(schedule), schedule.stops) == (["j"], [])
+
+
+def test_a_machine_that_is_too_dear_is_passed_over():
+    options = (Option("cheap", 1, 60.0, 10), Option("dear", 1, 60.0, 90))
+    job = Waiting("j", "p", NOW_S, options)
+    machines = [*busy(pool="cheap"), Machine("x", "dear", 1, 1)]
+    for budget, expected in ((50, []), (90, ["j"])):
+        accounts = {"p": an_account(budget_micro_usd=budget)}
+        assert started(make_schedule(a_snapshot([job], (), machines, accounts))) == expected
+
+
 def test_at_the_budget_the_runs_pause_and_nothing_starts():
     accounts = {"p": an_account(budget_micro_usd=100, spent_micro_usd=60)}
     running = [
@@ -51,7 +70,7 @@ def test_at_the_budget_the_runs_pause_and_nothing_starts():
         a_running("asked", "m2", stopping=True),
         a_running("other", "m3", project="q", cost_micro_usd=10**9),
     ]
-    schedule = make_schedule(a_snapshot([a_waiting("j")], running, idle(), accounts))
+    schedule = make_schedule(a_snapshot([a_waiting("j", cost=1)], running, idle(), accounts))
     assert schedule.stops == [Stop("r", Cause.BUDGET)]
     assert started(schedule) == []
     said = cause_words(schedule.stops[0], accounts["p"])

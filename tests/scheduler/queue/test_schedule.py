@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from bench.cluster import Cluster, Task
 from services.scheduler.queue.entry import Machine, Promise
 from services.scheduler.queue.order import AGED_S
-from services.scheduler.queue.schedule import PROMISES_MAX, Blocked, Rules, make_schedule
+from services.scheduler.queue.schedule import (
+    PATIENCE,
+    PATIENCE_MAX_S,
+    PROMISES_MAX,
+    Blocked,
+    Rules,
+    make_schedule,
+)
 from services.scheduler.queue.wait import Wait
 from tests.scheduler.queue.entries import (
     HOUR_S,
@@ -98,6 +105,17 @@ def test_promises_are_bounded_in_each_pool_and_the_rest_is_only_foretold():
     assert schedule.outlooks["j9"].wait is Wait.AHEAD
 
 
+@pytest.mark.parametrize(
+    ("waited_s", "expected_s", "promised"),
+    [(199, 100.0, False), (200, 100.0, True), (PATIENCE_MAX_S, 9e9, True)],
+)
+def test_a_job_is_promised_a_start_when_it_has_waited_long(waited_s, expected_s, promised):
+    job = a_waiting("a", submit_s=NOW_S - waited_s, expected_s=expected_s)
+    schedule = make_schedule(a_snapshot([job], [a_running("r")], busy()))
+    assert bool(schedule.promises) == promised
+    assert schedule.outlooks["a"].start_s == NOW_S + HOUR_S
+
+
 def test_a_promise_stays_when_others_come_first_by_fair_share():
     promise = Promise(NOW_S + 600, ("m0",))
     jobs = [a_waiting("old", project="greedy", promise=promise), a_waiting("new", project="poor")]
@@ -155,12 +173,13 @@ tasks = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
-@given(tasks)
-def test_with_true_estimates_no_promise_is_ever_broken_and_nobody_is_left(drawn):
+@pytest.mark.parametrize("patience", [0.0, 0.2, PATIENCE])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(drawn=tasks)
+def test_with_true_estimates_no_promise_is_ever_broken_and_nobody_is_left(patience, drawn):
     """Whatever arrives, whoever is favoured, wherever holes are filled; no slot is used twice."""
     machines = [Machine(f"m{index}", f"pool{index % 2}", 4, 4) for index in range(5)]
-    cluster = Cluster(machines)
+    cluster = Cluster(machines, Rules(patience=patience))
     records = cluster.run(
         [
             Task(
