@@ -20,6 +20,8 @@ from services.planner.dataset_store import DatasetStore
 from services.planner.peers import Scheduler, Trainer
 from services.planner.settings import Settings
 from services.planner.store import MIGRATIONS, Store
+from services.scheduler.account import Shares
+from services.scheduler.board import Board
 from services.scheduler.catalogue import read_catalogue
 from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
@@ -27,6 +29,7 @@ from services.scheduler.node_store import NodeStore
 from services.scheduler.servicer import SchedulerServicer
 from services.scheduler.store import MIGRATIONS as SCHEDULER_MIGRATIONS
 from services.scheduler.store import JobStore
+from services.scheduler.usage_store import UsageStore
 
 STARTER = compute_pb2.ModelShape(
     id="attune/starter",
@@ -66,10 +69,12 @@ async def planner(
     await desk_database.migrate()
     changes = Changes(desk_database)
     jobs, nodes = JobStore(desk_database), NodeStore(desk_database)
+    usage, catalogue = UsageStore(desk_database), read_catalogue()
+    board = Board(jobs, nodes, usage, changes, catalogue, Shares(), clock)
     beside = Server("peers.bench")
     beside.add(
         scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
-        SchedulerServicer(Desk(jobs, nodes, changes, read_catalogue(), clock)),
+        SchedulerServicer(Desk(jobs, nodes, board, changes, catalogue, clock)),
         scheduler_pb2.DESCRIPTOR.services_by_name["SchedulerService"].full_name,
     )
     beside.add(
