@@ -43,7 +43,7 @@ def list_jobs(as_json: bool) -> None:
             money(one.cost_micro_usd),
             short(one.spec),
             moment(one.create_time),
-            one.wait_reason or "-",
+            one.state_reason or "-",
         )
         for one in found.jobs
     )
@@ -58,7 +58,7 @@ def list_jobs(as_json: bool) -> None:
         "cost",
         "spec",
         "made",
-        "waits for",
+        "why",
     )
     then = ("attune job show NAME", "attune job watch NAME")
     show_list(found, as_json, headers, rows, then, 'attune ask "What I want"')
