@@ -11,6 +11,8 @@ from attune.spec.v1.spec_pb2 import Spec
 from attune.spec.v1.stage_pb2 import Method, Stage, Technique
 
 from services.common.errors import Violation, invalid
+from services.scheduler.layout import FailedLayout
+from services.scheduler.lessons import NO_LESSONS, Lessons
 from services.scheduler.memory import Objective
 from services.scheduler.runtime import Workload
 
@@ -36,6 +38,10 @@ class Demand:
     """Longest time from start to result, in seconds; None without a limit."""
     cost_cap_micro_usd: int | None
     """Highest cost; None without a limit."""
+    failed: tuple[FailedLayout, ...] = ()
+    """Layouts that ran out of memory before; placement avoids them."""
+    lessons: Lessons = NO_LESSONS
+    """What observed runs say of its memory."""
 
 
 class _Rule(NamedTuple):

@@ -13,6 +13,7 @@ from services.scheduler.demand import Demand
 from services.scheduler.memory import Layout, MemoryEstimate, estimate_memory
 from services.scheduler.node import unmet
 from services.scheduler.profile import Profile
+from services.scheduler.retry import avoids, worth_trying
 from services.scheduler.runtime import Batching, TimeEstimate, estimate_time
 
 MICRO_BATCH_MAX = 64
@@ -164,7 +165,7 @@ def place(demand: Demand, profile: Profile, capacity_bytes: int) -> Placement:
         for size in _divisors(demand.workload.effective_batch_size)
         for checkpointing in (False, True)
     ]
-    fitting = [placed for placed in placements if placed.fits]
+    fitting = worth_trying([placed for placed in placements if placed.fits], demand.failed)
     if fitting:
         return min(fitting, key=lambda placed: placed.time.expected_s)
     return min(placements, key=lambda placed: placed.memory.high_bytes)
@@ -182,13 +183,14 @@ def _lay_out(
         accumulates=batching.gradient_accumulation_steps > 1,
         objective=demand.objective,
     )
+    memory = estimate_memory(
+        demand.shape, demand.method, demand.rank, demand.target_modules, profile, layout
+    )
     return Placement(
         profile=profile,
         capacity_bytes=capacity_bytes,
         batching=batching,
-        memory=estimate_memory(
-            demand.shape, demand.method, demand.rank, demand.target_modules, profile, layout
-        ),
+        memory=demand.lessons.correct(memory, profile),
         time=estimate_time(demand.shape, demand.method, profile, workload, batching),
     )
 
@@ -206,6 +208,11 @@ def find_obstacle(placed: Placement, demand: Demand) -> Obstacle | None:
         return Obstacle(
             f"It needs up to {_gib(placed.memory.high_bytes)} of memory and {title} offers "
             f"{_gib(placed.capacity_bytes)}",
+            "choose a smaller base model or a shorter max_length, or connect a larger device",
+        )
+    if not avoids(placed, demand.failed):
+        return Obstacle(
+            f"It ran out of memory on {title}, and no layout there needs less",
             "choose a smaller base model or a shorter max_length, or connect a larger device",
         )
     if demand.deadline_s is not None and expected_s > demand.deadline_s:
