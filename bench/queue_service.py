@@ -26,6 +26,7 @@ from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
 from services.scheduler.job import new_job
 from services.scheduler.node_store import NodeStore
+from services.scheduler.observation_store import ObservationStore
 from services.scheduler.row_store import JOBS, row_of
 from services.scheduler.store import MIGRATIONS, JobStore
 from services.scheduler.usage_store import UsageStore
@@ -59,7 +60,8 @@ class Service:
         changes, jobs, nodes = Changes(database), JobStore(database), NodeStore(database)
         catalogue = read_catalogue()
         usage = UsageStore(database)
-        board = Board(jobs, nodes, usage, changes, catalogue, Shares(), clock)
+        observations = ObservationStore(database)
+        board = Board(jobs, nodes, usage, observations, changes, catalogue, Shares(), clock)
         now = clock.now()
         rows = [
             row_of(

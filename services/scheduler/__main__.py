@@ -29,6 +29,7 @@ from services.scheduler.dispatch import Dispatcher
 from services.scheduler.intake import Intake
 from services.scheduler.lease import LeaseTerms
 from services.scheduler.node_store import NodeStore
+from services.scheduler.observation_store import ObservationStore
 from services.scheduler.peers import PlannerPeer
 from services.scheduler.row_store import OUTBOX
 from services.scheduler.servicer import SchedulerServicer
@@ -55,7 +56,8 @@ async def serve(settings: SchedulerSettings) -> None:
     bus = Bus(settings.nats_url, "scheduler")
     planner = peers.channel(settings.planner_address)
     changes, jobs, nodes = Changes(database), JobStore(database), NodeStore(database)
-    board = Board(jobs, nodes, UsageStore(database), changes, catalogue, shares, clock)
+    usage, observations = UsageStore(database), ObservationStore(database)
+    board = Board(jobs, nodes, usage, observations, changes, catalogue, shares, clock)
     intake = Intake(jobs, PlannerPeer(planner), clock)
     sweep = LeaseSweep(jobs, terms, clock)
     server = rpc.Server("scheduler.attune")

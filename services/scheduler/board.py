@@ -20,8 +20,10 @@ from services.scheduler.account import Shares
 from services.scheduler.changes import Changes
 from services.scheduler.job import Job
 from services.scheduler.layout import Placement
+from services.scheduler.lessons import EMPTY, Book
 from services.scheduler.node import live_since
 from services.scheduler.node_store import NodeStore
+from services.scheduler.observation_store import ObservationStore
 from services.scheduler.profile import Catalogue
 from services.scheduler.queue.entry import (
     Account,
@@ -71,6 +73,8 @@ class View:
     """A live node of each pool, one with a free slot where there is one."""
     unplaced: int
     """Queued jobs that were not looked at yet; the next views know more of them."""
+    book: Book
+    """What runs have taken of memory."""
 
     def outlook(self, job: str) -> Outlook | None:
         """Return what a queued job may expect; None if it was not looked at yet."""
@@ -97,6 +101,7 @@ class Board:
         jobs: JobStore,
         nodes: NodeStore,
         usage: UsageStore,
+        observations: ObservationStore,
         changes: Changes,
         catalogue: Catalogue,
         shares: Shares,
@@ -106,11 +111,14 @@ class Board:
         self._jobs = jobs
         self._nodes = nodes
         self._usage = usage
+        self._observations = observations
         self._changes = changes
         self._catalogue = catalogue
         self._shares = shares
         self._clock = clock
         self._places: dict[str, Place] = {}
+        self._attempts: dict[str, int] = {}
+        self._book = EMPTY
         self._known: dict[tuple[str, str], Placement | None] = {}
         self._asking: Counter[str] = Counter()
         self._lock = asyncio.Lock()
@@ -143,6 +151,14 @@ class Board:
             assert self._view is not None
             return self._view
 
+    async def book(self) -> Book:
+        """Return what runs have taken of memory, as it is known now."""
+        return await self._observations.read()
+
+    def forget(self, job: str) -> None:
+        """Find the places of a job anew: it cannot run where it was to."""
+        self._places.pop(job, None)
+
     def _is_current(self) -> bool:
         if self._view is None or not self._complete:
             return False
@@ -160,6 +176,11 @@ class Board:
         leased = await self._jobs.list_leased()
         usage = await self._usage.read(now)
         pools = {pool_of(node): node for node in nodes}
+        book = await self._observations.read()
+        if book is not self._book:
+            # Jobs that have their places keep them until they start; then they are looked at again.
+            self._book = book
+            self._known.clear()
         await self._find_places(queued, pools)
         projects = {job.project for job in queued} | {project_of(job.name) for job in leased}
         snapshot = Snapshot(
@@ -174,11 +195,18 @@ class Board:
             {one: self._shares.account(one, usage.get(one)) for one in projects | set(usage)},
         )
         unplaced = len(queued) - len(snapshot.waiting)
-        return View(snapshot, make_schedule(snapshot), self._places, list(pools.values()), unplaced)
+        kinds = list(pools.values())
+        return View(snapshot, make_schedule(snapshot), self._places, kinds, unplaced, book)
 
     async def _find_places(self, queued: Sequence[Queued], pools: dict[str, Node]) -> None:
         """Place the oldest jobs that were not placed in these pools; forget jobs that are gone."""
-        kept = {job.name: self._places.get(job.name) for job in queued}
+        kept = {
+            job.name: self._places.get(job.name)
+            if self._attempts.get(job.name, job.attempt_count) == job.attempt_count
+            else None
+            for job in queued
+        }
+        self._attempts = {job.name: job.attempt_count for job in queued}
         unknown = [
             name
             for name, place in kept.items()
@@ -198,7 +226,7 @@ class Board:
     def _placed(self, job: Job, shape: str, pool: str, node: Node) -> Placement | None:
         """Return where a job runs in a pool; jobs of one shape are placed once."""
         if (shape, pool) not in self._known:
-            self._known[shape, pool] = place_job(job, node, self._catalogue)
+            self._known[shape, pool] = place_job(job, node, self._catalogue, self._book)
         return self._known[shape, pool]
 
 
@@ -209,7 +237,9 @@ def shape_of(job: Job) -> str:
     for name in ("train_row_count", "holdout_row_count", "validation_fraction"):
         setattr(part.data, name, getattr(spec.data, name))
     part.evaluation.max_answer_tokens = spec.evaluation.max_answer_tokens
-    return sha256(part.SerializeToString(deterministic=True)).hexdigest()
+    digest = sha256(part.SerializeToString(deterministic=True))
+    digest.update(repr(job.failed).encode() if job.failed else b"")
+    return digest.hexdigest()
 
 
 def pool_of(node: Node) -> str:

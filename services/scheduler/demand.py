@@ -11,6 +11,8 @@ from attune.spec.v1.spec_pb2 import Spec
 from attune.spec.v1.stage_pb2 import Method, Stage, Technique
 
 from services.common.errors import Violation, invalid
+from services.scheduler.failed_layout import FailedLayout
+from services.scheduler.lessons import NO_LESSONS, Lessons
 from services.scheduler.memory import Objective, Rollout
 from services.scheduler.runtime import Batching, Generation, Workload
 
@@ -43,6 +45,10 @@ class Demand:
     """Highest cost; None without a limit."""
     has_penalty: bool = False
     """Whether online learning is held near its start, which asks for a reference."""
+    failed: tuple[FailedLayout, ...] = ()
+    """Layouts that ran out of memory before; placement avoids them."""
+    lessons: Lessons = NO_LESSONS
+    """What observed runs say of its memory."""
 
     @property
     def row_count(self) -> int:

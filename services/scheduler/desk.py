@@ -70,7 +70,8 @@ class Desk:
             InvalidArgument: With every field that the estimate needs and cannot use.
         """
         nodes = await self._kinds_of_nodes()
-        demands = demands_of(spec, data_shape, nodes, self._catalogue)
+        book = await self._board.book()
+        demands = demands_of(spec, data_shape, nodes, self._catalogue, book)
         return make_plan(spec, demands, nodes, self._catalogue.profiles)
 
     async def get(self, name: str) -> scheduler_pb2.Job:
@@ -181,7 +182,7 @@ class Desk:
 
     def _answer(self, job: Job, view: View) -> scheduler_pb2.Job:
         outlook, account = view.outlook(job.name), view.account(job.name)
-        waits = wait_reason_of(job, view.kinds, self._catalogue, outlook, account)
+        waits = wait_reason_of(job, view.kinds, self._catalogue, outlook, account, view.book)
         prospect = wire.Prospect(
             state_reason=f"{job.state_reason} {waits}".strip(),
             wait_reason=waits,

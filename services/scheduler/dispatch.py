@@ -12,7 +12,7 @@ from services.common.clock import Clock
 from services.common.errors import NotFound, invalid
 from services.scheduler.board import Board
 from services.scheduler.changes import Changes
-from services.scheduler.job import Job, job_of_run
+from services.scheduler.job import Job
 from services.scheduler.layout import Placement
 from services.scheduler.lease import (
     Lease,
@@ -20,14 +20,18 @@ from services.scheduler.lease import (
     check_holder,
     is_orphaned,
     is_repeat,
+    job_of_run,
     unknown_run,
 )
-from services.scheduler.node import check_node
+from services.scheduler.node import check_node, live_since
 from services.scheduler.node_store import NodeStore
+from services.scheduler.observed import Observation
 from services.scheduler.outcome import apply_outcome, check_outcome
 from services.scheduler.profile import Catalogue
+from services.scheduler.shortage import World, layout_of, observation_of
 from services.scheduler.state import State
 from services.scheduler.store import JobStore
+from services.scheduler.waiting import place_job
 
 FALLBACK_S = 2.0
 """Longest time between two looks at the queue; a commit of this process wakes at once."""
@@ -109,18 +113,40 @@ class Dispatcher:
             FailedPrecondition: With reason LEASE_LOST, if the outcome was not taken.
         """
         check_outcome(request)
+        world = await self._world() if request.HasField("memory") else None
 
         def decide(job: Job) -> Job:
             if is_repeat(job, request.run, request.fence):
                 return job
             check_holder(job, request.run, request.fence)
-            return apply_outcome(job, request, self._clock.now())
+            return apply_outcome(job, request, self._clock.now(), world)
 
-        return await self._change(request.run, request.fence, decide)
+        observation = None
+        if world is not None:
+            job = await self._get(request.run, request.fence)
+            observation = observation_of(job, request, world)
+        return await self._change(request.run, request.fence, decide, observation)
 
-    async def _change(self, run: str, fence: int, decide: Callable[[Job], Job]) -> Job:
+    async def _world(self) -> World:
+        now = self._clock.now()
+        nodes = await self._nodes.list_live(live_since(now), now)
+        return World(nodes, self._catalogue, await self._board.book())
+
+    async def _get(self, run: str, fence: int) -> Job:
         try:
-            return await self._jobs.change(job_of_run(run), decide)
+            return await self._jobs.get(job_of_run(run))
+        except NotFound:
+            raise unknown_run(run, fence) from None
+
+    async def _change(
+        self,
+        run: str,
+        fence: int,
+        decide: Callable[[Job], Job],
+        observation: Observation | None = None,
+    ) -> Job:
+        try:
+            return await self._jobs.change(job_of_run(run), decide, observation)
         except NotFound:
             raise unknown_run(run, fence) from None
 
@@ -141,11 +167,15 @@ class Dispatcher:
         for tries in range(GIVES_MAX):
             view = await self._board.look(fresh=tries > 0)
             start = view.start_on(node.id)
-            placement = view.placement(start.job, node) if start else None
-            if start is None or placement is None:
+            if start is None:
                 return None
             job = await self._jobs.get(start.job)
             if job.state is State.QUEUED:
+                # Its place may have been found before the last lessons, or before it ran out.
+                placement = place_job(job, node, self._catalogue, view.book)
+                if placement is None:
+                    self._board.forget(job.name)
+                    continue
                 leased = await self._lease(job, node, placement)
                 if leased is not None:
                     return Lease(leased, placement, self._terms)
@@ -161,6 +191,7 @@ class Dispatcher:
                 now,
                 expected_s=placement.time.expected_s,
                 price_micro_usd_per_hour=placement.profile.price_micro_usd_per_hour,
+                layout=layout_of(placement),
             )
 
         return await self._jobs.lease(job, node.instance, decide)

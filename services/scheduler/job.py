@@ -11,13 +11,13 @@ from attune.spec.v1.spec_pb2 import Spec
 from google.rpc.status_pb2 import Status
 
 from services.common import names
-from services.common.errors import FailedPrecondition, InvalidArgument, Violation, invalid
+from services.common.errors import FailedPrecondition, Violation, invalid
+from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.queue.entry import Priority
 from services.scheduler.state import FINAL, HAPPENED, LEASED, Event, State, next_state
 
 SPEC_NAME = "projects/{project}/specs/{spec}"
 JOB_NAME = "projects/{project}/jobs/{job}"
-RUN_NAME = "projects/{project}/runs/{run}"
 LOSSES_MAX = 5
 """How often a job that lost its worker is queued again; after the next loss it fails."""
 CODE_ABORTED = 10
@@ -61,6 +61,10 @@ class Job:
     """What the present attempt was expected to take when it began, in seconds."""
     price_micro_usd_per_hour: int = 0
     """Of what the present attempt holds, in millionths of a US dollar."""
+    layout: FailedLayout | None = None
+    """How the present attempt is laid out, to be kept should it fail; None without a lease."""
+    failed: tuple[FailedLayout, ...] = ()
+    """Layouts that ran out of memory, oldest first."""
     device_s: float = 0.0
     """Device-seconds of the leases that ended."""
     spent_micro_usd: int = 0
@@ -106,6 +110,7 @@ class Job:
         *,
         expected_s: float = 0.0,
         price_micro_usd_per_hour: int = 0,
+        layout: FailedLayout | None = None,
     ) -> Job:
         """Return the job in the hands of a node's worker, with the next fence.
 
@@ -116,11 +121,14 @@ class Job:
             now: The present moment.
             expected_s: What the attempt is expected to take, in seconds.
             price_micro_usd_per_hour: Of what it holds.
+            layout: Of the attempt.
 
         Raises:
             FailedPrecondition: If it is not queued.
         """
-        leased = self._step(Event.LEASE, f"Runs on {node}, attempt {self.attempt_count + 1}.", now)
+        told = "".join(f" {one.reason}" for one in self.failed[-1:])
+        reason = f"Runs on {node}, attempt {self.attempt_count + 1}.{told}"
+        leased = self._step(Event.LEASE, reason, now)
         return replace(
             leased,
             attempt_count=self.attempt_count + 1,
@@ -130,6 +138,7 @@ class Job:
             lease_time=now,
             expected_s=expected_s,
             price_micro_usd_per_hour=price_micro_usd_per_hour,
+            layout=layout,
             progress=None,
             start_time=self.start_time or now,
         )
@@ -275,6 +284,15 @@ class Job:
         """
         return self._finished(self._lost(Event.LOSE, error.message, now))
 
+    def run_out(self, failed: FailedLayout, now: datetime) -> Job:
+        """Return the job after memory was not enough, to go on with another layout.
+
+        Raises:
+            FailedPrecondition: If it holds no lease.
+        """
+        job = self._step(Event.LOSE, failed.reason, now)
+        return self._finished(replace(job, failed=(*self.failed, failed), progress=None))
+
     def expire(self, why: str, now: datetime) -> Job:
         """Return the job after its lease ended by itself; queued again while that is allowed.
 
@@ -321,6 +339,7 @@ class Job:
                 lease_time=None,
                 expected_s=0.0,
                 price_micro_usd_per_hour=0,
+                layout=None,
                 device_s=self.device_s + self.held_s(now),
                 spent_micro_usd=self.cost_micro_usd(now),
             )
@@ -378,21 +397,3 @@ def new_job(spec: Spec, job_id: str, now: datetime) -> Job:
         update_time=now,
         queue_time=now,
     )
-
-
-def job_of_run(run: str) -> str:
-    """Return the name of the job that a run belongs to.
-
-    Raises:
-        InvalidArgument: If it is not the name of a run.
-    """
-    parts = names.parse(run, RUN_NAME, field="run")
-    job, separator, stage = parts["run"].rpartition("-s")
-    if not separator or not stage.isdigit():
-        raise _bad_run(run)
-    return f"projects/{parts['project']}/jobs/{job}"
-
-
-def _bad_run(run: str) -> InvalidArgument:
-    text = f"'{run[:200]}' is not the name of a run, projects/{{project}}/runs/{{job}}-s{{stage}}."
-    return invalid([Violation("run", "RESOURCE_NAME", text)])

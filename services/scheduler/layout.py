@@ -14,6 +14,7 @@ from attune.spec.v1.stage_pb2 import Method
 from services.scheduler.demand import Demand
 from services.scheduler.memory import Layout, MemoryEstimate, estimate_memory
 from services.scheduler.profile import Profile
+from services.scheduler.retry import avoids, worth_trying
 from services.scheduler.runtime import Batching, TimeEstimate, estimate_time
 
 MICRO_BATCH_MAX = 64
@@ -65,7 +66,8 @@ def place(
         counts: How many may be used together, in rising order.
     """
     found = list(placements(demand, profile, capacity_bytes, counts))
-    if fitting := [placed for placed in found if placed.fits]:
+    fitting = [placed for placed in found if placed.fits]
+    if fitting := worth_trying(fitting, demand.failed):
         return min(fitting, key=cost_and_time)
     return min(found, key=lambda placed: placed.memory.high_bytes)
 
@@ -140,7 +142,10 @@ class _Spend:
             yield self._laid_out(1)
 
     def _fits(self, size: int) -> bool:
-        return self._memory(size).high_bytes <= self.capacity_bytes
+        if self._memory(size).high_bytes > self.capacity_bytes:
+            return False
+        failed = self.demand.failed
+        return not failed or avoids(self._laid_out(size), failed)
 
     def _batching(self, size: int) -> Batching:
         steps = self.demand.row_count // (size * self.count)
@@ -158,9 +163,10 @@ class _Spend:
             device_count=self.count,
             sharded=self.sharded,
         )
-        return estimate_memory(
+        memory = estimate_memory(
             demand.shape, demand.method, demand.rank, demand.target_modules, self.profile, layout
         )
+        return demand.lessons.correct(memory, self.profile)
 
     def _laid_out(self, size: int) -> Placement:
         demand, batching = self.demand, self._batching(size)

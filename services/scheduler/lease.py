@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.common.errors import FailedPrecondition
+from services.common import names
+from services.common.errors import FailedPrecondition, InvalidArgument, Violation, invalid
 from services.scheduler.job import Job
 from services.scheduler.layout import Placement
 from services.scheduler.state import LEASED
+
+RUN_NAME = "projects/{project}/runs/{run}"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,19 @@ class Lease:
     job: Job
     placement: Placement
     terms: LeaseTerms
+
+
+def job_of_run(run: str) -> str:
+    """Return the name of the job that a run belongs to.
+
+    Raises:
+        InvalidArgument: If it is not the name of a run.
+    """
+    parts = names.parse(run, RUN_NAME, field="run")
+    job, separator, stage = parts["run"].rpartition("-s")
+    if not separator or not stage.isdigit():
+        raise _bad_run(run)
+    return f"projects/{parts['project']}/jobs/{job}"
 
 
 def check_holder(job: Job, run: str, fence: int) -> None:
@@ -91,3 +107,8 @@ def _lost(run: str, fence: int, why: str) -> FailedPrecondition:
         fence=str(fence),
         why=why,
     )
+
+
+def _bad_run(run: str) -> InvalidArgument:
+    text = f"'{run[:200]}' is not the name of a run, projects/{{project}}/runs/{{job}}-s{{stage}}."
+    return invalid([Violation("run", "RESOURCE_NAME", text)])

@@ -75,6 +75,8 @@ class Correction:
     """Standard deviation of observed over corrected, as a share; 0 when too few were observed."""
     observation_count: int
     """Of the same key."""
+    neighbour_count: int = 0
+    """Of other lengths or devices."""
 
 
 NONE = Correction(1.0, 0.0, 0)
@@ -105,7 +107,7 @@ def correction(key: Key, observations: Iterable[Observation]) -> Correction:
     spread = 0.0
     if len(same) >= NARROWED_MIN:
         spread = statistics.pstdev(math.exp(ratio) / factor for ratio in same)
-    return Correction(factor, spread, len(same))
+    return Correction(factor, spread, len(same), len(near))
 
 
 def corrected(estimate: Range, learnt: Correction) -> Range:

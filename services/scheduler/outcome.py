@@ -9,10 +9,15 @@ from attune.scheduler.v1.worker_pb2 import FinishRunRequest
 
 from services.common.errors import Violation, invalid
 from services.scheduler.job import Job
+from services.scheduler.shortage import World, after_shortage
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 Outcome = FinishRunRequest.Outcome
-WITH_ERROR = (Outcome.OUTCOME_FAILED, Outcome.OUTCOME_LOST)
+WITH_ERROR = (
+    Outcome.OUTCOME_FAILED,
+    Outcome.OUTCOME_LOST,
+    Outcome.OUTCOME_OUT_OF_MEMORY,
+)
 KNOWN = (
     *WITH_ERROR,
     Outcome.OUTCOME_SUCCEEDED,
@@ -29,7 +34,7 @@ def check_outcome(request: FinishRunRequest) -> None:
     """
     found = []
     if request.outcome not in KNOWN:
-        text = f"{request.outcome} is not an outcome. Send one of the five."
+        text = f"{request.outcome} is not an outcome. Send one of the six."
         raise invalid([Violation("outcome", "ENUM", text)])
     name = Outcome.Name(request.outcome).removeprefix("OUTCOME_")
     for field, wanted in (
@@ -43,17 +48,23 @@ def check_outcome(request: FinishRunRequest) -> None:
     if request.HasField("result") and not SHA256.fullmatch(request.result.adapter_sha256):
         text = f"'{request.result.adapter_sha256[:80]}' is not 64 lower-case hex digits. Send them."
         found.append(Violation("result.adapter_sha256", "FORMAT", text))
+    if request.outcome == Outcome.OUTCOME_OUT_OF_MEMORY and not request.HasField("memory"):
+        text = f"This field is required with {name}. Set it."
+        found.append(Violation("memory", "OUTCOME", text))
     if found:
         raise invalid(found)
 
 
-def apply_outcome(job: Job, request: FinishRunRequest, now: datetime) -> Job:
+def apply_outcome(
+    job: Job, request: FinishRunRequest, now: datetime, world: World | None = None
+) -> Job:
     """Return the job after its run ended.
 
     Args:
         job: Holds the lease.
         request: Was checked.
         now: The present moment.
+        world: Where it could run next; None where that does not matter.
 
     Raises:
         FailedPrecondition: If the run says it was cancelled or paused and nobody asked it to.
@@ -66,4 +77,6 @@ def apply_outcome(job: Job, request: FinishRunRequest, now: datetime) -> Job:
         return job.stop(now)
     if request.outcome == Outcome.OUTCOME_PAUSED:
         return job.halt(now)
+    if request.outcome == Outcome.OUTCOME_OUT_OF_MEMORY and world is not None:
+        return after_shortage(job, request, world, now)
     return job.lose(request.error, now)

@@ -13,6 +13,7 @@ from services.scheduler.demand import Demand
 from services.scheduler.layout import Placement, cost_and_time, counts_of, place, placements
 from services.scheduler.node import unmet
 from services.scheduler.profile import Profile
+from services.scheduler.retry import avoids, worth_trying
 from services.scheduler.words import gib, in_words, usd
 
 REJECTED_MAX = 20
@@ -141,7 +142,7 @@ def _plan_stage(spec: Spec, demand: Demand, nodes: Sequence[Node], profiles: Pro
         missing = what_is_missing(spec, demand, nodes, profiles)
         reason = f"No live trainer can run it; of all known devices, {_figures(chosen)}"
         if obstacle := find_obstacle(chosen, demand):
-            remedy = nearest_change(demand, profiles) if not chosen.fits else ""
+            remedy = change_that_fits(demand, profiles) if not chosen.fits else ""
             text = f"{obstacle.problem}; {remedy}." if remedy else str(obstacle)
             reason = f"No known device fits. {text}"
             missing += [] if text in missing else [text]
@@ -211,7 +212,8 @@ def _usable(
 ) -> Placement:
     """Return the cheapest placement that nothing speaks against, or else the nearest to one."""
     found = list(placements(demand, profile, capacity_bytes, counts))
-    if usable := [placed for placed in found if not find_obstacle(placed, demand)]:
+    usable = [placed for placed in found if not find_obstacle(placed, demand)]
+    if usable := worth_trying(usable, demand.failed):
         return min(usable, key=cost_and_time)
     if fitting := [placed for placed in found if placed.fits]:
         return min(fitting, key=_time if demand.deadline_s is not None else cost_and_time)
@@ -233,6 +235,11 @@ def find_obstacle(placed: Placement, demand: Demand) -> Obstacle | None:
             f"{gib(placed.capacity_bytes)}",
             "choose a smaller base model or a shorter max_length, or connect a larger device",
         )
+    if not avoids(placed, demand.failed):
+        return Obstacle(
+            f"It ran out of memory on {title}, and no layout there needs less",
+            "choose a smaller base model or a shorter max_length, or connect a larger device",
+        )
     if demand.deadline_s is not None and expected_s > demand.deadline_s:
         return Obstacle(
             f"It takes about {in_words(expected_s)} on {title} and the deadline is "
@@ -248,7 +255,7 @@ def find_obstacle(placed: Placement, demand: Demand) -> Obstacle | None:
     return None
 
 
-def nearest_change(demand: Demand, profiles: Profiles) -> str:
+def change_that_fits(demand: Demand, profiles: Profiles) -> str:
     """Return the smallest change to a spec with which some known device would fit, or nothing.
 
     Rows cut shorter come first, as they change least of what is learnt; then fewer weights that

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from attune.spec.v1.spec_pb2 import Spec
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     DateTime,
@@ -29,6 +30,7 @@ from services.common.database import aware, new_metadata
 from services.common.idempotency import requests_table
 from services.common.names import last_part, project_of
 from services.common.outbox import inbox_table, outbox_table
+from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.job import Job
 from services.scheduler.queue.entry import Priority
 from services.scheduler.state import State
@@ -59,6 +61,8 @@ JOBS = Table(
     Column("lease_time", DateTime(timezone=True), nullable=True),
     Column("expected_s", Float, nullable=False),
     Column("price_micro_usd_per_hour", BigInteger, nullable=False),
+    Column("layout", JSON, nullable=False),
+    Column("failed", JSON, nullable=False),
     Column("device_s", Float, nullable=False),
     Column("spent_micro_usd", BigInteger, nullable=False),
     Column("yield_count", Integer, nullable=False),
@@ -94,6 +98,29 @@ USAGE = Table(
     Column("version", BigInteger, nullable=False),
 )
 """What each project has used in leases that ended; `recent_s` as it counted at `recent_time`."""
+OBSERVATIONS = Table(
+    "observations",
+    METADATA,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("architecture", String(200), nullable=False),
+    Column("technique", String(32), nullable=False),
+    Column("method", String(32), nullable=False),
+    Column("length_bucket", Integer, nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("expected_bytes", BigInteger, nullable=False),
+    Column("peak_bytes", BigInteger, nullable=False),
+    Column("run", String(200), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Index(
+        "ix_observations_architecture",
+        "architecture",
+        "technique",
+        "method",
+        "length_bucket",
+        "device",
+    ),
+)
+"""What finished runs have taken of memory, beside what the formula expected."""
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 REQUESTS = requests_table(METADATA)
@@ -112,6 +139,8 @@ def row_of(job: Job) -> dict[str, Any]:
     row = {field.name: getattr(job, field.name) for field in fields(job)}
     for name in MESSAGES:
         row[name] = None if row[name] is None else row[name].SerializeToString()
+    row["layout"] = {} if job.layout is None else asdict(job.layout)
+    row["failed"] = [asdict(one) for one in job.failed]
     row["id"], row["project"] = last_part(job.name), project_of(job.name)
     row["base_model"] = job.approved_spec.base_model.id
     return row
@@ -125,5 +154,7 @@ def job_of(row: Row[Any]) -> Job:
             values[name] = MESSAGES[name].FromString(value)
         elif isinstance(value, datetime):
             values[name] = aware(value)
+    values["layout"] = FailedLayout(**row.layout) if row.layout else None
+    values["failed"] = tuple(FailedLayout(**one) for one in row.failed)
     values["state"], values["priority"] = State(values["state"]), Priority(values["priority"])
     return Job(**values)

@@ -20,6 +20,8 @@ from services.common.idempotency import Requests
 from services.common.outbox import Inbox, Outbox
 from services.scheduler import wire
 from services.scheduler.job import Job, events_of
+from services.scheduler.observation_store import observe
+from services.scheduler.observed import Observation
 from services.scheduler.queue.entry import Priority
 from services.scheduler.row_store import INBOX, JOBS, NODES, OUTBOX, REQUESTS, job_of, row_of
 from services.scheduler.state import LEASED, State
@@ -150,13 +152,16 @@ class JobStore:
 
         return await self._write(add)
 
-    async def change(self, name: str, decide: Callable[[Job], Job]) -> Job:
+    async def change(
+        self, name: str, decide: Callable[[Job], Job], observation: Observation | None = None
+    ) -> Job:
         """Replace a job by what `decide` makes of it, in one transaction with its event.
 
         Args:
             name: Of the job.
             decide: Returns the job unchanged to leave it; may raise; may be called again when
                 somebody else was first.
+            observation: What its run has shown; kept if the job changes.
 
         Raises:
             NotFound: If there is none of that name.
@@ -164,7 +169,11 @@ class JobStore:
         """
 
         async def change(connection: AsyncConnection) -> Job:
-            return await self._change(connection, name, decide)
+            before = await _get(connection, name)
+            after = await self._change(connection, name, decide)
+            if observation is not None and after.version != before.version:
+                await observe(connection, observation, after.run, after.update_time)
+            return after
 
         return await self._write(change)
 
@@ -306,4 +315,5 @@ def _queued_of(row: Row[Any]) -> Queued:
         queue_time=aware(row.queue_time),
         promised_start_time=None if promised is None else aware(promised),
         promised_node=row.promised_node,
+        attempt_count=row.attempt_count,
     )

@@ -81,6 +81,7 @@ def job_to_proto(job: Job, prospect: Prospect | None = None) -> scheduler_pb2.Jo
         estimated_end_time=_timestamp(prospect.estimated_end),
         start_promised=prospect.start_promised,
         cost_micro_usd=prospect.cost_micro_usd,
+        memory_shortages=[one.reason for one in job.failed],
     )
 
 
@@ -209,7 +210,7 @@ def _stage(placement: Placement, stage_index: int, reason: str) -> compute_pb2.S
         step_duration=_duration(time.step_s),
         expected_duration=_duration(time.expected_s),
         cost_micro_usd=placement.cost_micro_usd,
-        reason=reason,
+        reason=f"{reason} {memory.note}".strip(),
     )
 
 

@@ -89,6 +89,7 @@ class Attempt:
             "total": progress.total,
             "loss": progress.loss,
             "remaining_s": progress.remaining_s,
+            "peak_bytes": progress.peak_bytes,
         }
         self.append(PROGRESS, values)
 
@@ -113,9 +114,9 @@ class Attempt:
         """Write what a phase found; it is there whole or not at all."""
         self._write(f"{phase.key}.json", json.dumps(result, indent=1))
 
-    def write_error(self, reason: str, message: str) -> None:
-        """Write why the run cannot go on."""
-        self._write(ERROR, json.dumps({"reason": reason, "message": message}))
+    def write_error(self, reason: str, message: str, **facts: int) -> None:
+        """Write why the run cannot go on, and what belongs to the reason."""
+        self._write(ERROR, json.dumps({"reason": reason, "message": message, **facts}))
 
     def write_outcome(self, outcome: str) -> None:
         """Write how the attempt ended: SUCCEEDED, FAILED, CANCELLED, PAUSED or LOST."""
@@ -137,7 +138,7 @@ class Attempt:
         return self._read(f"{phase.key}.json")
 
     def error(self) -> dict[str, Any] | None:
-        """Return `reason` and `message` of what stopped the run, or None."""
+        """Return `reason`, `message` and what belongs to them of what stopped it, or None."""
         return self._read(ERROR)
 
     def outcome(self) -> str | None:
@@ -170,7 +171,14 @@ class Attempt:
             age_s = (now - datetime.fromisoformat(line["time"])).total_seconds()
             remaining_s = max(0.0, remaining_s - age_s)
         phase = Phase(line["phase"])
-        return Progress(phase, line["done"], line["total"], line["loss"], remaining_s)
+        return Progress(
+            phase,
+            line["done"],
+            line["total"],
+            line["loss"],
+            remaining_s,
+            line.get("peak_bytes", 0),
+        )
 
     def lines(self, name: str, offset: int) -> tuple[Sequence[dict[str, Any]], int]:
         """Return the whole lines of a list from a byte offset on, and the offset after them."""

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+"""Reason of a run whose memory was not enough."""
+
 
 class Phase(IntEnum):
     """What a run does, in order; the numbers are those of attune.scheduler.v1.Phase."""
@@ -125,6 +128,22 @@ class Progress:
     """Newest training loss in nats per token; None outside TRAIN."""
     remaining_s: float | None
     """Estimated time until the run ends, in seconds."""
+    peak_bytes: int = 0
+    """Highest use of memory in the phase so far; 0 when it was not seen."""
+
+
+@dataclass(frozen=True)
+class MemoryFacts:
+    """What is known of a run that ran out of memory, beside its phase."""
+
+    done: int = 0
+    """Units of the phase that were done when it failed; 0 when it was killed."""
+    peak_bytes: int = 0
+    """Highest use of memory that it saw when it failed; 0 when it was killed."""
+    max_token_count: int = 0
+    """Tokens of the longest row that it trained; 0 when unknown."""
+    checkpoint_step: int = 0
+    """Optimizer steps of its newest complete checkpoint; 0 without one."""
 
 
 class Estimate:

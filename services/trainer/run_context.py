@@ -19,6 +19,7 @@ from services.common.artefacts import Artefacts
 from services.common.errors import ServiceError
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin
+from services.trainer.recipes.processor import begin_peak, peak_bytes
 from services.trainer.recipes.training import Example
 from services.trainer.render import Renderer, renderer
 from services.trainer.rows import Row, Split, read_split
@@ -82,6 +83,10 @@ class RunContext:
         self._phase = Phase.VALIDATE
         self._begin_s = self._report_s = time.monotonic()
         self._first_done: int | None = None
+        self.done = 0
+        """Units of the present phase that are done."""
+        self.longest_count = 0
+        """Tokens of the longest row that is trained; 0 while that is unknown."""
 
     @property
     def stage(self) -> Stage:
@@ -104,6 +109,11 @@ class RunContext:
     def use_cuda(self) -> bool:
         """Whether to compute on the GPU."""
         return self.manifest.accelerator == "cuda"
+
+    @property
+    def peak_bytes(self) -> int:
+        """The highest use of memory in the present phase."""
+        return peak_bytes(cuda=self.use_cuda)
 
     @cached_property
     def split(self) -> Split:
@@ -129,7 +139,8 @@ class RunContext:
         """Write that a phase begins, and tell the supervisor."""
         self._phase = phase
         self._begin_s, self._report_s = time.monotonic(), 0.0
-        self._first_done = None
+        self._first_done, self.done = None, 0
+        begin_peak(cuda=self.use_cuda)
         self.attempt.begin_phase(phase)
         self.report(0, 0)
         self._wake()
@@ -141,6 +152,7 @@ class RunContext:
             RunCancelled: If the run is to stop.
         """
         self.check()
+        self.done = done
         now_s = time.monotonic()
         if now_s - self._report_s < REPORT_INTERVAL_S and done < total:
             return
@@ -151,7 +163,7 @@ class RunContext:
         remaining_s = self.estimate.remaining_s(
             self._phase, fresh, total - done, now_s - self._begin_s
         )
-        self.attempt.report(Progress(self._phase, done, total, loss, remaining_s))
+        self.attempt.report(Progress(self._phase, done, total, loss, remaining_s, self.peak_bytes))
 
     def check(self) -> None:
         """Stop here if the run is to stop.

@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import threading
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,7 +22,15 @@ from services.common.telemetry import configure_logging
 from services.trainer.attempt import LOG, Attempt, list_attempts
 from services.trainer.recipes.processor import is_out_of_memory, use_threads
 from services.trainer.register import register
-from services.trainer.run import ExitCode, Manifest, Phase, RunCancelled, RunFailed, RunPaused
+from services.trainer.run import (
+    OUT_OF_MEMORY,
+    ExitCode,
+    Manifest,
+    Phase,
+    RunCancelled,
+    RunFailed,
+    RunPaused,
+)
 from services.trainer.run_context import RunContext, Signals
 from services.trainer.score import baseline, evaluate
 from services.trainer.train import train
@@ -80,8 +89,10 @@ def _write_output_to(path: Path) -> None:
 def _execute(
     attempt: Attempt, manifest: Manifest, signals: Signals, wake: Callable[[], None]
 ) -> ExitCode:
+    context: RunContext | None = None
     try:
-        _run_phases(RunContext(attempt, manifest, signals, wake))
+        context = RunContext(attempt, manifest, signals, wake)
+        _run_phases(context)
     except RunFailed as error:
         attempt.write_error(error.reason, error.message)
         return ExitCode.FAILED
@@ -91,17 +102,30 @@ def _execute(
         attempt.say("Halted as asked; another attempt continues from here.")
         return ExitCode.PAUSED
     except BaseException as error:
+        reason = _crash_reason(error)
+        if reason == OUT_OF_MEMORY:
+            # What the failed step holds is let go: without memory nothing could be written.
+            traceback.clear_frames(error.__traceback__)
+        facts = {} if context is None else _memory_facts(context)
+        attempt.write_error(reason, f"{type(error).__name__}: {error}"[:2000], **facts)
         log.exception("the run crashed")
-        attempt.write_error(_crash_reason(error), f"{type(error).__name__}: {error}"[:2000])
         return ExitCode.CRASHED
     return ExitCode.SUCCEEDED
+
+
+def _memory_facts(context: RunContext) -> dict[str, int]:
+    return {
+        "done": context.done,
+        "peak_bytes": context.peak_bytes,
+        "max_token_count": context.longest_count,
+    }
 
 
 def _crash_reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "DISK_FULL"
     if is_out_of_memory(error):
-        return "OUT_OF_MEMORY"
+        return OUT_OF_MEMORY
     return "CRASHED"
 
 

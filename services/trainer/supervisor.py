@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 from attune.scheduler.v1.worker_pb2 import FinishRunRequest, Lease
 
@@ -16,9 +18,11 @@ from services.common.names import last_part
 from services.common.processes import ProcessFolder
 from services.trainer import wire
 from services.trainer.attempt import Attempt
+from services.trainer.checkpoint import Origin, find_checkpoints
 from services.trainer.fork_server import ForkServer, RunHandle
+from services.trainer.memory import oom_kill_count
 from services.trainer.peers import SchedulerPeer
-from services.trainer.run import ExitCode, Phase
+from services.trainer.run import OUT_OF_MEMORY, ExitCode, MemoryFacts, Phase
 from services.trainer.settings import TrainerSettings
 from services.trainer.tracking import Tracker
 
@@ -65,6 +69,7 @@ class Supervisor:
         if self._tracker is not None:
             self._tracker.begin(attempt)
         run: RunHandle | None = None
+        kill_count = oom_kill_count()
         try:
             run = await self._forks.start_run(folder)
             code = await self._watch(lease, attempt, run)
@@ -84,7 +89,13 @@ class Supervisor:
         if run.abandoned:
             self._close(attempt, "LOST")
         else:
-            await self._end(attempt, outcome(lease, attempt, code))
+            # Reading checkpoints may take a while: other leases must be renewed meanwhile.
+            await self._end(
+                attempt,
+                await asyncio.to_thread(
+                    outcome, lease, attempt, code, oom_killed=oom_kill_count() > kill_count
+                ),
+            )
 
     async def _watch(self, lease: Lease, attempt: Attempt, run: RunHandle) -> int:
         keeping = asyncio.create_task(self._keep(lease, attempt, run))
@@ -145,20 +156,24 @@ class Supervisor:
         return None
 
 
-def outcome(lease: Lease, attempt: Attempt, code: int) -> FinishRunRequest:
+def outcome(
+    lease: Lease, attempt: Attempt, code: int, *, oom_killed: bool = False
+) -> FinishRunRequest:
     """Return what an ended run means.
 
     Args:
         lease: Its lease.
         attempt: Its folder.
         code: Exit code of its process; negative for a signal.
+        oom_killed: Whether the system killed a process for lack of memory meanwhile.
     """
     error = attempt.error() or {}
     reason, message = str(error.get("reason", "")), str(error.get("message", ""))
     if code == ExitCode.SUCCEEDED:
         registered, tuned = attempt.result(Phase.REGISTER), attempt.result(Phase.EVALUATE)
+        trained = attempt.result(Phase.TRAIN) or {}
         if registered is not None and tuned is not None:
-            return wire.success(lease, registered, tuned["report"])
+            return wire.success(lease, registered, tuned["report"], trained.get("memory"))
         return wire.loss(lease, "RESULT_MISSING", "The run ended without its result.")
     if code == ExitCode.FAILED:
         return wire.failure(lease, reason or "FAILED", message or "The run failed.")
@@ -166,9 +181,33 @@ def outcome(lease: Lease, attempt: Attempt, code: int) -> FinishRunRequest:
         return wire.cancellation(lease)
     if code == ExitCode.PAUSED:
         return wire.halt(lease)
+    if code == -signal.SIGKILL and oom_killed:
+        text = "The system killed the run's process because the machine had no memory left."
+        return _shortage(lease, attempt, text, {})
+    if reason == OUT_OF_MEMORY:
+        return _shortage(lease, attempt, message, error)
     if code < 0:
         return wire.loss(lease, "KILLED", f"The run's process was killed by signal {-code}.")
     return wire.loss(lease, reason or "CRASHED", message or f"The run ended with code {code}.")
+
+
+def _shortage(
+    lease: Lease, attempt: Attempt, message: str, error: dict[str, Any]
+) -> FinishRunRequest:
+    facts = MemoryFacts(
+        int(error.get("done", 0)),
+        int(error.get("peak_bytes", 0)),
+        int(error.get("max_token_count", 0)),
+        _checkpoint_step(lease, attempt),
+    )
+    return wire.shortage(lease, message, attempt.progress(datetime.now(UTC)), facts)
+
+
+def _checkpoint_step(lease: Lease, attempt: Attempt) -> int:
+    """Return the optimizer steps of the checkpoint that the next attempt goes on from."""
+    origin = Origin(lease.spec.hash, lease.spec.base_model.revision, lease.stage_index)
+    found, _ = find_checkpoints(attempt.folder.parent, origin, lease.fence)
+    return found[0].step if found else 0
 
 
 async def _first(event: asyncio.Event, timeout_s: float) -> None:

@@ -39,6 +39,7 @@ STATUSES = {
     "CANCELLED": "KILLED",
     "PAUSED": "KILLED",
     "LOST": "FAILED",
+    "OUT_OF_MEMORY": "FAILED",
 }
 
 

@@ -42,6 +42,7 @@ def train(context: RunContext) -> dict[str, Any]:
         context.attempt.say(f"Checkpoint {folder.name} of {folder.parts[-3]} is broken; left out.")
     scratch = context.attempt.folder / SCRATCH
     training = plan(context, scratch, found[0].folder if found else None)
+    context.longest_count = max((len(one.token_ids) for one in training.train), default=0)
     watch = _Watch(context, training)
     module = importlib.import_module(RECIPES[context.stage.technique])
     recipe: Train = module.train
@@ -58,6 +59,30 @@ def train(context: RunContext) -> dict[str, Any]:
         "resumed_step": found[0].step if found else 0,
         "step_count": watch.step or complete[0].step,
         "steps_total": training.steps_total,
+        "memory": _memory(context, training, watch.step - (found[0].step if found else 0)),
+    }
+
+
+def _memory(context: RunContext, training: Training, fresh: int) -> dict[str, Any] | None:
+    """Return what training took here and how it was laid out, for estimates to learn from.
+
+    Args:
+        context: The run.
+        training: The stage.
+        fresh: Optimizer steps that this attempt did.
+
+    Returns:
+        None when it has not seen all rows, and so perhaps not the longest one.
+    """
+    values = training.hyperparameters
+    steps_per_epoch = math.ceil(len(training.train) / values.effective_batch_size)
+    if fresh < min(steps_per_epoch, training.steps_total):
+        return None
+    return {
+        "peak_bytes": context.peak_bytes,
+        "max_token_count": context.longest_count,
+        "profile": context.manifest.placement.get("profile", ""),
+        "parallel_plan": context.manifest.placement.get("parallel_plan", {}),
     }
 
 

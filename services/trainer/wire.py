@@ -15,7 +15,7 @@ from attune.trainer.v1 import trainer_pb2
 from attune.trainer.v1.render_pb2 import RenderedRow, TokenCount
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.json_format import MessageToDict, ParseDict
-from google.rpc.code_pb2 import ABORTED, FAILED_PRECONDITION
+from google.rpc.code_pb2 import ABORTED, FAILED_PRECONDITION, RESOURCE_EXHAUSTED
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
@@ -24,7 +24,7 @@ from services.trainer.attempt import Attempt
 from services.trainer.devices import Device
 from services.trainer.recipes import METHODS, RECIPES
 from services.trainer.row_shape import Counts, Preview, ShapedRow, shape_row
-from services.trainer.run import Manifest, Phase, Progress
+from services.trainer.run import OUT_OF_MEMORY, Manifest, MemoryFacts, Phase, Progress
 from services.trainer.settings import TrainerSettings
 
 DOMAIN = "trainer.attune"
@@ -84,12 +84,20 @@ def renewal(lease: Lease, progress: Progress | None) -> RenewLeaseRequest:
     return request
 
 
-def success(lease: Lease, registered: dict[str, Any], report: dict[str, Any]) -> FinishRunRequest:
-    """Return the request that hands in a result."""
+def success(
+    lease: Lease,
+    registered: dict[str, Any],
+    report: dict[str, Any],
+    memory: dict[str, Any] | None,
+) -> FinishRunRequest:
+    """Return the request that hands in a result, and what training took of memory if known."""
     request = _finish(lease, FinishRunRequest.OUTCOME_SUCCEEDED)
     request.result.adapter_sha256 = registered["adapter_sha256"]
     request.result.lora_rank = registered["lora_rank"]
     ParseDict(report, request.result.report)
+    if memory:
+        ParseDict(memory, request.memory)
+        request.memory.phase = _phase(Phase.TRAIN)
     return request
 
 
@@ -104,6 +112,32 @@ def loss(lease: Lease, reason: str, message: str) -> FinishRunRequest:
     """Return the request that says that this worker could not go on."""
     request = _finish(lease, FinishRunRequest.OUTCOME_LOST)
     request.error.CopyFrom(_status(ABORTED, reason, message))
+    return request
+
+
+def shortage(
+    lease: Lease, message: str, progress: Progress | None, facts: MemoryFacts
+) -> FinishRunRequest:
+    """Return the request that says that memory was not enough.
+
+    Args:
+        lease: Of the run.
+        message: How that was said.
+        progress: How far it was.
+        facts: What is known besides.
+    """
+    request = _finish(lease, FinishRunRequest.OUTCOME_OUT_OF_MEMORY)
+    request.error.CopyFrom(_status(RESOURCE_EXHAUSTED, OUT_OF_MEMORY, message))
+    use, placement = request.memory, lease.placement
+    use.profile = placement.profile
+    use.parallel_plan.CopyFrom(placement.parallel_plan)
+    use.phase = _phase(Phase.VALIDATE if progress is None else progress.phase)
+    seen = 0 if progress is None else progress.peak_bytes
+    use.peak_bytes = max(facts.peak_bytes, seen)
+    use.max_token_count = facts.max_token_count
+    if progress is not None and progress.phase is Phase.TRAIN:
+        use.step_count = max(facts.done, progress.done)
+    use.checkpoint_step_count = facts.checkpoint_step
     return request
 
 

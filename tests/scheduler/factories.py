@@ -23,6 +23,7 @@ from services.scheduler.dispatch import Dispatcher
 from services.scheduler.job import Job, new_job
 from services.scheduler.lease import LeaseTerms
 from services.scheduler.node_store import NodeStore
+from services.scheduler.observation_store import ObservationStore
 from services.scheduler.state import State
 from services.scheduler.steward import Steward
 from services.scheduler.store import MIGRATIONS, JobStore
@@ -153,7 +154,7 @@ def a_finish(
     """Return a request with what its outcome must carry."""
     if outcome == "SUCCEEDED":
         fields.setdefault("result", a_result())
-    elif outcome in ("FAILED", "LOST"):
+    elif outcome in ("FAILED", "LOST", "OUT_OF_MEMORY"):
         fields.setdefault("error", an_error())
     return worker_pb2.FinishRunRequest(
         run=run,
@@ -195,6 +196,7 @@ class Scheduler:
     jobs: JobStore
     nodes: NodeStore
     usage: UsageStore
+    observations: ObservationStore
     board: Board
     dispatcher: Dispatcher
     desk: Desk
@@ -224,8 +226,8 @@ async def a_scheduler(
 
 def _parts(database: Database, clock: FakeClock, shares: Shares) -> Scheduler:
     changes, jobs, nodes = Changes(database), JobStore(database), NodeStore(database)
-    usage = UsageStore(database)
-    board = Board(jobs, nodes, usage, changes, CATALOGUE, shares, clock)
+    usage, observations = UsageStore(database), ObservationStore(database)
+    board = Board(jobs, nodes, usage, observations, changes, CATALOGUE, shares, clock)
     return Scheduler(
         database,
         clock,
@@ -234,6 +236,7 @@ def _parts(database: Database, clock: FakeClock, shares: Shares) -> Scheduler:
         jobs,
         nodes,
         usage,
+        observations,
         board,
         Dispatcher(jobs, nodes, board, changes, CATALOGUE, TERMS, clock),
         Desk(jobs, nodes, board, changes, CATALOGUE, clock),

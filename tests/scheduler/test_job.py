@@ -6,7 +6,7 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_EVALUATE, PHASE_TRAIN, JobProgress
 
 from services.common.errors import FailedPrecondition, InvalidArgument
-from services.scheduler.job import LOSSES_MAX, events_of, job_of_run, new_job
+from services.scheduler.job import LOSSES_MAX, events_of, new_job
 from services.scheduler.state import FINAL, LEASED, TRANSITIONS, Event, State, next_state
 from tests.scheduler.factories import NOW, TERMS, a_job, a_result, a_spec, an_error
 
@@ -229,14 +229,3 @@ def test_spec_that_was_not_approved_makes_no_job():
     spec.ClearField("approval")
     with pytest.raises(InvalidArgument):
         new_job(spec, "a1", NOW)
-
-
-def test_run_names_its_job():
-    assert job_of_run("projects/p/runs/a1-s0") == "projects/p/jobs/a1"
-
-
-@pytest.mark.parametrize("run", ["", "a1-s0", "projects/p/runs/a1", "projects/p/runs/a1-sx"])
-def test_bad_run_name_is_refused(run):
-    with pytest.raises(InvalidArgument) as caught:
-        job_of_run(run)
-    assert caught.value.violations[0].field == "run"

@@ -4,8 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from services.common.errors import FailedPrecondition
-from services.scheduler.lease import check_holder, is_expired, is_orphaned, is_repeat
+from services.common.errors import FailedPrecondition, InvalidArgument
+from services.scheduler.lease import (
+    check_holder,
+    is_expired,
+    is_orphaned,
+    is_repeat,
+    job_of_run,
+)
 from services.scheduler.state import LEASED, State
 from tests.scheduler.factories import NOW, TERMS, a_job, an_error
 
@@ -67,3 +73,14 @@ def test_repeat_is_a_finish_that_was_taken_with_no_lease_since():
     assert not is_repeat(running.expire("Late.", NOW), running.run, 1)
     again = lost.lease("node-b", "instance-2", END, NOW)
     assert not is_repeat(again, again.run, 1)
+
+
+def test_run_names_its_job():
+    assert job_of_run("projects/p/runs/a1-s0") == "projects/p/jobs/a1"
+
+
+@pytest.mark.parametrize("run", ["", "a1-s0", "projects/p/runs/a1", "projects/p/runs/a1-sx"])
+def test_bad_run_name_is_refused(run):
+    with pytest.raises(InvalidArgument) as caught:
+        job_of_run(run)
+    assert caught.value.violations[0].field == "run"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.layout import COUNTS, cost_and_time, counts_of, place, placements
-from services.scheduler.placement import find_obstacle, make_plan, nearest_change
+from services.scheduler.placement import change_that_fits, find_obstacle, make_plan
 from services.scheduler.waiting import demands_of
 from tests.scheduler.factories import CATALOGUE, a_node, a_spec
 
@@ -116,9 +116,9 @@ def test_what_fits_nowhere_names_the_smallest_change_that_would():
     assert "set hyperparameters.max_length to" in stage.reason
     only = {"l4-24gb": CATALOGUE.profiles["l4-24gb"]}
     full = a_stage_spec(LLAMA, TECHNIQUES[0], Method.METHOD_FULL)
-    assert nearest_change(demand_of(full), only) == "choose the method LORA"
+    assert change_that_fits(demand_of(full), only) == "choose the method LORA"
     assert "choose the method LORA" in planned(full, only).stages[0].missing[-1]
-    assert nearest_change(demand_of(a_stage_spec(LARGE, 1, Method.METHOD_FULL)), only) == ""
+    assert change_that_fits(demand_of(a_stage_spec(LARGE, 1, Method.METHOD_FULL)), only) == ""
 
 
 def test_a_limit_is_that_of_all_stages_together():

@@ -88,11 +88,21 @@ class MemoryEstimate:
     needed: Range
     """What must be there: the sum of the components. The allocator gives back its slack before it
     fails, so that slack is not in it; the context is."""
+    uncorrected_bytes: int | None = None
+    """What the formula expects to be needed, where observed runs corrected it."""
+    note: str = ""
+    """How it was corrected, as a sentence; empty when it is the formula's."""
 
     @property
     def expected_bytes(self) -> int:
         """The sum of the components."""
         return self.needed.expected_bytes
+
+    @property
+    def formula_bytes(self) -> int:
+        """What the formula alone expects."""
+        found = self.uncorrected_bytes
+        return self.needed.expected_bytes if found is None else found
 
     @property
     def low_bytes(self) -> int:

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("project", name="pk_usage"),
     )
+    _create_observations()
     op.create_table(
         "requests",
         sa.Column("request_id", sa.String(64), nullable=False),
@@ -64,6 +65,8 @@ def _create_jobs() -> None:
         sa.Column("lease_time", sa.DateTime(timezone=True)),
         sa.Column("expected_s", sa.Float, nullable=False),
         sa.Column("price_micro_usd_per_hour", sa.BigInteger, nullable=False),
+        sa.Column("layout", sa.JSON, nullable=False),
+        sa.Column("failed", sa.JSON, nullable=False),
         sa.Column("device_s", sa.Float, nullable=False),
         sa.Column("spent_micro_usd", sa.BigInteger, nullable=False),
         sa.Column("yield_count", sa.Integer, nullable=False),
@@ -82,6 +85,25 @@ def _create_jobs() -> None:
     )
     op.create_index("ix_jobs_id", "jobs", ["id"])
     op.create_index("ix_jobs_state", "jobs", ["state", "queue_time"])
+
+
+def _create_observations() -> None:
+    op.create_table(
+        "observations",
+        sa.Column("sequence", sa.Integer, autoincrement=True, nullable=False),
+        sa.Column("architecture", sa.String(200), nullable=False),
+        sa.Column("technique", sa.String(32), nullable=False),
+        sa.Column("method", sa.String(32), nullable=False),
+        sa.Column("length_bucket", sa.Integer, nullable=False),
+        sa.Column("device", sa.String(64), nullable=False),
+        sa.Column("expected_bytes", sa.BigInteger, nullable=False),
+        sa.Column("peak_bytes", sa.BigInteger, nullable=False),
+        sa.Column("run", sa.String(200), nullable=False),
+        sa.Column("create_time", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name="pk_observations"),
+    )
+    key = ["architecture", "technique", "method", "length_bucket", "device"]
+    op.create_index("ix_observations_architecture", "observations", key)
 
 
 def _create_events() -> None:

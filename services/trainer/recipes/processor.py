@@ -1,8 +1,23 @@
-"""How much of the machine a run's arithmetic takes, and how it says that memory is out."""
+"""How much of the machine a run takes, and how it says that memory is out."""
 
 from __future__ import annotations
 
+import errno
+
 import torch
+
+from services.trainer.memory import peak_resident_bytes, restart_peak
+
+SENTENCES = (
+    "CUDA out of memory",
+    "DefaultCPUAllocator: can't allocate memory",
+    "not enough memory: you tried to allocate",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "std::bad_alloc",
+)
+"""How libraries say it in errors that have no class of their own."""
+CAUSES_MAX = 10
+"""Errors that are looked at behind one."""
 
 
 def use_threads(count: int) -> None:
@@ -12,4 +27,28 @@ def use_threads(count: int) -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that the memory of the host or of a GPU was not enough."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError)
+    looked: BaseException | None = error
+    for _ in range(CAUSES_MAX):
+        if looked is None:
+            return False
+        if isinstance(looked, MemoryError | torch.OutOfMemoryError):
+            return True
+        if isinstance(looked, OSError) and looked.errno == errno.ENOMEM:
+            return True
+        if any(sentence in str(looked) for sentence in SENTENCES):
+            return True
+        looked = looked.__cause__ or looked.__context__
+    return False
+
+
+def begin_peak(*, cuda: bool) -> None:
+    """Look for the highest use of memory from now on."""
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        restart_peak()
+
+
+def peak_bytes(*, cuda: bool) -> int:
+    """Return the highest use since then: of tensors on the GPU, else of the whole process."""
+    return torch.cuda.max_memory_allocated() if cuda else peak_resident_bytes()
