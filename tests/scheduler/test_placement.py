@@ -145,10 +145,10 @@ def test_node_that_lacks_least_speaks():
 def test_model_that_fits_nowhere_gets_the_largest_device_and_says_so():
     spec = a_spec(base_model="Qwen/Qwen2.5-72B", method=Method.METHOD_FULL)
     plan = plan_of(spec, [])
-    assert plan.placement.profile.id == "b200-180gb"
+    assert plan.placement.profile.id == "mi300x-192gb"
     assert not plan.placement.fits
     assert plan.missing[0] == NO_TRAINER
-    assert "offers 178.0 GiB" in plan.missing[1]
+    assert "offers 191.0 GiB" in plan.missing[1]
 
 
 def test_four_bit_weights_are_not_put_on_a_processor():
