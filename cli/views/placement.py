@@ -32,9 +32,10 @@ def show_placement(screen: Screen, compute: compute_pb2.ComputePlan) -> None:
 def _show_stage(screen: Screen, stage: compute_pb2.StageCompute, stage_count: int) -> None:
     plan = stage.parallel_plan
     screen.heading(f"Stage {stage.stage_index + 1} of {stage_count}")
+    rows = "row" if plan.micro_batch_size == 1 else "rows"
     devices = "device" if stage.device_count == 1 else "devices"
     batch = (
-        f"{number(plan.micro_batch_size)} rows at once x "
+        f"{number(plan.micro_batch_size)} {rows} at once x "
         f"{number(plan.gradient_accumulation_steps)} accumulated x "
         f"{number(stage.device_count)} {devices}"
     )

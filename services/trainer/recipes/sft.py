@@ -28,7 +28,7 @@ DTYPES = {
     ParallelPlan.PRECISION_BFLOAT16: torch.bfloat16,
     ParallelPlan.PRECISION_FLOAT16: torch.float16,
 }
-"""What a base is loaded in; float32 otherwise."""
+"""Of the half formats; all else is float32."""
 ALL_LINEAR = "all-linear"
 
 
@@ -38,7 +38,7 @@ def train(training: Training, observer: Observer) -> None:
     datasets.disable_progress_bars()
     folder = training.model_folder
     trainer = SFTTrainer(
-        model=load_base(folder, DTYPES.get(training.plan.precision, torch.float32)),
+        model=load_base(folder, dtype_of(training.plan)),
         args=config(training),
         train_dataset=_dataset(training.train),
         eval_dataset=_dataset(training.validation),
@@ -49,6 +49,11 @@ def train(training: Training, observer: Observer) -> None:
     trainer.remove_callback(PrinterCallback)
     resume_from = training.resume_from
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+
+
+def dtype_of(plan: ParallelPlan) -> torch.dtype:
+    """Return what the base is loaded in; adapters stay in float32, as a scaled loss needs."""
+    return DTYPES.get(plan.precision, torch.float32)
 
 
 def config(training: Training) -> SFTConfig:
