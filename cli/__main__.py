@@ -29,6 +29,11 @@ COMMANDS = {
         "recipe",
         "Look up where recommended hyperparameters come from.",
     ),
+    "compute": (
+        "cli.compute",
+        "compute",
+        "See what a plan needs to run, and what there is.",
+    ),
     "job": ("cli.jobs", "job", "Watch what an approved plan does."),
     "model": ("cli.versions", "model", "List tuned models and compare them with their base."),
     "deploy": ("cli.deploy", "deploy", "Put a model version behind an alias."),

@@ -7,6 +7,7 @@ standard error.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_WIDTH = 100
+FACTS_WIDTH = 80
+"""Columns that labelled texts keep to, on a terminal and elsewhere."""
 COLUMN_MAX = 44
 """Widest column that plain lines keep free for one long cell."""
 
@@ -69,6 +72,19 @@ class Screen:
             return
         for line in aligned([headers, *rows] if any(headers) else rows):
             self.say(line)
+
+    def facts(self, rows: Sequence[tuple[str, str]], label_width: int = 15) -> None:
+        """Write labelled texts one under the other, wrapped; those without a text are left out."""
+        for label, text in rows:
+            lead = f"  {label.ljust(label_width)}"
+            for line in textwrap.wrap(
+                text,
+                FACTS_WIDTH,
+                initial_indent=lead,
+                subsequent_indent=" " * (label_width + 2),
+                break_on_hyphens=False,
+            ):
+                self.say(line)
 
     def next_steps(self, *commands: str) -> None:
         """Say what to do now."""

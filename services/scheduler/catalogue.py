@@ -36,15 +36,27 @@ EXTRA_FIELDS = (
 
 def read_catalogue() -> Catalogue:
     """Return the catalogue that comes with this version."""
-    profiles = {}
-    for entry in yaml.safe_load(PROFILES.read_text()):
-        entry["memory_bytes"] = int(entry.pop("memory_gib") * GIB)
-        entry["precision"] = Precision(entry["precision"])
-        profiles[entry["id"]] = Profile(**entry)
     shapes = {}
     for entry in yaml.safe_load(BASE_MODELS.read_text()):
         values = {name: entry[name] for name in SHAPE_FIELDS}
         values |= {name: entry[name] for name in EXTRA_FIELDS if name in entry}
         for model in entry["ids"]:
             shapes[model] = ModelShape(id=model, **values)
-    return Catalogue(profiles, shapes)
+    return Catalogue(read_profiles(PROFILES.read_text()), shapes)
+
+
+def read_profiles(text: str) -> dict[str, Profile]:
+    """Return the profiles in the text of such a file, by id.
+
+    Raises:
+        ValueError: If it is no such text.
+    """
+    profiles = {}
+    try:
+        for entry in yaml.safe_load(text):
+            entry["memory_bytes"] = int(entry.pop("memory_gib") * GIB)
+            entry["precision"] = Precision(entry["precision"])
+            profiles[entry["id"]] = Profile(**entry)
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(f"this is no list of profiles: {error}") from error
+    return profiles

@@ -1,4 +1,4 @@
-"""What people and other services may ask: estimates, jobs as they are now, and to change one."""
+"""What others may ask: estimates, jobs as they are now, to change one, and what there is."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from attune.scheduler.v1 import scheduler_pb2
+from attune.scheduler.v1 import fleet_pb2, scheduler_pb2
 from attune.scheduler.v1.worker_pb2 import Node
 from attune.spec.v1.spec_pb2 import Spec
 
 from services.common.clock import Clock
 from services.common.errors import Unavailable
-from services.scheduler import wire
+from services.scheduler import wire, wire_fleet
 from services.scheduler.board import Board, View, expected_end, pool_of
 from services.scheduler.changes import Changes
 from services.scheduler.job import Job
@@ -161,6 +161,30 @@ class Desk:
         """
         priority = wire.priority_from_proto(request.priority)
         return await self._change(request, lambda job, now: job.set_priority(priority, now))
+
+    async def list_profiles(self, *, limit: int, after_id: str) -> list[fleet_pb2.ComputeProfile]:
+        """Return profiles by id, with whether a live node has such a device.
+
+        Args:
+            limit: Most profiles.
+            after_id: Only profiles after this one; empty for all.
+        """
+        nodes = await self._kinds_of_nodes()
+        live = {device.profile for node in nodes for device in node.devices}
+        profiles = self._catalogue.profiles
+        ids = sorted(one for one in profiles if one > after_id)[:limit]
+        return [wire_fleet.profile_to_proto(profiles[one], live=one in live) for one in ids]
+
+    async def list_nodes(self, *, limit: int, after_id: str) -> list[fleet_pb2.ComputeNode]:
+        """Return all nodes by id, whether they are live or not.
+
+        Args:
+            limit: Most nodes.
+            after_id: Only nodes after this one; empty for all.
+        """
+        now = self._clock.now()
+        found = await self._nodes.list_page(live_since(now), now, limit=limit, after_id=after_id)
+        return [wire_fleet.node_to_proto(node, time, live=live) for node, time, live in found]
 
     async def _change(
         self, request: Any, decide: Callable[[Job, datetime], Job]

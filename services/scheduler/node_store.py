@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from attune.scheduler.v1.worker_pb2 import Node
-from sqlalchemy import exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.common.database import Database, aware
@@ -51,14 +51,43 @@ class NodeStore:
         Returns:
             Each with the time of its last heartbeat.
         """
-        renewed = exists().where(
-            JOBS.c.node == NODES.c.id,
-            JOBS.c.state.in_(LEASED),
-            JOBS.c.lease_expire_time > now,
-        )
-        heard = NODES.c.heartbeat_time >= since
         columns = (NODES.c.node, NODES.c.heartbeat_time)
-        query = select(*columns).where(or_(heard, renewed)).order_by(NODES.c.id)
+        query = select(*columns).where(_is_live(since, now)).order_by(NODES.c.id)
         async with self._database.read() as connection:
             rows = await connection.execute(query)
             return [(Node.FromString(row.node), aware(row.heartbeat_time)) for row in rows]
+
+    async def list_page(
+        self, since: datetime, now: datetime, *, limit: int, after_id: str
+    ) -> list[tuple[Node, datetime, bool]]:
+        """Return nodes that ever reported themselves, by id.
+
+        Args:
+            since: Those heard of later are live.
+            now: Those that hold a lease which ends later are live, too.
+            limit: Most nodes.
+            after_id: Only nodes after this one; empty for all.
+
+        Returns:
+            Each with the time of its last heartbeat and whether it is live.
+        """
+        live = _is_live(since, now).label("live")
+        query = select(NODES.c.node, NODES.c.heartbeat_time, live).order_by(NODES.c.id).limit(limit)
+        if after_id:
+            query = query.where(NODES.c.id > after_id)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return [
+                (Node.FromString(row.node), aware(row.heartbeat_time), bool(row.live))
+                for row in rows
+            ]
+
+
+def _is_live(since: datetime, now: datetime) -> ColumnElement[bool]:
+    """Return whether a node was heard of since a moment, or holds a lease now."""
+    renewed = exists().where(
+        JOBS.c.node == NODES.c.id,
+        JOBS.c.state.in_(LEASED),
+        JOBS.c.lease_expire_time > now,
+    )
+    return or_(NODES.c.heartbeat_time >= since, renewed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
 from attune.spec.v1.compute_pb2 import ModelShape
@@ -14,11 +15,13 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    """Of devices without bfloat16; its small range asks for scaled losses."""
 
 
 CPU = "cpu"
 """Id of the profile that every machine has."""
-PRECISION_BYTES = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2}
+PRECISION_BYTES = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2, Precision.FLOAT16: 2}
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,21 @@ class Profile:
     price_micro_usd_per_hour: int
     """Of one device, in millionths of a US dollar; 0 on own hardware."""
     source: str
-    """Where the figures come from."""
-    device_count_per_node: int = 1
-    """Devices that one machine has."""
+    """Where the figures come from, but the price."""
     link_bytes_per_s: float = 0.0
     """Between devices of one node and one direction; 0 where only the bus joins them."""
+    interconnect: str = ""
+    """What that link is, such as `NVLink 4`; empty where only the bus joins them."""
+    device_count_per_node: int = 1
+    """Devices of the largest node that is to be had, at least 1."""
+    node_count: int = 1
+    """Such nodes that one run may span, at least 1; more only with a network made for it."""
+    network_bytes_per_s: float = 0.0
+    """Between nodes, for one device and one direction; 0 where nothing joins them."""
+    price_source: str = ""
+    """Who asks that price, for what; empty without a price."""
+    price_date: date | None = None
+    """When it was asked; None without a price."""
 
     @property
     def is_gpu(self) -> bool:

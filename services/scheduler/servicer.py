@@ -5,7 +5,7 @@ from __future__ import annotations  # grpc classes are generic in their stubs on
 from collections.abc import AsyncIterator
 from typing import Any
 
-from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from attune.scheduler.v1 import fleet_pb2, scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2
 
 from services.common import names
@@ -84,3 +84,23 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     ) -> scheduler_pb2.Job:
         names.parse(request.name, jobs.JOB_NAME)
         return await self._desk.set_priority(request)
+
+    async def ListComputeProfiles(
+        self, request: fleet_pb2.ListComputeProfilesRequest, context: Any
+    ) -> fleet_pb2.ListComputeProfilesResponse:
+        async def fetch(after_id: str, limit: int) -> list[tuple[str, fleet_pb2.ComputeProfile]]:
+            found = await self._desk.list_profiles(limit=limit, after_id=after_id)
+            return [(profile.id, profile) for profile in found]
+
+        page, token = await read_page(request, "ListComputeProfiles", fetch)
+        return fleet_pb2.ListComputeProfilesResponse(profiles=page, next_page_token=token)
+
+    async def ListNodes(
+        self, request: fleet_pb2.ListNodesRequest, context: Any
+    ) -> fleet_pb2.ListNodesResponse:
+        async def fetch(after_id: str, limit: int) -> list[tuple[str, fleet_pb2.ComputeNode]]:
+            found = await self._desk.list_nodes(limit=limit, after_id=after_id)
+            return [(node.id, node) for node in found]
+
+        page, token = await read_page(request, "ListNodes", fetch)
+        return fleet_pb2.ListNodesResponse(nodes=page, next_page_token=token)

@@ -25,6 +25,7 @@ PRIORITIES = {one: scheduler_pb2.Job.Priority.Value(f"PRIORITY_{one.name}") for 
 PRECISIONS = {
     Precision.FLOAT32: compute_pb2.ParallelPlan.PRECISION_FLOAT32,
     Precision.BFLOAT16: compute_pb2.ParallelPlan.PRECISION_BFLOAT16,
+    Precision.FLOAT16: compute_pb2.ParallelPlan.PRECISION_FLOAT16,
 }
 
 

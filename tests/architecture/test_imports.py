@@ -39,6 +39,7 @@ OWNERS = {
         r"services/(planner/\w+|scheduler|scheduler/memory)"
         r"/(catalogue|recipe|lexicon|template|profile|base_model|library)\w*"
     ),
+    "gpuhunt": r"services/scheduler/price_refresh",
     "openai": r"cli/(chat|demo/serving)",
     "rich": r"cli/views/\w+",
     "click": r"cli/(\w+|demo/command)",

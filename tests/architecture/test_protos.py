@@ -65,18 +65,98 @@ def test_field_comments_open_with_the_behaviour_that_the_annotation_says():
     assert wrong == []
 
 
-def test_no_request_asks_for_hardware():
-    """Only what a trainer sends about itself may speak of devices."""
-    words = re.compile(r"gpu|device|node|instance|machine|profile", re.IGNORECASE)
-    asking = [
-        name
-        for name, _, element in commented(file_set())
-        if isinstance(element, descriptor_pb2.FieldDescriptorProto)
-        and "Request." in name
-        and words.search(element.name)
-        and not name.startswith("attune.scheduler.v1.LeaseRunRequest")
+USER_SERVICES = ("attune.planner.v1", "attune.scheduler.v1", "attune.serving.v1")
+TRAINERS_OWN = "attune.scheduler.v1.WorkerService"
+HARDWARE = {
+    "accelerator", "cluster", "core", "cpu", "cuda", "device", "gpu", "hardware", "host",
+    "instance", "machine", "node", "npu", "parallel", "parallelism", "profile", "replica", "shard",
+    "sharding", "slot", "tpu", "vcpu", "vram", "worker",
+}  # fmt: skip
+
+NOT_ASKED = {
+    # Counts what an answer lists.
+    "page_size",
+    # Says that the number of devices does not matter.
+    "effective_batch_size",
+    # Permits the scheduler a larger profile when memory ran out; which one stays its own affair.
+    "permitted_fallbacks",
+}
+
+
+def speaks_of_hardware(text: str) -> bool:
+    """Return whether a name or a sentence has a word for hardware: `gpu_count`, `DeviceKind`."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
+    return any(word in HARDWARE or word.removesuffix("s") in HARDWARE for word in words)
+
+
+def fields_asked(request: str) -> dict[str, list[str]]:
+    """Return what a sender may set in a message and all within it.
+
+    Returns:
+        Path of each field to all that says what it takes: its name, its comment, its type and, of
+        an enum, the values.
+    """
+    elements = {f".{name}": (comment, one) for name, comment, one in commented(file_set())}
+    found: dict[str, list[str]] = {}
+
+    def walk(message: str, path: str, above: tuple[str, ...]) -> None:
+        for field in elements[message][1].field if message in elements else ():
+            marks = field.options.Extensions[field_behavior_pb2.field_behavior]
+            if field_behavior_pb2.OUTPUT_ONLY in marks:
+                continue
+            here, kind = f"{path}.{field.name}", field.type_name
+            found[here] = [field.name, elements[f"{message}.{field.name}"][0], kind]
+            if field.type == descriptor_pb2.FieldDescriptorProto.TYPE_ENUM:
+                found[here] += [value.name for value in elements[kind][1].value]
+            elif kind not in above:
+                walk(kind, here, (*above, kind))
+
+    walk(request, request.removeprefix("."), (request,))
+    return found
+
+
+def requests_of(*packages: str) -> dict[str, str]:
+    """Return the request type of every method of the packages' services."""
+    return {
+        f"{file.package}.{service.name}.{method.name}": method.input_type
+        for file in file_set().file
+        for service in file.service
+        if file.package in packages
+        for method in service.method
+    }
+
+
+def asks_for_hardware(request: str) -> list[str]:
+    """Return the fields of a request, at any depth, that speak of hardware anywhere."""
+    return [
+        path
+        for path, texts in fields_asked(request).items()
+        if any(map(speaks_of_hardware, texts)) and texts[0] not in NOT_ASKED
     ]
-    assert asking == []
+
+
+def test_nothing_that_a_user_sends_asks_for_hardware():
+    """Walks every request, with all messages inside it, of every service but the trainer's own."""
+    requests = {
+        method: request
+        for method, request in requests_of(*USER_SERVICES).items()
+        if not method.startswith(TRAINERS_OWN)
+    }
+    assert {method.rsplit(".", 2)[1] for method in requests} >= {
+        "PlannerService", "DatasetService", "SchedulerService",
+        "ModelService", "DeploymentService", "PlaygroundService",
+    }  # fmt: skip
+    asking = {method: asks_for_hardware(request) for method, request in requests.items()}
+    assert {method: paths for method, paths in asking.items() if paths} == {}
+
+
+def test_the_walk_reaches_what_is_nested_and_sees_hardware_where_it_is():
+    spec = fields_asked(".attune.planner.v1.UpdateSpecRequest")
+    inside = "attune.planner.v1.UpdateSpecRequest.spec.stages.hyperparameters.lora.rank"
+    assert inside in spec
+    assert not any(".spec.compute" in path for path in spec)  # Output only, with all within.
+    lease = asks_for_hardware(".attune.scheduler.v1.LeaseRunRequest")
+    assert "attune.scheduler.v1.LeaseRunRequest.node.devices.profile" in lease
 
 
 def test_times_counts_and_numbers_are_typed_as_the_conventions_say():

@@ -19,6 +19,7 @@ from attune.trainer.v1 import trainer_pb2, trainer_pb2_grpc
 
 from services.common import errors
 from services.common.rpc import Server
+from tests.cli.canned_compute import CannedCompute
 from tests.cli.canned_datasets import PROJECT, CannedDatasets
 from tests.cli.full_spec import full_spec
 
@@ -83,6 +84,7 @@ def a_waiting_job() -> scheduler_pb2.Job:
 class Services(
     planner_pb2_grpc.PlannerServiceServicer,
     CannedDatasets,
+    CannedCompute,
     scheduler_pb2_grpc.SchedulerServiceServicer,
     trainer_pb2_grpc.TrainerServiceServicer,
     model_pb2_grpc.ModelServiceServicer,
@@ -139,7 +141,7 @@ class Services(
 
     async def GetSpec(self, request, context):
         self._keep(request)
-        return a_spec()
+        return self.placed(a_spec())
 
     async def ListConversations(self, request, context):
         self._keep(request)

@@ -1,11 +1,12 @@
 """The catalogue that comes with the scheduler."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 
-from services.scheduler.catalogue import BASE_MODELS
+from services.scheduler.catalogue import BASE_MODELS, read_profiles
 from services.scheduler.profile import Precision
 from tests.scheduler.factories import CATALOGUE
 
@@ -18,8 +19,37 @@ def test_profiles_are_plausible_and_have_sources():
         assert profile.memory_bytes > 2**30
         assert 0 < profile.efficiency <= 1
         assert profile.layer_overhead_s > 0
-        assert (profile.price_micro_usd_per_hour > 0) == profile.is_gpu
-        assert (profile.precision is Precision.BFLOAT16) == profile.is_gpu
+        assert (profile.precision is Precision.FLOAT32) == (not profile.is_gpu)
+        assert profile.device_count_per_node in ((1, 2, 4, 8) if profile.is_gpu else (1,))
+        assert bool(profile.interconnect) == (profile.link_bytes_per_s > 0)
+        assert (profile.node_count > 1) == (profile.network_bytes_per_s > 0)
+        assert profile.network_bytes_per_s <= profile.link_bytes_per_s
+
+
+def test_every_price_has_its_date_and_its_source():
+    for profile in CATALOGUE.profiles.values():
+        priced = profile.price_micro_usd_per_hour > 0
+        assert priced == profile.is_gpu
+        assert priced == bool(profile.price_source)
+        assert priced == isinstance(profile.price_date, date)
+
+
+def test_the_accelerators_that_people_have_are_there():
+    assert set(CATALOGUE.profiles) >= {
+        "cpu", "t4-16gb", "l4-24gb", "a10g-24gb", "l40s-48gb", "a100-40gb", "a100-80gb",
+        "h100-80gb", "h200-141gb", "b200-180gb", "mi300x-192gb", "rtx4090-24gb", "rtx5090-32gb",
+    }  # fmt: skip
+
+
+def test_a_card_without_bfloat16_computes_in_float16():
+    halves = {one.id for one in CATALOGUE.profiles.values() if one.precision is Precision.FLOAT16}
+    assert halves == {"t4-16gb"}
+
+
+@pytest.mark.parametrize("text", ["- id: a", "- [", "7", "- id: a\n  memory_gib: 1\n  color: red"])
+def test_a_text_that_is_no_list_of_profiles_is_refused(text):
+    with pytest.raises(ValueError, match="no list of profiles"):
+        read_profiles(text)
 
 
 ENTRIES = yaml.safe_load(BASE_MODELS.read_text())

@@ -23,10 +23,7 @@ TECHNIQUES = (
     Technique.TECHNIQUE_RLVR,
     Technique.TECHNIQUE_RLAIF,
 )
-PROFILES = {
-    each.id: replace(each, device_count_per_node=8) if each.is_gpu else each
-    for each in CATALOGUE.profiles.values()
-}
+PROFILES = CATALOGUE.profiles
 
 
 def a_stage_spec(model, technique, method, batch=16, max_length=1024):
@@ -114,7 +111,7 @@ def test_what_fits_nowhere_names_the_smallest_change_that_would():
     (stage,) = planned(spec).stages
     assert not stage.placement.fits
     assert "set hyperparameters.max_length to" in stage.reason
-    only = {"l4-24gb": CATALOGUE.profiles["l4-24gb"]}
+    only = {"l4-24gb": replace(PROFILES["l4-24gb"], device_count_per_node=1)}
     full = a_stage_spec(LLAMA, TECHNIQUES[0], Method.METHOD_FULL)
     assert change_that_fits(demand_of(full), only) == "choose the method LORA"
     assert "choose the method LORA" in planned(full, only).stages[0].missing[-1]

@@ -56,7 +56,7 @@ def test_all_other_profiles_are_rejected_with_a_reason_and_a_cost():
 
 
 def test_rejected_profile_that_is_too_small_has_no_cost():
-    plan = plan_of(a_spec(base_model="Qwen/Qwen2.5-14B", max_length=4096), [])
+    plan = plan_of(a_spec(base_model="meta-llama/Llama-3.1-70B", max_length=131_072), [])
     small = next(each for each in plan.rejected if each.profile == "l4-24gb")
     assert "It needs up to" in small.reason
     assert small.cost_micro_usd == 0
@@ -152,10 +152,10 @@ def test_node_that_lacks_least_speaks():
 def test_model_that_fits_nowhere_gets_the_largest_device_and_says_so():
     spec = a_spec(base_model="Qwen/Qwen2.5-72B", method=Method.METHOD_FULL)
     plan = plan_of(spec, [])
-    assert plan.placement.profile.id == "b200-180gb"
+    assert plan.placement.profile.id == "mi300x-192gb"
     assert not plan.placement.fits
     assert plan.missing[0] == NO_TRAINER
-    assert "offers 178.0 GiB" in plan.missing[1]
+    assert "offers 191.0 GiB" in plan.missing[1]
 
 
 def test_four_bit_weights_are_not_put_on_a_processor():

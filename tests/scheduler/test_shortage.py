@@ -180,11 +180,11 @@ async def test_finished_runs_correct_estimates_and_places_alike(scheduler):
     for number in range(1, 5):
         await scheduler.add_job(number)
         lease = await leased(scheduler)
-        before = lease.stages[0].placement.memory
+        before = lease.placement.memory
         peak = round(formula.expected_bytes * 1.3)
         await scheduler.dispatcher.finish(a_success(lease, peak))
     plan = await scheduler.desk.estimate(spec, shape)
-    after = plan.placement.memory
+    after = plan.stages[0].placement.memory
     assert after.note == "Memory is corrected by 4 observed runs."
     assert before.note == "Memory is corrected by 3 observed runs."
     factor = after.expected_bytes / formula.expected_bytes

@@ -24,6 +24,11 @@ SCHEDULERS = {
     Hyperparameters.SCHEDULE_LINEAR: "linear",
     Hyperparameters.SCHEDULE_CONSTANT: "constant_with_warmup",
 }
+DTYPES = {
+    ParallelPlan.PRECISION_BFLOAT16: torch.bfloat16,
+    ParallelPlan.PRECISION_FLOAT16: torch.float16,
+}
+"""Of the half formats; all else is float32."""
 ALL_LINEAR = "all-linear"
 
 
@@ -32,9 +37,8 @@ def train(training: Training, observer: Observer) -> None:
     transformers_logging.set_verbosity_error()
     datasets.disable_progress_bars()
     folder = training.model_folder
-    bfloat16 = training.plan.precision == ParallelPlan.PRECISION_BFLOAT16
     trainer = SFTTrainer(
-        model=load_base(folder, torch.bfloat16 if bfloat16 else torch.float32),
+        model=load_base(folder, dtype_of(training.plan)),
         args=config(training),
         train_dataset=_dataset(training.train),
         eval_dataset=_dataset(training.validation),
@@ -45,6 +49,11 @@ def train(training: Training, observer: Observer) -> None:
     trainer.remove_callback(PrinterCallback)
     resume_from = training.resume_from
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+
+
+def dtype_of(plan: ParallelPlan) -> torch.dtype:
+    """Return what the base is loaded in; adapters stay in float32, as a scaled loss needs."""
+    return DTYPES.get(plan.precision, torch.float32)
 
 
 def config(training: Training) -> SFTConfig:
@@ -67,7 +76,7 @@ def config(training: Training) -> SFTConfig:
         gradient_accumulation_steps=training.plan.gradient_accumulation_steps,
         gradient_checkpointing=training.plan.gradient_checkpointing,
         bf16=training.plan.precision == ParallelPlan.PRECISION_BFLOAT16,
-        fp16=False,
+        fp16=training.plan.precision == ParallelPlan.PRECISION_FLOAT16,
         max_length=values.max_length,
         packing=False,
         loss_type="nll",
