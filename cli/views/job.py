@@ -133,6 +133,7 @@ def show_job(screen: Screen, job: scheduler_pb2.Job) -> None:
         ("ended", moment(job.end_time)),
     ]
     screen.say(f"{short(job.name)}  {job.display_name}".rstrip(), "bold")
+    rows += [("ran out", told) for told in job.memory_shortages]
     screen.table(("", ""), [row for row in rows if row[1]])
 
 

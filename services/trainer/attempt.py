@@ -119,7 +119,7 @@ class Attempt:
         self._write(ERROR, json.dumps({"reason": reason, "message": message, **facts}))
 
     def write_outcome(self, outcome: str) -> None:
-        """Write how the attempt ended: SUCCEEDED, FAILED, CANCELLED, PAUSED or LOST."""
+        """Write how the attempt ended, as FinishRunRequest.Outcome names it."""
         self._write(OUTCOME, json.dumps({"outcome": outcome}))
 
     def write_tracking(self, run: str, uri: str, *, closed: bool) -> None:

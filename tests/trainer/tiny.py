@@ -161,13 +161,14 @@ def a_spec(revision: str, train_sha256: str, holdout_sha256: str, **changes: obj
     return spec
 
 
-def a_placement() -> StageCompute:
+def a_placement(size: int = 4, steps: int = 2, *, checkpointing: bool = False) -> StageCompute:
     return StageCompute(
         profile="cpu",
         device_count=1,
         parallel_plan=ParallelPlan(
-            micro_batch_size=4,
-            gradient_accumulation_steps=2,
+            micro_batch_size=size,
+            gradient_accumulation_steps=steps,
+            gradient_checkpointing=checkpointing,
             sharding=ParallelPlan.SHARDING_NONE,
             precision=ParallelPlan.PRECISION_FLOAT32,
         ),
@@ -188,7 +189,9 @@ def a_lease(spec: Spec, fence: int = 1, job: str = "j1") -> Lease:
     return lease
 
 
-def a_manifest(root: Path, spec: Spec, fence: int = 1) -> Manifest:
+def a_manifest(
+    root: Path, spec: Spec, fence: int = 1, placement: StageCompute | None = None
+) -> Manifest:
     from google.protobuf.json_format import MessageToDict
 
     return Manifest(
@@ -199,7 +202,7 @@ def a_manifest(root: Path, spec: Spec, fence: int = 1) -> Manifest:
         node="node-test",
         spec_hash=spec.hash,
         spec=MessageToDict(spec, preserving_proto_field_name=True),
-        placement=MessageToDict(a_placement(), preserving_proto_field_name=True),
+        placement=MessageToDict(placement or a_placement(), preserving_proto_field_name=True),
         artefacts=str(root / "artefacts"),
         home=str(root / "home"),
         cpus=(0,),

@@ -144,6 +144,8 @@ class _Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no typ
     ) -> None:
         evaluated = (entry for entry in state.log_history if "eval_loss" in entry)
         losses = {int(entry["step"]): float(entry["eval_loss"]) for entry in evaluated}
+        # A resumed state says the layout of the attempt that wrote it; this one has its own.
+        state.train_batch_size = args.train_batch_size
         self._observer.on_start(state.global_step, losses)
 
     def on_substep_end(
