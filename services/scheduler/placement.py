@@ -307,11 +307,12 @@ def _reject(placed: Placement, chosen: Placement, demand: Demand, connected: boo
         reason = f"{obstacle.problem}."
         cost, time_s = (cost, time_s) if placed.fits else (0, 0.0)
     else:
-        dearer = cost > chosen.cost_micro_usd
+        slower = time_s > chosen.time.expected_s
+        why = "takes longer" if slower else "would do better"
+        why = "costs more" if cost > chosen.cost_micro_usd else why
         reason = (
-            f"{'' if connected else 'No live trainer has one. '}It "
-            f"{'costs more' if dearer else 'takes longer'}: about {in_words(time_s)} and "
-            f"{usd(cost)}."
+            f"{'' if connected else 'No live trainer has one. '}It {why}: about "
+            f"{in_words(time_s)} and {usd(cost)}."
         )
     return Rejected(placed.profile.id, placed.device_count, reason, cost, time_s)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
-import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psutil
+import pynvml
 
 log = logging.getLogger(__name__)
 
-QUERY_TIMEOUT_S = 10.0
 CPU_SHARE = 0.5
 """Of the memory; the rest is for serving, the services and the system."""
 GPU_RESERVE_BYTES = 1024**3
@@ -36,7 +35,7 @@ def offered(accelerator: str) -> list[Device]:
 
     A GPU that is there and not used is said in the log.
     """
-    gpus = read_gpus(_query())
+    gpus = read_gpus(_cards())
     if accelerator == "cuda" and gpus:
         return gpus
     if gpus:
@@ -47,30 +46,39 @@ def offered(accelerator: str) -> list[Device]:
     return [Device("cpu", int(psutil.virtual_memory().total * CPU_SHARE))]
 
 
-def read_gpus(answer: str) -> list[Device]:
-    """Return the devices in an answer of nvidia-smi: one `name, MiB` per line."""
-    devices = []
-    for line in answer.splitlines():
-        name, _, size = line.rpartition(",")
-        if name and size.strip().isdecimal():
-            total = int(size) * 1024**2
-            devices.append(Device(_profile(name, total), max(1, total - GPU_RESERVE_BYTES)))
-    return devices
+def read_gpus(cards: Iterable[tuple[str, int]]) -> list[Device]:
+    """Return the devices that cards are.
+
+    Args:
+        cards: Each with its name, such as `NVIDIA L4`, and its memory in bytes.
+    """
+    return [
+        Device(_profile(name, total), max(1, total - GPU_RESERVE_BYTES)) for name, total in cards
+    ]
 
 
-def _query() -> str:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ""
-    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+def _cards() -> list[tuple[str, int]]:
+    """Return what the driver says of its cards; nothing where there is no driver."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=QUERY_TIMEOUT_S, check=True
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        log.warning("nvidia-smi did not answer: %s", error)
-        return ""
-    return done.stdout
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        log.debug("no GPU driver: %s", error)
+        return []
+    try:
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [
+            (_text(pynvml.nvmlDeviceGetName(one)), int(pynvml.nvmlDeviceGetMemoryInfo(one).total))
+            for one in handles
+        ]
+    except pynvml.NVMLError as error:
+        log.warning("the GPU driver did not answer: %s", error)
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def _profile(name: str, total_bytes: int) -> str:
