@@ -26,6 +26,7 @@ from services.scheduler.catalogue import read_catalogue
 from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
 from services.scheduler.node_store import NodeStore
+from services.scheduler.observation_store import ObservationStore
 from services.scheduler.servicer import SchedulerServicer
 from services.scheduler.store import MIGRATIONS as SCHEDULER_MIGRATIONS
 from services.scheduler.store import JobStore
@@ -70,7 +71,8 @@ async def planner(
     changes = Changes(desk_database)
     jobs, nodes = JobStore(desk_database), NodeStore(desk_database)
     usage, catalogue = UsageStore(desk_database), read_catalogue()
-    board = Board(jobs, nodes, usage, changes, catalogue, Shares(), clock)
+    observations = ObservationStore(desk_database)
+    board = Board(jobs, nodes, usage, observations, changes, catalogue, Shares(), clock)
     beside = Server("peers.bench")
     beside.add(
         scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,

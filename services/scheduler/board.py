@@ -88,10 +88,6 @@ class View:
         """Return the first job that starts on a node now, or None."""
         return next((one for one in self.schedule.starts if node in one.machines), None)
 
-    def placement(self, job: str, node: Node) -> Placement | None:
-        """Return where on a node a job would run, or None if it cannot."""
-        return self.places.get(job, {}).get(pool_of(node))
-
 
 class Board:
     """Makes views, and keeps what is costly to find: where jobs could run."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from attune.scheduler.v1.scheduler_pb2 import DataShape
@@ -13,7 +14,7 @@ from attune.spec.v1.stage_pb2 import Method, Stage, Technique
 from services.common.errors import Violation, invalid
 from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.lessons import NO_LESSONS, Lessons
-from services.scheduler.memory import Objective, Rollout
+from services.scheduler.memory import MemoryEstimate, Objective, Rollout
 from services.scheduler.runtime import Batching, Generation, Workload
 
 OBJECTIVES = {
@@ -49,6 +50,10 @@ class Demand:
     """Layouts that ran out of memory before; placement avoids them."""
     lessons: Lessons = NO_LESSONS
     """What observed runs say of its memory."""
+    memo: dict[Hashable, MemoryEstimate] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+    """Memory by layout, as the formula gives it; a changed demand starts anew."""
 
     @property
     def row_count(self) -> int:

@@ -7,7 +7,8 @@ batch, whatever the layout.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from attune.spec.v1.stage_pb2 import Method
 
@@ -35,7 +36,15 @@ class Placement:
     batching: Batching
     memory: MemoryEstimate
     """Of each device."""
-    time: TimeEstimate
+    demand: Demand = field(repr=False)
+
+    @cached_property
+    def time(self) -> TimeEstimate:
+        """Expected times; reckoned when they are asked for, as what does not fit needs none."""
+        demand = self.demand
+        return estimate_time(
+            demand.shape, demand.method, self.profile, demand.workload, self.batching
+        )
 
     @property
     def device_count(self) -> int:
@@ -81,10 +90,14 @@ def placements(
     the largest micro-batch that fits is found by halves. A single row, which is never padded, is
     looked at too. Where none fits, the smallest stands for all.
 
-    Checkpointing, sharding and more devices only buy memory at the price of time; where all rows
-    fit without them they are not looked at, but for more devices when there is a deadline.
+    Checkpointing, sharding and more devices only buy memory at the price of time. Where all rows
+    fit without them they are not looked at, and at most twice the devices that are enough are, but
+    where there is a deadline.
     """
+    enough = 0
     for count in counts:
+        if enough and count > 2 * enough:
+            return
         sizes = _sizes(demand.row_count, count)
         if not sizes:
             continue
@@ -95,6 +108,8 @@ def placements(
             spend = _Spend(demand, profile, capacity_bytes, count, sharded, checkpointing)
             largest = spend.largest(sizes)
             yield from spend.laid_out(sizes, largest)
+            if largest >= 0 and demand.deadline_s is None:
+                enough = enough or count
             if largest == len(sizes) - 1 and not checkpointing:
                 break
         plain = _Spend(demand, profile, capacity_bytes, count, sharded=False, checkpointing=False)
@@ -126,7 +141,9 @@ class _Spend:
         """
         if self._fits(sizes[-1]):
             return len(sizes) - 1
-        low, high, found = 0, len(sizes) - 2, -1
+        if not self._fits(sizes[0]):
+            return -1
+        low, high, found = 1, len(sizes) - 2, 0
         while low <= high:
             middle = (low + high) // 2
             if self._fits(sizes[middle]):
@@ -152,6 +169,21 @@ class _Spend:
         return Batching(size, steps, self.checkpointing, self.count, self.sharded)
 
     def _memory(self, size: int) -> MemoryEstimate:
+        # Profiles of one number format need the same, whatever else they are.
+        key = (
+            self.count,
+            self.sharded,
+            self.checkpointing,
+            size,
+            self.profile.precision,
+            self.profile.is_gpu,
+        )
+        known = self.demand.memo
+        if key not in known:
+            known[key] = self._formula(size)
+        return self.demand.lessons.correct(known[key], self.profile)
+
+    def _formula(self, size: int) -> MemoryEstimate:
         demand, batching = self.demand, self._batching(size)
         layout = Layout(
             size,
@@ -163,21 +195,17 @@ class _Spend:
             device_count=self.count,
             sharded=self.sharded,
         )
-        memory = estimate_memory(
+        return estimate_memory(
             demand.shape, demand.method, demand.rank, demand.target_modules, self.profile, layout
         )
-        return demand.lessons.correct(memory, self.profile)
 
     def _laid_out(self, size: int) -> Placement:
-        demand, batching = self.demand, self._batching(size)
         return Placement(
             profile=self.profile,
             capacity_bytes=self.capacity_bytes,
-            batching=batching,
+            batching=self._batching(size),
             memory=self._memory(size),
-            time=estimate_time(
-                demand.shape, demand.method, self.profile, demand.workload, batching
-            ),
+            demand=self.demand,
         )
 
 
