@@ -8,10 +8,10 @@ import yaml
 from attune.spec.v1.compute_pb2 import ModelShape
 
 from services.scheduler.profile import Catalogue, Precision, Profile
+from services.scheduler.words import GIB
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
 BASE_MODELS = Path(__file__).with_name("base_models.yaml")
-GIB = 1024**3
 SHAPE_FIELDS = (
     "context_length",
     "parameter_count",

@@ -111,10 +111,9 @@ def placements(
             if largest >= 0 and demand.deadline_s is None:
                 enough = enough or count
             if largest == len(sizes) - 1 and not checkpointing:
+                if not sharded and demand.deadline_s is None:
+                    return
                 break
-        plain = _Spend(demand, profile, capacity_bytes, count, sharded=False, checkpointing=False)
-        if demand.deadline_s is None and plain.largest(sizes) == len(sizes) - 1:
-            return
 
 
 def cost_and_time(placed: Placement) -> tuple[int, float]:

@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 from services.common.errors import InvalidArgument
 from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.job import Job
-from services.scheduler.layout import Placement
+from services.scheduler.layout import Placement, cost_and_time
 from services.scheduler.lessons import Book, key_of, measured
 from services.scheduler.memory import Layout, estimate_memory
 from services.scheduler.observed import Observation
@@ -22,10 +22,10 @@ from services.scheduler.profile import Catalogue
 from services.scheduler.remedy import nearest_change
 from services.scheduler.state import State
 from services.scheduler.waiting import approved_demand
+from services.scheduler.words import GIB, gib
 
 RETRIES_MAX = 3
 """How often a job that ran out of memory goes on with a larger plan; the next time it fails."""
-GIB = 1024**3
 DURING = {
     Phase.PHASE_VALIDATE: "while its data were checked",
     Phase.PHASE_BASELINE: "while the base model was scored",
@@ -146,7 +146,7 @@ def _next(job: Job, world: World) -> Placement | None:
         for node in world.nodes
         if (placed := place_on_node(job.approved_spec, demand, node, profiles))
     ]
-    return min(found, key=lambda one: (one.cost_micro_usd, one.time.expected_s), default=None)
+    return min(found, key=cost_and_time, default=None)
 
 
 def _given_up(
@@ -180,7 +180,7 @@ def _plan(placed: Placement, failed: FailedLayout) -> str:
     if batching.gradient_checkpointing:
         text += " and gradient checkpointing"
     if placed.profile.id != failed.profile or placed.capacity_bytes != failed.capacity_bytes:
-        text += f" on {placed.profile.title} with {placed.capacity_bytes / GIB:.1f} GiB"
+        text += f" on {placed.profile.title} with {gib(placed.capacity_bytes)}"
     return text
 
 
@@ -193,6 +193,6 @@ def _figures(use: MemoryUse, failed: FailedLayout) -> str:
     if not use.peak_bytes or not failed.capacity_bytes:
         return ""
     return (
-        f" It took {use.peak_bytes / GIB:.1f} GiB, where {failed.expected_bytes / GIB:.1f} of "
-        f"{failed.capacity_bytes / GIB:.1f} GiB were expected."
+        f" It took {gib(use.peak_bytes)}, where {failed.expected_bytes / GIB:.1f} of "
+        f"{gib(failed.capacity_bytes)} were expected."
     )
