@@ -18,7 +18,7 @@ from services.scheduler.words import gib, in_words, usd
 
 REJECTED_MAX = 20
 PATIENCE_S = 24 * 3600.0
-"""A device that nobody has is proposed only if it is done by then, where one exists that is."""
+"""What is not done by then is proposed only where nothing is."""
 NO_TRAINER = "No trainer is connected; start one with `attune up`."
 GANG_ENGINE = "ray"
 """The engine that uses several devices for one run."""
@@ -135,7 +135,7 @@ def _plan_stage(spec: Spec, demand: Demand, nodes: Sequence[Node], profiles: Pro
     }
     missing: list[str] = []
     if live:
-        chosen = min(live, key=cost_and_time)
+        chosen = _cheapest(live)
         reason = f"The cheapest live device that fits: {_figures(chosen)}"
     else:
         chosen = _best_anywhere(list(anywhere.values()), demand)
@@ -165,7 +165,7 @@ def place_on_node(spec: Spec, demand: Demand, node: Node, profiles: Profiles) ->
         for placed in _on_devices(demand, node, profiles)
         if not find_obstacle(placed, demand)
     ]
-    return min(fitting, key=cost_and_time) if fitting else None
+    return _cheapest(fitting) if fitting else None
 
 
 def what_is_missing(
@@ -214,10 +214,16 @@ def _usable(
     found = list(placements(demand, profile, capacity_bytes, counts))
     usable = [placed for placed in found if not find_obstacle(placed, demand)]
     if usable := worth_trying(usable, demand.failed):
-        return min(usable, key=cost_and_time)
+        return _cheapest(usable)
     if fitting := [placed for placed in found if placed.fits]:
         return min(fitting, key=_time if demand.deadline_s is not None else cost_and_time)
     return min(found, key=lambda placed: placed.memory.high_bytes)
+
+
+def _cheapest(usable: Sequence[Placement]) -> Placement:
+    """Return the cheapest of those that are done soon, or of all when none is."""
+    soon = [placed for placed in usable if placed.time.expected_s <= PATIENCE_S]
+    return min(soon or usable, key=cost_and_time)
 
 
 def _time(placed: Placement) -> tuple[float, int]:
@@ -289,10 +295,8 @@ def _fits_somewhere(demand: Demand, profiles: Profiles) -> bool:
 
 
 def _best_anywhere(found: Sequence[Placement], demand: Demand) -> Placement:
-    usable = [placed for placed in found if not find_obstacle(placed, demand)]
-    soon = [placed for placed in usable if placed.time.expected_s <= PATIENCE_S]
-    if usable:
-        return min(soon or usable, key=cost_and_time)
+    if usable := [placed for placed in found if not find_obstacle(placed, demand)]:
+        return _cheapest(usable)
     fitting = [placed for placed in found if placed.fits]
     return min(fitting, key=_time) if fitting else max(found, key=_room)
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from attune.spec.v1.evaluation_pb2 import CriterionScore
 from attune.spec.v1.spec_pb2 import Spec, SuccessCriterion
 
-from services.trainer import grader
+from services.trainer.grading.build import build, scores
+from services.trainer.grading.sample import Grade, Sample
+from services.trainer.rows import Row
 
 LABELS_MAX = 1000
 """References that every answer is compared with; of more, an answer is only compared with the one
@@ -18,7 +20,7 @@ HOLDS = 0.5
 
 def criterion_scores(
     spec: Spec,
-    references: Sequence[str],
+    rows: Sequence[Row],
     base_answers: Sequence[str],
     tuned_answers: Sequence[str],
 ) -> list[CriterionScore]:
@@ -26,7 +28,7 @@ def criterion_scores(
 
     Args:
         spec: Every criterion names one of its graders.
-        references: Right answers, at least one.
+        rows: Held out, at least one.
         base_answers: The base's, in the same order.
         tuned_answers: The tuned model's.
 
@@ -38,15 +40,15 @@ def criterion_scores(
     for criterion in spec.objective.success_criteria:
         if criterion.metric not in by_name:
             continue
-        score = grader.build(by_name[criterion.metric])
+        grade = build(by_name[criterion.metric])
         by_label = criterion.aggregate == SuccessCriterion.AGGREGATE_MACRO_F1
         combine = macro_f1 if by_label else mean_score
-        tuned = combine(score, references, tuned_answers)
+        tuned = combine(grade, rows, tuned_answers)
         one = CriterionScore(
             title=criterion.title,
             metric=criterion.metric,
             aggregate="macro_f1" if by_label else "mean",
-            base_score=combine(score, references, base_answers),
+            base_score=combine(grade, rows, base_answers),
             tuned_score=tuned,
         )
         if criterion.HasField("target"):
@@ -57,28 +59,31 @@ def criterion_scores(
     return found
 
 
-def mean_score(score: grader.Score, references: Sequence[str], answers: Sequence[str]) -> float:
+def mean_score(grade: Grade, rows: Sequence[Row], answers: Sequence[str]) -> float:
     """Return the mean score of the answers, in [0, 1]."""
-    given = [score(answer, right) for answer, right in zip(answers, references, strict=True)]
+    given = scores(grade, [row.sample(said) for row, said in zip(rows, answers, strict=True)])
     return sum(given) / len(given)
 
 
-def macro_f1(score: grader.Score, references: Sequence[str], answers: Sequence[str]) -> float:
+def macro_f1(grade: Grade, rows: Sequence[Row], answers: Sequence[str]) -> float:
     """Return the mean over all labels of the F1 of each, in [0, 1].
 
     Labels are the references. An answer is taken for the label that the grader finds it equal to,
     and for none when there is no such label; so every label counts the same, however rare.
 
     Args:
-        score: Tells whether an answer is a label.
-        references: Right labels, at least one.
+        grade: Tells whether an answer is a label.
+        rows: With right labels, at least one.
         answers: In the same order.
     """
+    references = [row.reference for row in rows]
     labels = list(dict.fromkeys(references))
     known, taken = set(labels), dict[str, str | None]()
     for answer in dict.fromkeys(answers):
         near = labels if len(labels) <= LABELS_MAX else [answer] if answer in known else []
-        taken[answer] = next((one for one in near if score(answer, one) >= HOLDS), None)
+        given = scores(grade, [Sample(answer, {"reference": label}) for label in near])
+        holding = (label for label, score in zip(near, given, strict=True) if score >= HOLDS)
+        taken[answer] = next(holding, None)
     predicted = [taken[answer] for answer in answers]
     total = 0.0
     for label in labels:

@@ -6,12 +6,14 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from attune.spec.v1.spec_pb2 import Data
+from attune.spec.v1.stage_pb2 import Technique
 
 from services.common.artefacts import Artefacts, file_sha256, read_manifest
+from services.trainer.grading.sample import Sample
 from services.trainer.row_shape import ShapedRow, said, shape_row
 from services.trainer.run import RunFailed
 from services.trainer.split import choose
@@ -24,14 +26,25 @@ HOLDOUT_FRACTION = 0.2
 
 @dataclass(frozen=True)
 class Row:
-    """One chat row."""
+    """One row: a talk that ends in an answer, or a prompt."""
 
     line: int
     """Of its file, from 1."""
     messages: Sequence[Mapping[str, Any]]
-    """Each with `role` and `content`."""
+    """Each with `role` and `content`; of a pair, with the preferred answer."""
     tools: Sequence[Mapping[str, Any]] | None = None
     """Tools that the assistant may call, as chat templates take them."""
+    rejected: Sequence[Mapping[str, Any]] = ()
+    """The rejected answer of a pair."""
+    given_reference: str = ""
+    """What answers to a prompt are graded with, where the row says it beside the messages."""
+    item: Mapping[str, Any] = field(default_factory=dict)
+    """The row as it is in its file."""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether an answer of the assistant is among the messages."""
+        return any(message["role"] == "assistant" for message in self.messages)
 
     @property
     def prompt(self) -> list[dict[str, Any]]:
@@ -40,8 +53,12 @@ class Row:
 
     @property
     def reference(self) -> str:
-        """The last answer of the assistant; its calls as JSON where it has no words."""
-        return said(self.messages[self._answer_index])
+        """The last answer, its calls as JSON where it has no words; of a prompt, what is given."""
+        return self.given_reference if self._is_asked else said(self.messages[self._answer_index])
+
+    def sample(self, answer: str) -> Sample:
+        """Return an answer to this row as graders take it."""
+        return Sample(answer, {**self.item, "reference": self.reference})
 
     @property
     def asked(self) -> str:
@@ -56,7 +73,15 @@ class Row:
         return str(asked[-1].get("content") or "") if asked else ""
 
     @property
+    def _is_asked(self) -> bool:
+        """Whether all messages are a prompt: they end unanswered and nothing else is learnt."""
+        ended = self.messages[-1:] and self.messages[-1]["role"] == "assistant"
+        return not ended and bool(self.given_reference or not self.is_answered)
+
+    @property
     def _answer_index(self) -> int:
+        if self._is_asked:
+            return len(self.messages)
         roles = [message["role"] for message in self.messages]
         return len(roles) - 1 - roles[::-1].index("assistant")
 
@@ -75,14 +100,19 @@ class Split:
     """Whether no row that was held out at random nearly equals one that is taught."""
 
 
-def read_split(artefacts: Artefacts, data: Data) -> Split:
+def read_split(artefacts: Artefacts, data: Data, technique: int) -> Split:
     """Return the rows that a spec names, split as it says.
 
+    Args:
+        artefacts: Where they are.
+        data: What the spec says of them.
+        technique: For which they must be fit.
+
     Raises:
-        RunFailed: If bytes are missing or are not those that were approved, a row is no chat, or
-            a part would be empty.
+        RunFailed: If bytes are missing or are not those that were approved, a row is not of the
+            shape that the technique needs, or a part would be empty.
     """
-    rows = _read(artefacts, data.dataset_sha256)
+    rows = _read(artefacts, data.dataset_sha256, technique)
     if data.drop_repeated_rows:
         rows = without_repeats(rows)
     seed = data.split_seed
@@ -91,7 +121,7 @@ def read_split(artefacts: Artefacts, data: Data) -> Split:
         count = data.holdout_row_count or max(1, round(len(rows) * fraction))
         rows, holdout, apart = _hold_out(rows, count, f"holdout-{seed}")
     else:
-        holdout, apart = _read(artefacts, data.holdout_sha256), True
+        holdout, apart = _read(artefacts, data.holdout_sha256, technique), True
     fraction = data.validation_fraction or VALIDATION_FRACTION
     count = max(1, round(len(rows) * fraction))
     train, validation, _ = _hold_out(rows, count, f"validation-{seed}")
@@ -148,7 +178,7 @@ def _hold_out(rows: list[Row], count: int, seed: str) -> tuple[list[Row], list[R
     return kept, [rows[index] for index in sorted(held)], apart
 
 
-def _read(artefacts: Artefacts, expected_sha256: str) -> list[Row]:
+def _read(artefacts: Artefacts, expected_sha256: str, technique: int) -> list[Row]:
     path = artefacts.dataset(expected_sha256)
     if not path.is_file():
         raise RunFailed(
@@ -164,7 +194,7 @@ def _read(artefacts: Artefacts, expected_sha256: str) -> list[Row]:
             "Upload the approved rows again.",
         )
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [_row(number, text) for number, text in enumerate(lines, 1) if text.strip()]
+    return [_row(number, text, technique) for number, text in enumerate(lines, 1) if text.strip()]
 
 
 def _made_from(artefacts: Artefacts, sha256: str) -> bool:
@@ -179,15 +209,31 @@ def _made_from(artefacts: Artefacts, sha256: str) -> bool:
     )
 
 
-def _row(number: int, text: str) -> Row:
+def _row(number: int, text: str, technique: int) -> Row:
     try:
-        shaped = shape_row(json.loads(text))
+        item = json.loads(text)
+        shaped = shape_row(item)
     except (ValueError, TypeError):
-        shaped = ShapedRow()
-    if shaped.chosen or all(message["role"] != "assistant" for message in shaped.messages):
+        item, shaped = {}, ShapedRow()
+    row = Row(
+        number,
+        [*shaped.messages, *shaped.chosen],
+        shaped.tools,
+        shaped.rejected,
+        shaped.reference,
+        item,
+    )
+    if technique == Technique.TECHNIQUE_DPO and not row.rejected:
+        raise RunFailed(
+            "NOT_A_PAIR",
+            f"Line {number} is not a pair. It needs a prompt with `chosen` and `rejected` answers.",
+        )
+    if technique == Technique.TECHNIQUE_SFT and not row.is_answered:
         raise RunFailed(
             "NOT_A_CHAT",
             f"Line {number} is not a chat row. It needs `messages` with role and content, one of "
             "them from the assistant, or `prompt` and `completion`.",
         )
-    return Row(number, shaped.messages, shaped.tools)
+    if not row.messages:
+        raise RunFailed("NOT_A_PROMPT", f"Line {number} has no prompt. It needs `messages`.")
+    return row

@@ -118,7 +118,7 @@ class RunContext:
     @cached_property
     def split(self) -> Split:
         """The rows, checked and split."""
-        return read_split(self.artefacts, self.spec.data)
+        return read_split(self.artefacts, self.spec.data, self.stage.technique)
 
     @cached_property
     def renderer(self) -> Renderer:

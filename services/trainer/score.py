@@ -10,9 +10,10 @@ from typing import Any
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
 from google.protobuf.json_format import MessageToDict
 
-from services.trainer import bootstrap, grader
+from services.trainer import bootstrap
 from services.trainer.attempt import SAMPLES
 from services.trainer.criteria import criterion_scores
+from services.trainer.grading.build import build, scores
 from services.trainer.recipes.generation import Generator, load_generator
 from services.trainer.rows import (
     Row,
@@ -59,9 +60,9 @@ def baseline(context: RunContext) -> dict[str, Any]:
         "few_shot_answers": few_shot,
         "few_shot_example_count": example_count,
         "majority_answer": majority,
-        "base_scores": _scores(context, holdout, base),
-        "few_shot_scores": _scores(context, holdout, few_shot),
-        "majority_scores": _scores(context, holdout, [majority] * len(holdout)),
+        "base_scores": _graded(context, holdout, base),
+        "few_shot_scores": _graded(context, holdout, few_shot),
+        "majority_scores": _graded(context, holdout, [majority] * len(holdout)),
         "pass_s": pass_s,
         **_general_ability(context, generator),
     }
@@ -84,11 +85,11 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     generator = open_generator(context, adapter)
     prompts = [context.renderer.prompt(row.prompt, row.tools) for row in holdout]
     answers = _answers(context, generator, prompts, 0, len(holdout))
-    scores = _scores(context, holdout, answers)
+    tuned_scores = _graded(context, holdout, answers)
     settings = context.spec.evaluation
     outcome = bootstrap.compare(
         base["base_scores"],
-        scores,
+        tuned_scores,
         resample_count=settings.bootstrap_resample_count,
         confidence=settings.confidence,
         seed=settings.seed,
@@ -99,17 +100,14 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
         base_score=_mean(base["base_scores"]),
         few_shot_score=_mean(base["few_shot_scores"]),
         majority_score=_mean(base["majority_scores"]),
-        tuned_score=_mean(scores),
+        tuned_score=_mean(tuned_scores),
         difference=outcome.difference,
         interval_low=outcome.interval_low,
         interval_high=outcome.interval_high,
         verdict=VERDICTS[outcome.judgement],
     )
-    references = [row.reference for row in holdout]
-    report.criteria.extend(
-        criterion_scores(context.spec, references, base["base_answers"], answers)
-    )
-    _write_samples(context, base, answers, scores)
+    report.criteria.extend(criterion_scores(context.spec, holdout, base["base_answers"], answers))
+    _write_samples(context, base, answers, tuned_scores)
     for index in spread(holdout, EXAMPLES_MAX):
         report.examples.add(
             prompt=holdout[index].question,
@@ -117,7 +115,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
             base_answer=base["base_answers"][index],
             tuned_answer=answers[index],
             base_score=base["base_scores"][index],
-            tuned_score=scores[index],
+            tuned_score=tuned_scores[index],
         )
     _compare_general_ability(context, generator, base)
     # A score of zero must be seen in the file, not taken for one that is missing.
@@ -163,9 +161,9 @@ def _answers(
     return [context.renderer.text(token_ids) for token_ids in answers]
 
 
-def _scores(context: RunContext, rows: Sequence[Row], answers: Sequence[str]) -> list[float]:
-    score = grader.build(deciding_grader(context))
-    return [score(answer, row.reference) for row, answer in zip(rows, answers, strict=True)]
+def _graded(context: RunContext, rows: Sequence[Row], answers: Sequence[str]) -> list[float]:
+    samples = [row.sample(answer) for row, answer in zip(rows, answers, strict=True)]
+    return scores(build(deciding_grader(context)), samples)
 
 
 def _write_samples(

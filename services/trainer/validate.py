@@ -11,8 +11,8 @@ from attune.spec.v1.grader_pb2 import Grader
 from attune.spec.v1.spec_pb2 import SuccessCriterion
 from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
 
-from services.trainer import grader
 from services.trainer.base_models import read_shape
+from services.trainer.grading.build import build
 from services.trainer.recipes import METHODS, RECIPES
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext, refused
@@ -99,7 +99,7 @@ def check_spec(context: RunContext) -> None:
     if settings.schedule == Hyperparameters.SCHEDULE_UNSPECIFIED:
         raise RunFailed("NO_SCHEDULE", "hyperparameters.schedule is not set. Choose one.")
     for one in spec.evaluation.graders:
-        refused(partial(grader.build, one))
+        refused(partial(build, one))
     deciding_grader(context)
     if not (context.model_folder / "MANIFEST.json").exists():
         raise RunFailed(

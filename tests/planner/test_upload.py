@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from attune.planner.v1 import dataset_pb2
 from attune.spec.v1 import spec_pb2
+from attune.spec.v1.stage_pb2 import Technique
 from sqlalchemy import update
 
 from services.common import peers as clients
@@ -167,12 +168,12 @@ async def test_rows_of_other_formats_are_written_as_the_trainer_reads_them(servi
         split_method=spec_pb2.Data.SPLIT_METHOD_RANDOM,
         holdout_row_count=2,
     )
-    rows = read_split(Artefacts(service.artefacts), data)
+    rows = read_split(Artefacts(service.artefacts), data, Technique.TECHNIQUE_SFT)
     assert len(rows.train) + len(rows.validation) + len(rows.holdout) == 12
     path = service.artefacts / "datasets" / dataset.sha256 / "rows.jsonl"
     path.write_bytes(path.read_bytes() + b"\n")
     with pytest.raises(RunFailed, match="approved"):
-        read_split(Artefacts(service.artefacts), data)
+        read_split(Artefacts(service.artefacts), data, Technique.TECHNIQUE_SFT)
 
 
 async def test_a_named_format_goes_before_the_name(service):

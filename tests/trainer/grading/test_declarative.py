@@ -7,9 +7,14 @@ from attune.spec.v1.grader_pb2 import (
 )
 
 from services.common.errors import InvalidArgument
-from services.trainer.grader import build
+from services.trainer.grading.build import build, scores
+from services.trainer.grading.sample import Sample
 
 EQ, NE, LIKE, ILIKE = 1, 2, 3, 4
+
+
+def score(grader: Grader, answer: str, reference: str = "") -> float:
+    return scores(build(grader), [Sample(answer, {"reference": reference})])[0]
 
 
 def string_check(operation: int, template: str = "{{sample.output_text}}") -> Grader:
@@ -22,7 +27,7 @@ def json_grader(**settings: str) -> Grader:
 
 
 @pytest.mark.parametrize(
-    ("operation", "answer", "reference", "score"),
+    ("operation", "answer", "reference", "expected"),
     [
         (EQ, "a", "a", 1.0),
         (EQ, "a ", "a", 0.0),
@@ -34,17 +39,16 @@ def json_grader(**settings: str) -> Grader:
         (ILIKE, "dog", "cat", 0.0),
     ],
 )
-def test_string_check_compares_as_named(operation, answer, reference, score):
-    assert build(string_check(operation))(answer, reference) == score
+def test_string_check_compares_as_named(operation, answer, reference, expected):
+    assert score(string_check(operation), answer, reference) == expected
 
 
 def test_templates_may_hold_text_and_spaces():
-    score = build(string_check(EQ, "<{{ sample.output_text }}>"))
-    assert score("x", "<x>") == 1.0
+    assert score(string_check(EQ, "<{{ sample.output_text }}>"), "x", "<x>") == 1.0
 
 
 @pytest.mark.parametrize(
-    ("answer", "score"),
+    ("answer", "expected"),
     [
         ('{"a":1,"b":[true,null]}', 1.0),
         (' { "b" : [true, null], "a": 1.0 } ', 1.0),
@@ -56,24 +60,24 @@ def test_templates_may_hold_text_and_spaces():
         ("[" * 100_000, 0.0),
     ],
 )
-def test_json_is_equal_whatever_its_order_and_spacing(answer, score):
+def test_json_is_equal_whatever_its_order_and_spacing(answer, expected):
     reference = '{"a": 1, "b": [true, null]}'
-    assert build(json_grader(reference="{{item.reference}}"))(answer, reference) == score
+    assert score(json_grader(reference="{{item.reference}}"), answer, reference) == expected
 
 
 def test_without_settings_any_json_passes_but_not_nan():
-    score = build(json_grader())
-    assert [score(answer, "") for answer in ("{}", "3", "NaN", "{")] == [1.0, 1.0, 0.0, 0.0]
+    answers = ("{}", "3", "NaN", "{")
+    assert [score(json_grader(), answer) for answer in answers] == [1.0, 1.0, 0.0, 0.0]
 
 
 def test_the_schema_must_hold_too():
-    score = build(json_grader(json_schema='{"type":"object","required":["team"]}'))
-    assert score('{"team":"x"}', "") == 1.0
-    assert score('{"tea":"x"}', "") == 0.0
+    grader = json_grader(json_schema='{"type":"object","required":["team"]}')
+    assert score(grader, '{"team":"x"}') == 1.0
+    assert score(grader, '{"tea":"x"}') == 0.0
 
 
 def test_a_reference_that_is_no_json_scores_nothing():
-    assert build(json_grader(reference="{{item.reference}}"))("{}", "not JSON") == 0.0
+    assert score(json_grader(reference="{{item.reference}}"), "{}", "not JSON") == 0.0
 
 
 @pytest.mark.parametrize(

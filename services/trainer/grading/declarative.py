@@ -1,4 +1,4 @@
-"""Graders: one answer in, one score in [0, 1] out; pure."""
+"""Graders that compare texts by a rule: one sample in, one score in [0, 1] out; pure."""
 
 from __future__ import annotations
 
@@ -8,39 +8,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
-from attune.spec.v1.grader_pb2 import Grader, JsonSchemaGrader, StringCheckGrader
+from attune.spec.v1.grader_pb2 import JsonSchemaGrader, StringCheckGrader
 
 from services.common.errors import InvalidArgument
+from services.trainer.grading.sample import Sample
 
 OUTPUT, REFERENCE = "sample.output_text", "item.reference"
 """What templates may name: the model's answer, and the row's last assistant message."""
 TEMPLATE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
-Score = Callable[[str, str], float]
-"""Takes the answer and the reference, returns the score in [0, 1]."""
+Score = Callable[[Sample], float]
+"""Takes a sample, returns the score in [0, 1]."""
 
 
-def build(grader: Grader) -> Score:
-    """Return the function that scores answers as the grader says.
+def string_check(name: str, settings: StringCheckGrader) -> Score:
+    """Return the function that compares two texts.
 
     Raises:
-        InvalidArgument: If this trainer does not have the kind, or a template or schema is wrong.
+        InvalidArgument: If a template or the operation is wrong.
     """
-    kind = grader.WhichOneof("kind")
-    if kind == "string_check":
-        return _string_check(grader.name, grader.string_check)
-    if kind == "json_schema":
-        return _json_schema(grader.name, grader.json_schema)
-    raise InvalidArgument(
-        f"Grader '{grader.name}' is of kind {kind or 'nothing'}, which this trainer does not have. "
-        "Use string_check or json_schema.",
-        reason="UNSUPPORTED_GRADER",
-        grader=grader.name,
-        kind=kind or "",
-    )
-
-
-def _string_check(name: str, settings: StringCheckGrader) -> Score:
     read = _filler(name, settings.input)
     expect = _filler(name, settings.reference)
     compare = _COMPARISONS.get(settings.operation)
@@ -50,31 +36,34 @@ def _string_check(name: str, settings: StringCheckGrader) -> Score:
             reason="UNSUPPORTED_GRADER",
             grader=name,
         )
-    return lambda answer, reference: float(
-        compare(read(answer, reference), expect(answer, reference))
-    )
+    return lambda sample: float(compare(read(sample), expect(sample)))
 
 
-def _json_schema(name: str, settings: JsonSchemaGrader) -> Score:
+def json_schema(name: str, settings: JsonSchemaGrader) -> Score:
+    """Return the function that checks JSON, its schema and its fields.
+
+    Raises:
+        InvalidArgument: If the template or the schema is wrong.
+    """
     validator = _validator(name, settings.json_schema) if settings.json_schema else None
     expect = _filler(name, settings.reference) if settings.reference else None
 
-    def score(answer: str, reference: str) -> float:
-        found = _json(answer)
+    def score(sample: Sample) -> float:
+        found = _json(sample.output_text)
         if found is _NOT_JSON:
             return 0.0
         if validator is not None and not validator.is_valid(found):
             return 0.0
         if expect is None:
             return 1.0
-        expected = _json(expect(answer, reference))
+        expected = _json(expect(sample))
         return float(expected is not _NOT_JSON and _canonical(found) == _canonical(expected))
 
     return score
 
 
-def _filler(name: str, template: str) -> Callable[[str, str], str]:
-    """Return the function that fills a template with an answer and a reference."""
+def _filler(name: str, template: str) -> Callable[[Sample], str]:
+    """Return the function that fills a template from a sample."""
     for variable in TEMPLATE.findall(template):
         if variable not in (OUTPUT, REFERENCE):
             raise InvalidArgument(
@@ -84,8 +73,9 @@ def _filler(name: str, template: str) -> Callable[[str, str], str]:
                 grader=name,
                 variable=variable,
             )
-    return lambda answer, reference: TEMPLATE.sub(
-        lambda match: answer if match[1] == OUTPUT else reference, template
+    return lambda sample: TEMPLATE.sub(
+        lambda match: sample.output_text if match[1] == OUTPUT else sample.item["reference"],
+        template,
     )
 
 
