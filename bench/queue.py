@@ -26,6 +26,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from attune.spec.v1.stage_pb2 import Technique
+
 from bench import report
 from bench.queue_service import Service
 from services.scheduler.queue.entry import Account, Machine, Option, Running, Snapshot, Waiting
@@ -40,6 +42,13 @@ SLOTS, POOLS, PROJECTS = 8, 5, 50
 FREE_SHARE = 0.05
 REPEATS = 7
 ESTIMATES = 200
+"""Of each kind."""
+KINDS = {
+    "small": ("Qwen/Qwen3-0.6B", Technique.TECHNIQUE_SFT),
+    "usual": ("Qwen/Qwen3-8B", Technique.TECHNIQUE_SFT),
+    "large": ("meta-llama/Llama-3.1-70B", Technique.TECHNIQUE_RLVR),
+}
+"""What is estimated: a model and a technique, with LoRA."""
 
 
 def snapshot_of(job_count: int, machine_count: int = MACHINES) -> Snapshot:
@@ -106,16 +115,25 @@ async def service_figures(job_count: int) -> dict[str, float]:
         try:
             cold_s = await service.look_until_all_are_placed()
             warm = [await service.look() for _ in range(REPEATS)]
-            estimates = [await service.estimate() for _ in range(ESTIMATES)]
+            estimates = {
+                name: [await service.estimate(*kind) for _ in range(ESTIMATES)]
+                for name, kind in KINDS.items()
+            }
         finally:
             await service.close()
     return {
         "look_cold_ms": 1000 * cold_s,
         "look_warm_ms": 1000 * min(wall for wall, _ in warm),
         "look_warm_cpu_ms": 1000 * min(cpu for _, cpu in warm),
-        "estimate_median_ms": 1000 * statistics.median(wall for wall, _ in estimates),
-        "estimate_p99_ms": 1000 * sorted(estimates)[int(0.99 * (ESTIMATES - 1))][0],
-        "estimate_cpu_median_ms": 1000 * statistics.median(cpu for _, cpu in estimates),
+        **{
+            f"estimate_{name}_{figure}_ms": 1000 * value
+            for name, times in estimates.items()
+            for figure, value in {
+                "median": statistics.median(wall for wall, _ in times),
+                "p99": sorted(times)[int(0.99 * (ESTIMATES - 1))][0],
+                "cpu_median": statistics.median(cpu for _, cpu in times),
+            }.items()
+        },
     }
 
 

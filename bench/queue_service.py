@@ -95,9 +95,9 @@ class Service:
         await self._board.look(fresh=True)
         return time.perf_counter() - begin_s, time.process_time() - begin_cpu_s
 
-    async def estimate(self) -> tuple[float, float]:
+    async def estimate(self, model: str, technique: Technique.ValueType) -> tuple[float, float]:
         """Return the seconds that an estimate takes, and those of processor time."""
-        spec = a_spec(1)
+        spec = a_spec(1, model, technique)
         begin_s, begin_cpu_s = time.perf_counter(), time.process_time()
         await self._desk.estimate(spec, DataShape())
         return time.perf_counter() - begin_s, time.process_time() - begin_cpu_s
@@ -107,19 +107,23 @@ class Service:
         await self._database.close()
 
 
-def a_spec(number: int) -> Spec:
+def a_spec(
+    number: int, model: str = MODEL, technique: Technique.ValueType = Technique.TECHNIQUE_SFT
+) -> Spec:
     """Return an approved plan of ordinary size."""
     spec = Spec(name=f"projects/team/specs/s{number}", state=Spec.STATE_APPROVED)
-    spec.base_model.id = MODEL
+    spec.base_model.id = model
     # No two are alike, so that none is placed for another.
     spec.data.train_row_count, spec.data.holdout_row_count = 2_000 + number, 200
-    stage = spec.stages.add(technique=Technique.TECHNIQUE_SFT, method=Method.METHOD_LORA)
+    stage = spec.stages.add(technique=technique, method=Method.METHOD_LORA)
     values = stage.hyperparameters
     values.learning_rate, values.epoch_count = 2e-4, 2
     values.effective_batch_size, values.max_length = 16, 1024
     values.evaluations_per_epoch = 2
     values.lora.rank, values.lora.alpha = 16, 32
     values.lora.target_modules.append("all-linear")
+    values.rl.group_size, values.rl.max_prompt_length = 8, 512
+    values.rl.max_completion_length = 512
     spec.evaluation.max_answer_tokens = 64
     spec.approval.revision = 1
     spec.approval.canonical_spec = b"canonical"

@@ -1,11 +1,19 @@
 """Fixtures that several folders use, and stubs that are never stale."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time: a change is judged by itself, not by luck. To look for more, run
+# with HYPOTHESIS_PROFILE=explore.
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "protos"))

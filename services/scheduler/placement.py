@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from attune.scheduler.v1.worker_pb2 import Node
 from attune.spec.v1.spec_pb2 import Spec
@@ -13,6 +14,7 @@ from services.scheduler.demand import Demand
 from services.scheduler.layout import Placement, cost_and_time, counts_of, place, placements
 from services.scheduler.node import unmet
 from services.scheduler.profile import Profile
+from services.scheduler.remedy import LIGHTER, nearest_change
 from services.scheduler.retry import avoids, worth_trying
 from services.scheduler.words import gib, in_words, usd
 
@@ -22,8 +24,6 @@ PATIENCE_S = 24 * 3600.0
 NO_TRAINER = "No trainer is connected; start one with `attune up`."
 GANG_ENGINE = "ray"
 """The engine that uses several devices for one run."""
-SHORTEST_TOKENS = 256
-"""A shorter limit on the length of rows is no remedy: it would cut away what is to be learnt."""
 
 Profiles = Mapping[str, Profile]
 
@@ -142,7 +142,8 @@ def _plan_stage(spec: Spec, demand: Demand, nodes: Sequence[Node], profiles: Pro
         missing = what_is_missing(spec, demand, nodes, profiles)
         reason = f"No live trainer can run it; of all known devices, {_figures(chosen)}"
         if obstacle := find_obstacle(chosen, demand):
-            remedy = change_that_fits(demand, profiles) if not chosen.fits else ""
+            fits = partial(_fits_somewhere, profiles=profiles)
+            remedy = nearest_change(demand, LIGHTER, (), fits) if not chosen.fits else ""
             text = f"{obstacle.problem}; {remedy}." if remedy else str(obstacle)
             reason = f"No known device fits. {text}"
             missing += [] if text in missing else [text]
@@ -232,61 +233,36 @@ def _time(placed: Placement) -> tuple[float, int]:
 
 def find_obstacle(placed: Placement, demand: Demand) -> Obstacle | None:
     """Return why a placement may not be used, or None if it may."""
-    title, expected_s = named(placed), placed.time.expected_s
     if demand.method == Method.METHOD_QLORA and not placed.profile.is_gpu:
-        return Obstacle(f"4-bit weights need a GPU, which {title} is not", "choose LORA")
+        return Obstacle(f"4-bit weights need a GPU, which {named(placed)} is not", "choose LORA")
     if not placed.fits:
         return Obstacle(
-            f"It needs up to {gib(placed.memory.high_bytes)} of memory and {title} offers "
+            f"It needs up to {gib(placed.memory.high_bytes)} of memory and {named(placed)} offers "
             f"{gib(placed.capacity_bytes)}",
             "choose a smaller base model or a shorter max_length, or connect a larger device",
         )
     if not avoids(placed, demand.failed):
         return Obstacle(
-            f"It ran out of memory on {title}, and no layout there needs less",
+            f"It ran out of memory on {named(placed)}, and no layout there needs less",
             "choose a smaller base model or a shorter max_length, or connect a larger device",
         )
-    if demand.deadline_s is not None and expected_s > demand.deadline_s:
+    if demand.deadline_s is not None and placed.time.expected_s > demand.deadline_s:
         return Obstacle(
-            f"It takes about {in_words(expected_s)} on {title} and the deadline is "
-            f"{in_words(demand.deadline_s)}",
+            f"It takes about {in_words(placed.time.expected_s)} on {named(placed)} and the "
+            f"deadline is {in_words(demand.deadline_s)}",
             "extend limits.deadline or train fewer epochs",
         )
     cap = demand.cost_cap_micro_usd
     if cap is not None and placed.cost_micro_usd > cap:
         return Obstacle(
-            f"It costs {usd(placed.cost_micro_usd)} on {title} and the cap is {usd(cap)}",
+            f"It costs {usd(placed.cost_micro_usd)} on {named(placed)} and the cap is {usd(cap)}",
             "raise limits.cost_cap_micro_usd or train fewer epochs",
         )
     return None
 
 
-def change_that_fits(demand: Demand, profiles: Profiles) -> str:
-    """Return the smallest change to a spec with which some known device would fit, or nothing.
-
-    Rows cut shorter come first, as they change least of what is learnt; then fewer weights that
-    learn; then weights of 4 bits.
-    """
-    workload = demand.workload
-    shorter = 2 ** (workload.max_token_count - 1).bit_length() // 2
-    while shorter >= SHORTEST_TOKENS:
-        cut = replace(
-            workload,
-            max_token_count=shorter,
-            mean_token_count=min(workload.mean_token_count, shorter),
-        )
-        if _fits_somewhere(replace(demand, workload=cut), profiles):
-            return f"set hyperparameters.max_length to {shorter}"
-        shorter //= 2
-    for name in ("LORA", "QLORA"):
-        method = Method.Value(f"METHOD_{name}")
-        lighter = replace(demand, method=method, rank=demand.rank or 16)
-        if method != demand.method and _fits_somewhere(lighter, profiles):
-            return f"choose the method {name}"
-    return ""
-
-
 def _fits_somewhere(demand: Demand, profiles: Profiles) -> bool:
+    """Return whether some device of the catalogue would do, however long it takes."""
     return any(
         placed.fits and not find_obstacle(placed, replace(demand, deadline_s=None))
         for profile in profiles.values()

@@ -2,64 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from attune.scheduler.v1.worker_pb2 import Node
+from attune.spec.v1.compute_pb2 import ModelShape
 from attune.spec.v1.stage_pb2 import Method
 
 from services.scheduler.demand import Demand
 from services.scheduler.layout import place
 from services.scheduler.profile import Catalogue, Profile
 
-LENGTH_SHARES = (7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4, 1 / 8)
+LENGTH_SHARES = (7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
 """Maximum lengths that are looked at, as shares of the present one."""
 LENGTH_UNIT = 16
 """A length that is proposed is a multiple of this many tokens."""
-OTHERWISE = (
-    "No change to the spec is sure to fit here; choose a smaller base model or a shorter "
-    "max_length, or connect a device with more memory."
-)
+SHORTEST_TOKENS = 256
+"""A limit below this, and below an eighth, is no remedy: it would cut away what is to be learnt."""
+LIGHTER = (Method.METHOD_LORA, Method.METHOD_QLORA)
+"""Methods that need less memory than those before them."""
+RANK = 16
+"""Of the adapter that is proposed to a stage that had none."""
 
 
-def nearest_change(demand: Demand, nodes: Sequence[Node], catalogue: Catalogue) -> str:
-    """Return the least change with which some live device would do, as a sentence.
+def nearest_change(
+    demand: Demand,
+    methods: Collection[int],
+    shapes: Iterable[ModelShape],
+    fits: Callable[[Demand], bool],
+) -> str:
+    """Return the least change that would fit, such as `choose the method LORA`; or nothing.
+
+    Rows cut shorter come first, as they change least of what is learnt; then fewer weights that
+    learn; then weights of 4 bits; then a smaller model.
+
+    Args:
+        demand: Of a stage that fits nowhere.
+        methods: Those that may be proposed.
+        shapes: Models that may be proposed; only smaller ones are.
+        fits: Tells whether a changed demand would fit.
+    """
+    for advice, changed in _changes(demand, methods, shapes):
+        if fits(changed):
+            return advice
+    return ""
+
+
+def fits_after_failures(demand: Demand, nodes: Sequence[Node], catalogue: Catalogue) -> bool:
+    """Return whether a changed demand is sure to fit a live device, after what ran out of memory.
 
     What ran out was expected to fit, so a change must be safe by more than estimates say: even its
     high estimate must lie below what was expected of the layouts that ran out.
 
     Args:
-        demand: Of the job, with what failed.
+        demand: The changed one, with what failed.
         nodes: All live nodes.
         catalogue: Profiles and shapes.
     """
-    for advice, changed, able in _changes(demand, nodes):
-        rooms = _rooms(demand, able, catalogue)
-        if any(place(changed, profile, room).fits for profile, room in rooms):
-            return f"The nearest change that would fit: {advice}."
-    return OTHERWISE
-
-
-def _changes(demand: Demand, nodes: Sequence[Node]) -> Iterator[tuple[str, Demand, Sequence[Node]]]:
-    """Yield changes, the least one first, each with the nodes that could run it."""
+    able = [
+        node
+        for node in nodes
+        if demand.method in node.methods
+        and any(one.id == demand.shape.id for one in node.base_models)
+    ]
     fresh = replace(demand, failed=())
+    return any(
+        place(fresh, profile, room).fits for profile, room in _rooms(demand, able, catalogue)
+    )
+
+
+def _changes(
+    demand: Demand, methods: Collection[int], shapes: Iterable[ModelShape]
+) -> Iterator[tuple[str, Demand]]:
+    """Yield changes, the least one first."""
     work = demand.workload
+    shortest = min(SHORTEST_TOKENS, work.max_token_count // 8)
     for share in LENGTH_SHARES:
         length = int(work.max_token_count * share) // LENGTH_UNIT * LENGTH_UNIT
-        if length >= LENGTH_UNIT:
+        if length >= max(shortest, LENGTH_UNIT):
             mean = min(work.mean_token_count, length)
             shorter = replace(work, max_token_count=length, mean_token_count=mean)
-            yield f"a max_length of {length} tokens", replace(fresh, workload=shorter), nodes
-    if demand.method in (Method.METHOD_FULL, Method.METHOD_LORA):
-        able = [node for node in nodes if Method.METHOD_QLORA in node.methods]
-        rank = max(demand.rank, 1)
-        quantised = replace(fresh, method=Method.METHOD_QLORA, rank=rank)
-        yield "the method QLORA, whose base model has 4-bit weights", quantised, able
-    shapes = {shape.id: shape for node in nodes for shape in node.base_models}
-    for shape in sorted(shapes.values(), key=lambda one: -one.parameter_count):
+            yield f"set hyperparameters.max_length to {length}", replace(demand, workload=shorter)
+    tried = LIGHTER.index(demand.method) + 1 if demand.method in LIGHTER else 0
+    for method in LIGHTER[tried:]:
+        if method in methods:
+            name = Method.Name(method).removeprefix("METHOD_")
+            lighter = replace(demand, method=method, rank=demand.rank or RANK)
+            yield f"choose the method {name}", lighter
+    for shape in sorted(shapes, key=lambda one: -one.parameter_count):
         if shape.parameter_count < demand.shape.parameter_count:
-            able = [node for node in nodes if any(one.id == shape.id for one in node.base_models)]
-            yield f"the base model {shape.id}", replace(fresh, shape=shape), able
+            yield f"choose the base model {shape.id}", replace(demand, shape=shape)
 
 
 def _rooms(

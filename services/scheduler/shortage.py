@@ -11,6 +11,7 @@ from attune.scheduler.v1.worker_pb2 import FinishRunRequest, MemoryUse, Node
 from google.rpc.status_pb2 import Status
 
 from services.common.errors import InvalidArgument
+from services.scheduler.demand import Demand
 from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.job import Job
 from services.scheduler.layout import Placement, cost_and_time
@@ -19,13 +20,17 @@ from services.scheduler.memory import Layout, estimate_memory
 from services.scheduler.observed import Observation
 from services.scheduler.placement import place_on_node
 from services.scheduler.profile import Catalogue
-from services.scheduler.remedy import nearest_change
+from services.scheduler.remedy import fits_after_failures, nearest_change
 from services.scheduler.state import State
 from services.scheduler.waiting import approved_demand
 from services.scheduler.words import GIB, gib
 
 RETRIES_MAX = 3
 """How often a job that ran out of memory goes on with a larger plan; the next time it fails."""
+OTHERWISE = (
+    "No change to the spec is sure to fit here; choose a smaller base model or a shorter "
+    "max_length, or connect a device with more memory."
+)
 DURING = {
     Phase.PHASE_VALIDATE: "while its data were checked",
     Phase.PHASE_BASELINE: "while the base model was scored",
@@ -159,12 +164,24 @@ def _given_up(
     except InvalidArgument:
         pass
     else:
-        change = nearest_change(demand, world.nodes, world.catalogue)
+        change = _remedy(demand, world)
     final = Status()
     final.CopyFrom(error)
     final.message = f"{why}. {change}"
     ended = replace(failed, reason=final.message)
     return replace(job.fail(final, now), failed=(*job.failed[:-1], ended))
+
+
+def _remedy(demand: Demand, world: World) -> str:
+    methods = {method for node in world.nodes for method in node.methods}
+    shapes = {shape.id: shape for node in world.nodes for shape in node.base_models}.values()
+    change = nearest_change(
+        demand,
+        methods,
+        shapes,
+        lambda changed: fits_after_failures(changed, world.nodes, world.catalogue),
+    )
+    return f"The nearest change that would fit: {change}." if change else OTHERWISE
 
 
 def _story(job: Job, use: MemoryUse) -> str:

@@ -6,11 +6,13 @@ from itertools import product
 import pytest
 from attune.scheduler.v1.scheduler_pb2 import DataShape
 from attune.spec.v1.stage_pb2 import Method, Technique
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from services.planner.plan.recipe import load_recipes, recipe_for
+from services.planner.spec.path import write
 from services.scheduler.layout import COUNTS, cost_and_time, counts_of, place, placements
-from services.scheduler.placement import change_that_fits, find_obstacle, make_plan
+from services.scheduler.placement import find_obstacle, make_plan
 from services.scheduler.waiting import demands_of
 from tests.scheduler.factories import CATALOGUE, a_node, a_spec
 
@@ -45,18 +47,8 @@ def planned(spec, profiles=PROFILES):
     return make_plan(spec, demands, [], profiles)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    model=st.sampled_from(sorted(CATALOGUE.shapes)),
-    technique=st.sampled_from(TECHNIQUES),
-    method=st.sampled_from(METHODS),
-    batch=st.sampled_from((1, 7, 16, 32, 128)),
-    max_length=st.sampled_from((512, 2048, 8192)),
-)
-def test_every_plan_fits_keeps_its_batch_and_is_beaten_by_nothing(
-    model, technique, method, batch, max_length
-):
-    spec = a_stage_spec(model, technique, method, batch, max_length)
+def check_plan(spec):
+    """Assert that the spec's plan fits, keeps the batch, and is beaten by no other layout."""
     demand = demand_of(spec)
     (stage,) = planned(spec).stages
     placed = stage.placement
@@ -79,6 +71,30 @@ def test_every_plan_fits_keeps_its_batch_and_is_beaten_by_nothing(
         and other.time.expected_s < placed.time.expected_s
         for other in others
     )
+
+
+@pytest.mark.parametrize(("technique", "method"), list(product(TECHNIQUES, METHODS)))
+def test_every_recipe_of_every_model_is_mapped(technique, method):
+    recipes = load_recipes()
+    for model, shape in CATALOGUE.shapes.items():
+        spec = a_stage_spec(model, technique, method)
+        recipe = recipe_for(recipes, shape.parameter_count, technique, method)
+        for path in (*recipe.settings, *recipe.by_rows):
+            value = recipe.setting(path, spec.data.train_row_count).value
+            if not isinstance(value, str):
+                write(spec, f"stages.0.hyperparameters.{path}", value)
+        check_plan(spec)
+
+
+@given(
+    model=st.sampled_from(sorted(CATALOGUE.shapes)),
+    technique=st.sampled_from(TECHNIQUES),
+    method=st.sampled_from(METHODS),
+    batch=st.sampled_from((1, 7, 16, 32, 128)),
+    max_length=st.sampled_from((512, 2048, 8192)),
+)
+def test_every_batch_and_length_is_mapped(model, technique, method, batch, max_length):
+    check_plan(a_stage_spec(model, technique, method, batch, max_length))
 
 
 @pytest.mark.parametrize(("technique", "method"), list(product(TECHNIQUES, METHODS)))
@@ -113,9 +129,9 @@ def test_what_fits_nowhere_names_the_smallest_change_that_would():
     assert "set hyperparameters.max_length to" in stage.reason
     only = {"l4-24gb": replace(PROFILES["l4-24gb"], device_count_per_node=1)}
     full = a_stage_spec(LLAMA, TECHNIQUES[0], Method.METHOD_FULL)
-    assert change_that_fits(demand_of(full), only) == "choose the method LORA"
     assert "choose the method LORA" in planned(full, only).stages[0].missing[-1]
-    assert change_that_fits(demand_of(a_stage_spec(LARGE, 1, Method.METHOD_FULL)), only) == ""
+    larger = planned(a_stage_spec(LARGE, TECHNIQUES[0], Method.METHOD_FULL), only).stages[0]
+    assert "choose a smaller base model" in larger.missing[-1]
 
 
 def test_a_limit_is_that_of_all_stages_together():

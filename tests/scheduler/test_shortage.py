@@ -99,7 +99,9 @@ async def test_a_failed_job_is_told_the_nearest_change_that_would_fit(local):
         if job.state is State.FAILED:
             break
     assert job.state is State.FAILED
-    assert "The nearest change that would fit: a max_length of" in job.error.message
+    assert (
+        "The nearest change that would fit: set hyperparameters.max_length to" in job.error.message
+    )
 
 
 async def test_the_peak_is_told_beside_what_was_expected(local):
