@@ -261,14 +261,13 @@ def machines(
         asking: Nodes that wait for a job at this process, counted.
         now: The present moment.
     """
-    running = Counter(job.node for job in leased)
     # What was given since a node last spoke is not yet taken off what it says is free.
     spoke = {node.id: time for node, time in heard}
-    new = Counter(
-        job.node
-        for job in leased
-        if job.lease_time and job.node in spoke and job.lease_time >= spoke[job.node]
-    )
+    running, new = Counter[str](), Counter[str]()
+    for job in leased:
+        running[job.node] += job.device_count
+        if job.lease_time and job.node in spoke and job.lease_time >= spoke[job.node]:
+            new[job.node] += job.device_count
     found = []
     for node, spoke_time in heard:
         silent = now - spoke_time > timedelta(seconds=ASKING_S)
@@ -294,20 +293,20 @@ def _running(job: Job, now: datetime) -> Running:
         id=job.name,
         project=project_of(job.name),
         machines=(job.node,),
-        slots=1,
+        slots=job.device_count,
         start_s=(job.lease_time or now).timestamp(),
         end_s=end.timestamp(),
         priority=job.priority,
         stopping=job.state is not State.RUNNING,
         yield_count=job.yield_count,
-        cost_micro_usd=round(job.held_s(now) * price),
+        cost_micro_usd=job.cost_micro_usd(now) - job.spent_micro_usd,
         rest_micro_usd=round(max((end - now).total_seconds(), 0.0) * price),
     )
 
 
 def _waiting(job: Queued, place: Place) -> Waiting:
     fitting = sorted(
-        (placed.cost_micro_usd, placed.time.expected_s, pool)
+        (placed.cost_micro_usd, placed.time.expected_s, pool, placed.device_count)
         for pool, placed in place.items()
         if placed is not None
     )
@@ -318,7 +317,9 @@ def _waiting(job: Queued, place: Place) -> Waiting:
         id=job.name,
         project=job.project,
         submit_s=job.queue_time.timestamp(),
-        options=tuple(Option(pool, 1, expected_s, cost) for cost, expected_s, pool in fitting),
+        options=tuple(
+            Option(pool, count, expected_s, cost) for cost, expected_s, pool, count in fitting
+        ),
         priority=job.priority,
         promise=promise,
     )

@@ -190,7 +190,7 @@ class Dispatcher:
                 self._terms.expire_time(now),
                 now,
                 expected_s=placement.time.expected_s,
-                price_micro_usd_per_hour=placement.profile.price_micro_usd_per_hour,
+                price_micro_usd_per_hour=placement.price_micro_usd_per_hour,
                 layout=layout_of(placement),
             )
 

@@ -18,5 +18,7 @@ class FailedLayout:
     gradient_checkpointing: bool
     expected_bytes: int
     """What the formula expected, uncorrected; it was more."""
+    device_count: int = 1
+    """Devices that were used together."""
     reason: str = ""
     """What its job was told, as a sentence; empty while it has not failed."""

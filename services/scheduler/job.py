@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 
 from attune.scheduler.v1.scheduler_pb2 import JobProgress, JobResult
 from attune.spec.v1.spec_pb2 import Spec
 from google.rpc.status_pb2 import Status
 
 from services.common import names
-from services.common.errors import FailedPrecondition, Violation, invalid
+from services.common.errors import FailedPrecondition
 from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.queue.entry import Priority
-from services.scheduler.state import FINAL, HAPPENED, LEASED, Event, State, next_state
+from services.scheduler.state import FINAL, LEASED, Event, State, next_state
 
-SPEC_NAME = "projects/{project}/specs/{spec}"
 JOB_NAME = "projects/{project}/jobs/{job}"
 LOSSES_MAX = 5
 """How often a job that lost its worker is queued again; after the next loss it fails."""
@@ -93,10 +91,19 @@ class Job:
 
     def cost_micro_usd(self, now: datetime) -> int:
         """Return what it has cost so far, in millionths of a US dollar."""
-        return self.spent_micro_usd + round(self.held_s(now) / 3600 * self.price_micro_usd_per_hour)
+        hours = self._leased_s(now) / 3600
+        return self.spent_micro_usd + round(hours * self.price_micro_usd_per_hour)
+
+    @property
+    def device_count(self) -> int:
+        """Devices that the present attempt holds; 1 where nobody knows."""
+        return self.layout.device_count if self.layout is not None else 1
 
     def held_s(self, now: datetime) -> float:
         """Return the device-seconds of the present lease; 0 without one."""
+        return self.device_count * self._leased_s(now)
+
+    def _leased_s(self, now: datetime) -> float:
         if self.lease_time is None:
             return 0.0
         return max((now - self.lease_time).total_seconds(), 0.0)
@@ -346,54 +353,3 @@ class Job:
         if state in FINAL:
             job = replace(job, end_time=now)
         return job
-
-
-def events_of(before: Job | None, after: Job) -> list[str]:
-    """Return the events that tell of a change: at most one, none when nobody needs to know.
-
-    Args:
-        before: The job before it; None when it was made.
-        after: The job after it.
-    """
-    if before is None or before.state is not after.state:
-        return [HAPPENED[after.state]] if after.state in HAPPENED else []
-    if after.progress is not None and after.progress.phase:
-        phase = before.progress.phase if before.progress is not None else 0
-        if after.progress.phase != phase:
-            return ["job.phase_changed"]
-    return []
-
-
-def new_job(spec: Spec, job_id: str, now: datetime) -> Job:
-    """Return the job of an approved spec.
-
-    Args:
-        spec: Approved; as the planner sent it.
-        job_id: A new identifier.
-        now: The present moment.
-
-    Raises:
-        InvalidArgument: If it is not an approved spec whose bytes have the approved hash.
-    """
-    project = names.parse(spec.name, SPEC_NAME, field="spec.name")["project"]
-    approval = spec.approval
-    if approval.revision < 1:
-        text = f"Approval of revision {approval.revision}; revisions count from 1. Approve it."
-        raise invalid([Violation("spec.approval.revision", "RANGE", text)])
-    found = sha256(approval.canonical_spec).hexdigest()
-    if found != approval.hash:
-        text = (
-            f"The approved bytes have the hash {found}, not the approved '{approval.hash}'. "
-            "Approve the spec again."
-        )
-        raise invalid([Violation("spec.approval.hash", "HASH", text)])
-    return Job(
-        name=f"projects/{project}/jobs/{job_id}",
-        spec=spec.name,
-        spec_revision=approval.revision,
-        spec_hash=approval.hash,
-        approved_spec=spec,
-        create_time=now,
-        update_time=now,
-        queue_time=now,
-    )

@@ -62,6 +62,11 @@ class Placement:
         price = self.profile.price_micro_usd_per_hour
         return self.time.cost_micro_usd(price, self.device_count)
 
+    @property
+    def price_micro_usd_per_hour(self) -> int:
+        """Of all devices together, in millionths of a US dollar."""
+        return self.profile.price_micro_usd_per_hour * self.device_count
+
 
 def place(
     demand: Demand, profile: Profile, capacity_bytes: int, counts: Sequence[int] = (1,)

@@ -12,6 +12,7 @@ from services.common import names
 from services.common.paging import read_page
 from services.scheduler import job as jobs
 from services.scheduler import wire
+from services.scheduler.approval import SPEC_NAME
 from services.scheduler.desk import Desk
 
 
@@ -35,7 +36,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self, request: scheduler_pb2.ListJobsRequest, context: Any
     ) -> scheduler_pb2.ListJobsResponse:
         if request.spec:
-            names.parse(request.spec, jobs.SPEC_NAME, field="spec")
+            names.parse(request.spec, SPEC_NAME, field="spec")
         parent = names.parse(
             request.parent, "projects/{project}", field="parent", wildcard="project"
         )

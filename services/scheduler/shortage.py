@@ -58,6 +58,7 @@ def layout_of(placement: Placement) -> FailedLayout:
         micro_batch_size=placement.batching.micro_batch_size,
         gradient_checkpointing=placement.batching.gradient_checkpointing,
         expected_bytes=placement.memory.formula_bytes,
+        device_count=placement.device_count,
     )
 
 

@@ -15,12 +15,13 @@ from google.rpc.status_pb2 import Status
 
 from services.common.database import Database
 from services.scheduler.account import Shares
+from services.scheduler.approval import new_job
 from services.scheduler.board import Board
 from services.scheduler.catalogue import read_catalogue
 from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
 from services.scheduler.dispatch import Dispatcher
-from services.scheduler.job import Job, new_job
+from services.scheduler.job import Job
 from services.scheduler.lease import LeaseTerms
 from services.scheduler.node_store import NodeStore
 from services.scheduler.observation_store import ObservationStore

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from attune.scheduler.v1 import scheduler_pb2
 from attune.scheduler.v1.scheduler_pb2 import PHASE_TRAIN, JobProgress
+from attune.spec.v1.stage_pb2 import Method
 from google.protobuf.duration_pb2 import Duration
 
 from services.common.errors import FailedPrecondition, InvalidArgument
@@ -29,6 +30,7 @@ from tests.scheduler.factories import (
 
 Job = scheduler_pb2.Job
 CARD = "l4-24gb"
+LLAMA = "meta-llama/Llama-3.1-8B"
 
 
 def a_card(node_id="card-a", **values):
@@ -133,6 +135,30 @@ async def test_what_was_given_is_not_given_again_before_the_node_speaks(local):
     assert await lease(local, node) is not None
     view = await local.board.look(fresh=True)
     assert view.start_on(node.id) is None
+
+
+async def test_a_gang_takes_all_its_devices_at_once_and_pays_for_each(local):
+    """Weights of 8 B parameters that all learn need several cards; an engine for gangs has them."""
+    node = a_node("cluster", profile="a100-80gb", memory_gib=79, base_model=LLAMA, free=8)
+    node.engines.append("ray")
+    node.methods.append(Method.METHOD_FULL)
+    for _ in range(7):
+        node.devices.append(node.devices[0])
+    first = await local.add_job(1, base_model=LLAMA, method=Method.METHOD_FULL)
+    node.free_slot_count = 1
+    assert await lease(local, node) is None
+    node.free_slot_count = 8
+    given = await lease(local, node)
+    count = given.placement.device_count
+    assert count > 1
+    view = await local.board.look(fresh=True)
+    (machine,) = view.snapshot.machines
+    assert (machine.slots, machine.free) == (8, 8 - count)
+    local.clock.advance(3600)
+    job = await local.jobs.get(first.name)
+    price = given.placement.profile.price_micro_usd_per_hour
+    assert job.held_s(local.clock.now()) == 3600 * count
+    assert job.cost_micro_usd(local.clock.now()) == price * count
 
 
 async def test_nodes_that_offer_the_same_are_one_pool():

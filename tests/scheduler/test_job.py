@@ -6,7 +6,9 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_EVALUATE, PHASE_TRAIN, JobProgress
 
 from services.common.errors import FailedPrecondition, InvalidArgument
-from services.scheduler.job import LOSSES_MAX, events_of, new_job
+from services.scheduler.announcement import events_of
+from services.scheduler.approval import new_job
+from services.scheduler.job import LOSSES_MAX
 from services.scheduler.state import FINAL, LEASED, TRANSITIONS, Event, State, next_state
 from tests.scheduler.factories import NOW, TERMS, a_job, a_result, a_spec, an_error
 
