@@ -48,7 +48,8 @@ WORKER_SERVICES = worker_pb2.DESCRIPTOR.services_by_name
 
 async def serve(settings: SchedulerSettings) -> None:
     """Run until SIGTERM or SIGINT."""
-    clock, catalogue = SystemClock(), read_catalogue()
+    clock = SystemClock()
+    catalogue = read_catalogue(settings.profiles_file, settings.allowed_profiles)
     shares = read_shares(settings.quotas_file)
     terms = LeaseTerms(settings.lease_s, settings.renew_s)
     database = Database(settings.store_url, MIGRATIONS)

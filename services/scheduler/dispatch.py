@@ -74,7 +74,7 @@ class Dispatcher:
         Raises:
             InvalidArgument: If the node breaks a rule.
         """
-        if violations := check_node(node, self._catalogue.profiles):
+        if violations := check_node(node):
             raise invalid(violations)
         await self._nodes.put(node, self._clock.now())
         await self._take_back(node)

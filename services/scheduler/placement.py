@@ -22,6 +22,10 @@ REJECTED_MAX = 20
 PATIENCE_S = 24 * 3600.0
 """What is not done by then is proposed only where nothing is."""
 NO_TRAINER = "No trainer is connected; start one with `attune up`."
+UNUSABLE = (
+    "An operator describes a kind of device in ATTUNE_SCHEDULER_PROFILES_FILE, or allows it in "
+    "ATTUNE_SCHEDULER_ALLOWED_PROFILES."
+)
 GANG_ENGINE = "ray"
 """The engine that uses several devices for one run."""
 
@@ -188,15 +192,19 @@ def what_is_missing(
 def _lacks(spec: Spec, demand: Demand, node: Node, profiles: Profiles) -> list[str]:
     obstacles = [find_obstacle(on, demand) for on in _on_devices(demand, node, profiles)]
     found = unmet(spec, demand.stage_index, node)
+    if not obstacles:
+        kinds = ", ".join(sorted({device.profile for device in node.devices}))
+        return [*found, f"What {node.id} has may not be used: {kinds}. {UNUSABLE}"]
     # All devices of the node must fail; the largest one says why.
     return found + ([str(obstacles[0])] if all(obstacles) else [])
 
 
 def _on_devices(demand: Demand, node: Node, profiles: Profiles) -> list[Placement]:
-    """Return a placement on each kind of device of a node, the largest device first."""
+    """Return a placement on each kind of device that may be used, the largest device first."""
     kinds: dict[str, list[int]] = {}
     for device in node.devices:
-        kinds.setdefault(device.profile, []).append(device.memory_bytes)
+        if device.profile in profiles:
+            kinds.setdefault(device.profile, []).append(device.memory_bytes)
     found = []
     for name, sizes in sorted(kinds.items(), key=lambda kind: -max(kind[1])):
         profile = profiles[name]

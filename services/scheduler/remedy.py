@@ -100,7 +100,9 @@ def _rooms(
     """Return devices, each with what may be reckoned with there after what failed."""
     found = []
     for device in (device for node in nodes for device in node.devices):
-        profile = catalogue.profiles[device.profile]
+        profile = catalogue.profiles.get(device.profile)
+        if profile is None:
+            continue
         if profile.is_gpu or demand.method != Method.METHOD_QLORA:
             below = [
                 one.expected_bytes

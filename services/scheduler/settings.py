@@ -23,6 +23,10 @@ class SchedulerSettings(Settings):
     renew_s: float = Field(10.0, gt=0, le=1200, validate_default=True)
     """Seconds between a trainer's renewals, in (0, 1200]; less than the lease."""
 
+    profiles_file: Path | None = None
+    """YAML file in the form of profiles.yaml, with kinds of device to add or to put in place."""
+    allowed_profiles: str = ""
+    """Ids of the kinds of device that runs may use, separated by commas; empty for all."""
     quotas_file: Path | None = None
     """JSON file with shares and quotas by project; without it all are equal and unlimited."""
 

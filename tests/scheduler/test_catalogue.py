@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services.scheduler.catalogue import BASE_MODELS, read_profiles
+from services.scheduler.catalogue import BASE_MODELS, PROFILES, read_catalogue, read_profiles
 from services.scheduler.profile import Precision
 from tests.scheduler.factories import CATALOGUE
 
@@ -85,3 +85,25 @@ def test_active_parameters_follow_from_the_experts_that_a_token_is_sent_to():
         for model in entry["ids"]:
             stated = active[model] or entry["parameter_count"]
             assert stated == pytest.approx(entry["parameter_count"] - idle, rel=0.01), model
+
+
+def test_an_operator_adds_kinds_of_device_and_says_which_may_be_used(tmp_path):
+    own = tmp_path / "own.yaml"
+    (entry,) = [one for one in yaml.safe_load(PROFILES.read_text()) if one["id"] == "l4-24gb"]
+    own.write_text(yaml.safe_dump([{**entry, "id": "rtx3090-24gb", "title": "NVIDIA RTX 3090"}]))
+    catalogue = read_catalogue(own, "cpu, rtx3090-24gb")
+    assert set(catalogue.profiles) == {"cpu", "rtx3090-24gb"}
+    assert len(catalogue.shapes) == len(CATALOGUE.shapes)
+    assert set(read_catalogue(own).profiles) == {*CATALOGUE.profiles, "rtx3090-24gb"}
+
+
+@pytest.mark.parametrize("text", ["nothing", "- l4", "- id: l4", "a: [", "- {id: x, precision: b}"])
+def test_a_profiles_file_that_is_none_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(SystemExit, match="cannot be used"):
+        read_catalogue(tmp_path / "own.yaml")
+
+
+def test_a_profile_that_nobody_knows_cannot_be_allowed():
+    with pytest.raises(SystemExit, match="names 'rtx1', which is no profile"):
+        read_catalogue(None, "cpu,rtx1")

@@ -3,11 +3,11 @@
 import pytest
 
 from services.scheduler.node import check_node, find_shape
-from tests.scheduler.factories import CATALOGUE, a_node, a_spec
+from tests.scheduler.factories import a_node, a_spec
 
 
 def fields_of(node):
-    return [violation.field for violation in check_node(node, CATALOGUE.profiles)]
+    return [violation.field for violation in check_node(node)]
 
 
 def test_good_node_breaks_no_rule():
@@ -15,7 +15,7 @@ def test_good_node_breaks_no_rule():
 
 
 def test_every_broken_rule_is_named():
-    node = a_node("Node_A", instance="one", profile="abacus", memory_gib=-1, free=-1)
+    node = a_node("Node_A", instance="one", profile="An abacus", memory_gib=-1, free=-1)
     node.core_count = -2
     node.base_models[0].layer_count = -4
     assert fields_of(node) == [

@@ -48,6 +48,14 @@ def test_live_processor_runs_the_starter_for_nothing():
     assert "cheapest live device" in plan.reason
 
 
+def test_a_device_that_nobody_described_or_allowed_is_not_used_and_named():
+    strange = a_node("strange", profile="rtx3090-24gb", memory_gib=24)
+    (missing,) = plan_of(a_spec(), [strange]).missing
+    assert "What strange has may not be used: rtx3090-24gb" in missing
+    assert "ATTUNE_SCHEDULER_PROFILES_FILE" in missing
+    assert plan_of(a_spec(), [strange, a_node()]).missing == ()
+
+
 def test_all_other_profiles_are_rejected_with_a_reason_and_a_cost():
     plan = plan_of(a_spec(), [a_node()])
     assert {each.profile for each in plan.rejected} == set(CATALOGUE.profiles) - {"cpu"}
