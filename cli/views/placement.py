@@ -11,8 +11,6 @@ CELLS = 40
 """Of a memory bar."""
 TITLE_WIDTH = 23
 SIZE_WIDTH = 10
-ALTERNATIVE_WIDTH = 29
-"""Of a profile that was not chosen, with its cost."""
 
 
 def show_placement(screen: Screen, compute: compute_pb2.ComputePlan) -> None:
@@ -56,11 +54,20 @@ def _show_stage(screen: Screen, stage: compute_pb2.StageCompute, stage_count: in
     )
     _show_memory(screen, stage.memory)
     if stage.rejected_placements:
-        screen.heading("Not chosen")
-    for rejected in stage.rejected_placements:
-        cost = money(rejected.cost_micro_usd) if rejected.cost_micro_usd else "-"
-        label = f"{rejected.profile}  {cost.rjust(ALTERNATIVE_WIDTH - len(rejected.profile) - 4)}"
-        screen.facts([(label, rejected.reason)], ALTERNATIVE_WIDTH)
+        _show_rejected(screen, stage)
+
+
+def _show_rejected(screen: Screen, stage: compute_pb2.StageCompute) -> None:
+    screen.heading("Not chosen")
+    rows = [
+        (one.profile, money(one.cost_micro_usd) if one.cost_micro_usd else "-", one.reason)
+        for one in stage.rejected_placements
+    ]
+    names = max(len(name) for name, _, _ in rows)
+    costs = max(len(cost) for _, cost, _ in rows)
+    for name, cost, reason in rows:
+        label = f"{name.ljust(names)}  {cost.rjust(costs)}"
+        screen.facts([(label, reason)], len(label) + 2)
 
 
 def _name(plan: compute_pb2.ParallelPlan, kind: str, value: int) -> str:
