@@ -54,6 +54,8 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
         "base_model_revision": base.revision,
         "lora_rank": rank,
     }
+    if manifest.base_adapter_sha256:
+        facts["base_adapter_sha256"] = manifest.base_adapter_sha256
     adapter_sha256 = write_manifest(folder, facts)
     publish(folder, context.artefacts.adapter(adapter_sha256))
     return {"adapter_sha256": adapter_sha256, "lora_rank": rank}

@@ -91,6 +91,8 @@ class Manifest:
     """OpenMP threads."""
     accelerator: str
     """`cpu` or `cuda`."""
+    base_adapter_sha256: str = ""
+    """Adapter of the stage before, which is trained on; empty in the first stage."""
 
     @property
     def run_id(self) -> str:

@@ -6,21 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 from attune.spec.v1.compute_pb2 import StageCompute
 from attune.spec.v1.spec_pb2 import Spec
-from attune.spec.v1.stage_pb2 import Stage
+from attune.spec.v1.stage_pb2 import Stage, Technique
 from google.protobuf.json_format import ParseDict
 
 from services.common.artefacts import Artefacts
 from services.common.errors import ServiceError
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin
+from services.trainer.pairs import make_pair
 from services.trainer.recipes.processor import begin_peak, peak_bytes
-from services.trainer.recipes.training import Example
+from services.trainer.recipes.training import IGNORED, Example
 from services.trainer.render import Renderer, renderer
 from services.trainer.rows import Row, Split, read_split
 from services.trainer.run import (
@@ -37,8 +38,6 @@ Result = TypeVar("Result")
 
 REPORT_INTERVAL_S = 0.25
 """Least time between two reports of progress within a phase."""
-IGNORED = -100
-"""Label of a token that is not learnt."""
 
 
 @dataclass
@@ -98,6 +97,12 @@ class RunContext:
         """Folder of the base model's revision."""
         base = self.spec.base_model
         return self.artefacts.model(base.id) / base.revision
+
+    @property
+    def base_adapter(self) -> Path | None:
+        """Folder of the adapter of the stage before; None in the first stage."""
+        digest = self.manifest.base_adapter_sha256
+        return self.artefacts.adapter(digest) if digest else None
 
     @property
     def origin(self) -> Origin:
@@ -192,6 +197,9 @@ class RunContext:
 
     def _example(self, row: Row) -> Example | None:
         settings = self.stage.hyperparameters
+        if self.stage.technique == Technique.TECHNIQUE_DPO:
+            pair = partial(make_pair, self.renderer, row, settings.max_length)
+            return refused(pair, f"line {row.line}")
         rendered = refused(lambda: self.renderer.row(row.messages, row.tools), f"line {row.line}")
         token_ids = rendered.token_ids[: settings.max_length]
         mask = rendered.assistant_mask[: settings.max_length]

@@ -42,7 +42,7 @@ def train(context: RunContext) -> dict[str, Any]:
         context.attempt.say(f"Checkpoint {folder.name} of {folder.parts[-3]} is broken; left out.")
     scratch = context.attempt.folder / SCRATCH
     training = plan(context, scratch, found[0].folder if found else None)
-    context.longest_count = max((len(one.token_ids) for one in training.train), default=0)
+    context.longest_count = max((one.length for one in training.train), default=0)
     watch = _Watch(context, training)
     module = importlib.import_module(RECIPES[context.stage.technique])
     recipe: Train = module.train
@@ -102,6 +102,7 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
         validation=validation,
         output_folder=scratch,
         resume_from=resume_from,
+        base_adapter=context.base_adapter,
         use_cuda=context.use_cuda,
         steps_total=steps_total,
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),

@@ -9,9 +9,10 @@ from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
 from attune.spec.v1.spec_pb2 import SuccessCriterion
-from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
+from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Stage, Technique
 
 from services.trainer.base_models import read_shape
+from services.trainer.chain import check_chain
 from services.trainer.grading.build import build
 from services.trainer.recipes import METHODS, RECIPES, lack_of
 from services.trainer.run import RunFailed
@@ -60,7 +61,7 @@ def validate(context: RunContext) -> dict[str, Any]:
             "So many rows are alike that some which are held out nearly equal some that are taught."
         )
     longest = context.stage.hyperparameters.max_length
-    cut = sum(len(example.token_ids) >= longest for example in [*learnt, *measured])
+    cut = sum(example.length >= longest for example in [*learnt, *measured])
     if cut:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
     context.report(total, total)
@@ -71,7 +72,7 @@ def validate(context: RunContext) -> dict[str, Any]:
         "useless_row_count": useless,
         "cut_row_count": cut,
         "token_count": sum(len(example.token_ids) for example in learnt),
-        "token_count_max": max(len(example.token_ids) for example in learnt),
+        "token_count_max": max(example.length for example in learnt),
     }
 
 
@@ -90,8 +91,9 @@ def check_spec(context: RunContext) -> None:
     if stage.technique not in RECIPES:
         raise RunFailed("UNSUPPORTED_TECHNIQUE", f"This trainer has no recipe for {name}.")
     _check_method(context)
-    if context.manifest.stage_index > 0:
-        raise RunFailed("UNSUPPORTED_STAGE", "This trainer runs specs of one stage.")
+    check_chain(context)
+    if stage.technique == Technique.TECHNIQUE_DPO:
+        _check_preferences(stage)
     settings = stage.hyperparameters
     if settings.packing:
         raise RunFailed("UNSUPPORTED_PACKING", "Packing needs FlashAttention. Turn it off.")
@@ -139,6 +141,21 @@ def _check_method(context: RunContext) -> None:
             "UNSUPPORTED_METHOD",
             f"{Method.Name(method)} needs {lack}, which this machine does not have. Run it on one "
             "that has, or choose METHOD_LORA in a new plan.",
+        )
+
+
+def _check_preferences(stage: Stage) -> None:
+    """Refuse settings that the recipe would stop at, or learn nothing with."""
+    values = stage.hyperparameters
+    if values.dpo.loss_type == "exo_pair" and not values.dpo.label_smoothing:
+        raise RunFailed(
+            "NO_LABEL_SMOOTHING",
+            "The loss exo_pair needs hyperparameters.dpo.label_smoothing above 0. Set 0.001.",
+        )
+    if "lm_head" in values.lora.target_modules:
+        raise RunFailed(
+            "UNSUPPORTED_TARGET",
+            "DPO cannot train an adapter of lm_head. Leave it out of lora.target_modules.",
         )
 
 

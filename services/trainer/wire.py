@@ -73,6 +73,7 @@ def manifest_from_lease(lease: Lease, settings: TrainerSettings) -> Manifest:
         cpus=settings.cpu_numbers,
         threads=settings.threads,
         accelerator=settings.accelerator,
+        base_adapter_sha256=lease.base_adapter_sha256,
     )
 
 

@@ -15,6 +15,7 @@ from attune.spec.v1.stage_pb2 import Method, Technique
 
 RECIPES: Mapping[int, str] = {
     Technique.TECHNIQUE_SFT: "services.trainer.recipes.sft",
+    Technique.TECHNIQUE_DPO: "services.trainer.recipes.dpo",
 }
 """Technique to the module that trains it."""
 

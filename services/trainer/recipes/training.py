@@ -10,6 +10,9 @@ from typing import Protocol
 from attune.spec.v1.compute_pb2 import ParallelPlan
 from attune.spec.v1.stage_pb2 import Hyperparameters, Method
 
+IGNORED = -100
+"""Label of a token that is not learnt."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -19,6 +22,28 @@ class Example:
     """[T], at most max_length."""
     labels: Sequence[int]
     """[T]; the token itself where it is learnt, -100 elsewhere."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of its longest sequence."""
+        return len(self.token_ids)
+
+
+@dataclass(frozen=True)
+class Pair(Example):
+    """One row of preferences: as an example, the prompt and the preferred answer."""
+
+    prompt_ids: Sequence[int]
+    """[T], less than max_length."""
+    chosen_ids: Sequence[int]
+    """[T]; with the prompt at most max_length, as the rejected answer is."""
+    rejected_ids: Sequence[int]
+    """[T]."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of its longest sequence."""
+        return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
 
 
 @dataclass(frozen=True)
@@ -45,6 +70,8 @@ class Training:
     """Optimizer steps between two points of the metrics."""
     warmup_steps: int
     """Optimizer steps in which the learning rate rises."""
+    base_adapter: Path | None = None
+    """Folder of the adapter that is trained on, of the stage before; None for a new one."""
 
 
 class Observer(Protocol):
