@@ -194,7 +194,7 @@ def test_the_margin_of_rewards_and_the_accuracy_on_unseen_pairs_go_up(
     from services.trainer.recipes import dpo
 
     heard = Heard(tmp_path)
-    dpo.train(training(steps_total=STEPS * 4), heard)
+    dpo.train(training(steps_total=STEPS * 6), heard)
     trained = [values for _, values in heard.metrics if "loss" in values]
     evaluated = [values for _, values in heard.metrics if "eval_loss" in values]
     assert trained[0]["rewards/margins"] == pytest.approx(0.0, abs=1e-6)
@@ -206,7 +206,7 @@ def test_the_margin_of_rewards_and_the_accuracy_on_unseen_pairs_go_up(
     unseen = [make(tiny.pair(*one)) for one in (("animal", "red"), ("number", "cat"))]
     unseen += [make(tiny.pair(*one)) for one in (("colour", "dog"), ("colour", "two"))]
     before = sums(answers(saved_model), unseen)
-    after = sums(answers(saved_model, heard.checkpoints[STEPS * 4]), unseen)
+    after = sums(answers(saved_model, heard.checkpoints[STEPS * 6]), unseen)
     assert preference_accuracy(after, before) == 1.0
     assert preference_accuracy(after) > preference_accuracy(before)
 
