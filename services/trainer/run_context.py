@@ -20,7 +20,7 @@ from services.common.errors import ServiceError
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin
 from services.trainer.recipes.processor import begin_peak, peak_bytes
-from services.trainer.recipes.training import Example
+from services.trainer.recipes.training import IGNORED, Example
 from services.trainer.render import Renderer, renderer
 from services.trainer.rows import Row, Split, read_split
 from services.trainer.run import (
@@ -37,8 +37,6 @@ Result = TypeVar("Result")
 
 REPORT_INTERVAL_S = 0.25
 """Least time between two reports of progress within a phase."""
-IGNORED = -100
-"""Label of a token that is not learnt."""
 
 
 @dataclass

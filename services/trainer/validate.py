@@ -93,8 +93,10 @@ def check_spec(context: RunContext) -> None:
     if context.manifest.stage_index > 0:
         raise RunFailed("UNSUPPORTED_STAGE", "This trainer runs specs of one stage.")
     settings = stage.hyperparameters
-    if settings.packing:
-        raise RunFailed("UNSUPPORTED_PACKING", "Packing needs FlashAttention. Turn it off.")
+    if settings.packing and stage.technique != Technique.TECHNIQUE_SFT:
+        raise RunFailed(
+            "UNSUPPORTED_PACKING", f"{name} compares whole answers. Turn packing off for it."
+        )
     if settings.schedule == Hyperparameters.SCHEDULE_UNSPECIFIED:
         raise RunFailed("NO_SCHEDULE", "hyperparameters.schedule is not set. Choose one.")
     for one in spec.evaluation.graders:
@@ -160,7 +162,10 @@ def _check_disk(context: RunContext) -> None:
     rank = context.stage.hyperparameters.lora.rank
     # Query, key, value and output projections, and the three of the feed-forward part.
     widths = 8 * shape.hidden_size + 3 * (shape.hidden_size + shape.intermediate_size)
-    one = shape.layer_count * rank * widths * BYTES_PER_TRAINABLE
+    learnt = shape.layer_count * rank * widths
+    if not METHODS[context.stage.method].is_adapter:
+        learnt = shape.parameter_count
+    one = learnt * BYTES_PER_TRAINABLE
     needed = CHECKPOINTS_ON_DISK * one + SPARE_BYTES
     free = shutil.disk_usage(context.attempt.folder).free
     if free < needed:
