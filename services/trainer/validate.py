@@ -44,8 +44,7 @@ def validate(context: RunContext) -> dict[str, Any]:
     validation = context.validation_examples
     context.report(len(train) + len(validation), total)
     for row in split.holdout:
-        prompt = partial(context.renderer.prompt, row.prompt, row.tools)
-        refused(prompt, f"line {row.line}")
+        context.prompt_ids(row)
     learnt = [example for example in train if example is not None]
     measured = [example for example in validation if example is not None]
     useless = len(train) + len(validation) - len(learnt) - len(measured)

@@ -156,6 +156,13 @@ def a_spec(revision: str, train_sha256: str, holdout_sha256: str, **changes: obj
     evaluation.general_ability_check = "The harbour lay quiet after the storm."
     spec.serving.target = "shared"
     spec.serving.alias = "tiny"
+    return approved(spec)
+
+
+def approved(spec: Spec) -> Spec:
+    """Approve a spec as it is now."""
+    spec.ClearField("approval")
+    spec.ClearField("hash")
     spec.approval.canonical_spec = b"attune.spec.v1" + spec.SerializeToString(deterministic=True)
     spec.hash = spec.approval.hash = sha256(spec.approval.canonical_spec).hexdigest()
     return spec
@@ -190,13 +197,17 @@ def a_lease(spec: Spec, fence: int = 1, job: str = "j1") -> Lease:
 
 
 def a_manifest(
-    root: Path, spec: Spec, fence: int = 1, placement: StageCompute | None = None
+    root: Path,
+    spec: Spec,
+    fence: int = 1,
+    placement: StageCompute | None = None,
+    job: str = "j1",
 ) -> Manifest:
     from google.protobuf.json_format import MessageToDict
 
     return Manifest(
-        run="projects/default/runs/j1-s0",
-        job="projects/default/jobs/j1",
+        run=f"projects/default/runs/{job}-s0",
+        job=f"projects/default/jobs/{job}",
         stage_index=0,
         fence=fence,
         node="node-test",
