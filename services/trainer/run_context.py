@@ -23,6 +23,7 @@ from services.trainer.pairs import make_pair
 from services.trainer.recipes.processor import begin_peak, peak_bytes
 from services.trainer.recipes.training import IGNORED, Example
 from services.trainer.render import Renderer, renderer
+from services.trainer.row_shape import ShapedRow
 from services.trainer.rows import Row, Split, read_split
 from services.trainer.run import (
     Estimate,
@@ -140,6 +141,16 @@ class RunContext:
         """The rows that choose the checkpoint; None for one that would measure nothing."""
         return self._examples(self.split.validation)
 
+    def prompt_ids(self, row: Row) -> list[int]:
+        """Return what a model answers in place of a row's own answer, as tokens.
+
+        Raises:
+            RunFailed: If the template refuses it.
+        """
+        if row.text:
+            return self.renderer.opening(row.opening)
+        return refused(lambda: self.renderer.prompt(row.prompt, row.tools), f"line {row.line}")
+
     def begin(self, phase: Phase) -> None:
         """Write that a phase begins, and tell the supervisor."""
         self._phase = phase
@@ -200,7 +211,8 @@ class RunContext:
         if self.stage.technique == Technique.TECHNIQUE_DPO:
             pair = partial(make_pair, self.renderer, row, settings.max_length)
             return refused(pair, f"line {row.line}")
-        rendered = refused(lambda: self.renderer.row(row.messages, row.tools), f"line {row.line}")
+        shaped = ShapedRow(row.messages, tools=row.tools, text=row.text)
+        rendered = refused(lambda: self.renderer.learnt(shaped), f"line {row.line}")
         token_ids = rendered.token_ids[: settings.max_length]
         mask = rendered.assistant_mask[: settings.max_length]
         if not settings.assistant_only_loss:

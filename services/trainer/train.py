@@ -6,6 +6,7 @@ import importlib
 import math
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from services.trainer import checkpoint
 from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint, find_checkpoints
 from services.trainer.recipes import RECIPES
-from services.trainer.recipes.training import Train, Training
+from services.trainer.recipes.training import Resolved, Train, Training
 from services.trainer.run import RunFailed, RunPaused
 from services.trainer.run_context import RunContext
 
@@ -30,7 +31,7 @@ def train(context: RunContext) -> dict[str, Any]:
     """Train from the newest complete checkpoint, or from the start when there is none.
 
     Returns:
-        Which checkpoint is the best, and how many steps there were.
+        Which checkpoint is the best, how many steps there were, and what the settings became.
 
     Raises:
         RunFailed: If the loss or the gradient is no number, or is beyond all reason.
@@ -59,6 +60,7 @@ def train(context: RunContext) -> dict[str, Any]:
         "resumed_step": found[0].step if found else 0,
         "step_count": watch.step or complete[0].step,
         "steps_total": training.steps_total,
+        "resolved": context.attempt.resolved(),
         "memory": _memory(context, training, watch.step - (found[0].step if found else 0)),
     }
 
@@ -93,6 +95,8 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
     validation = [example for example in context.validation_examples if example is not None]
     steps_per_epoch = math.ceil(len(examples) / settings.effective_batch_size)
     steps_total = max(1, math.ceil(settings.epoch_count * steps_per_epoch))
+    if settings.HasField("max_step_count"):
+        steps_total = min(steps_total, settings.max_step_count)
     return Training(
         model_folder=context.model_folder,
         method=context.stage.method,
@@ -124,6 +128,10 @@ class _Watch:
         shape = read_shape(context.model_folder)
         vocabulary_size = shape.vocabulary_size if shape is not None else 0
         self._loss_max = BLIND_TIMES_MAX * math.log(max(2, vocabulary_size))
+
+    def on_resolved(self, resolved: Resolved) -> None:
+        self._context.attempt.write_resolved(asdict(resolved))
+        self._context.attempt.say(str(resolved))
 
     def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
         self.step = step

@@ -45,8 +45,7 @@ def validate(context: RunContext) -> dict[str, Any]:
     validation = context.validation_examples
     context.report(len(train) + len(validation), total)
     for row in split.holdout:
-        prompt = partial(context.renderer.prompt, row.prompt, row.tools)
-        refused(prompt, f"line {row.line}")
+        context.prompt_ids(row)
     learnt = [example for example in train if example is not None]
     measured = [example for example in validation if example is not None]
     useless = len(train) + len(validation) - len(learnt) - len(measured)
@@ -95,8 +94,10 @@ def check_spec(context: RunContext) -> None:
     if stage.technique == Technique.TECHNIQUE_DPO:
         _check_preferences(stage)
     settings = stage.hyperparameters
-    if settings.packing:
-        raise RunFailed("UNSUPPORTED_PACKING", "Packing needs FlashAttention. Turn it off.")
+    if settings.packing and stage.technique != Technique.TECHNIQUE_SFT:
+        raise RunFailed(
+            "UNSUPPORTED_PACKING", f"{name} compares whole answers. Turn packing off for it."
+        )
     if settings.schedule == Hyperparameters.SCHEDULE_UNSPECIFIED:
         raise RunFailed("NO_SCHEDULE", "hyperparameters.schedule is not set. Choose one.")
     for one in spec.evaluation.graders:
@@ -177,7 +178,10 @@ def _check_disk(context: RunContext) -> None:
     rank = context.stage.hyperparameters.lora.rank
     # Query, key, value and output projections, and the three of the feed-forward part.
     widths = 8 * shape.hidden_size + 3 * (shape.hidden_size + shape.intermediate_size)
-    one = shape.layer_count * rank * widths * BYTES_PER_TRAINABLE
+    learnt = shape.layer_count * rank * widths
+    if not METHODS[context.stage.method].is_adapter:
+        learnt = shape.parameter_count
+    one = learnt * BYTES_PER_TRAINABLE
     needed = CHECKPOINTS_ON_DISK * one + SPARE_BYTES
     free = shutil.disk_usage(context.attempt.folder).free
     if free < needed:

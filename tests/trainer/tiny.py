@@ -192,9 +192,9 @@ def a_preference_spec(
 
 
 def approved(spec: Spec) -> Spec:
-    """Return the spec, approved as it is."""
+    """Approve a spec as it is now."""
     spec.ClearField("approval")
-    spec.hash = ""
+    spec.ClearField("hash")
     spec.approval.canonical_spec = b"attune.spec.v1" + spec.SerializeToString(deterministic=True)
     spec.hash = spec.approval.hash = sha256(spec.approval.canonical_spec).hexdigest()
     return spec
@@ -233,15 +233,15 @@ def a_manifest(
     spec: Spec,
     fence: int = 1,
     placement: StageCompute | None = None,
-    *,
+    job: str = "j1",
     stage_index: int = 0,
     base_adapter_sha256: str = "",
 ) -> Manifest:
     from google.protobuf.json_format import MessageToDict
 
     return Manifest(
-        run=f"projects/default/runs/j1-s{stage_index}",
-        job="projects/default/jobs/j1",
+        run=f"projects/default/runs/{job}-s{stage_index}",
+        job=f"projects/default/jobs/{job}",
         stage_index=stage_index,
         fence=fence,
         node="node-test",
