@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from services.common.errors import Unavailable
+from services.common.errors import ResourceExhausted, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ PAUSE = b"pause"
 STOP_GRACE_S = 5.0
 """Time that a run has to see that its pipe is closed, before it is killed."""
 POLL_S = 0.05
+WORKS_MAX = 8
+"""Calls that have, or wait for, a process of their own."""
 
 
 class RunHandle:
@@ -111,7 +113,7 @@ class RunHandle:
 
 
 class ForkServer:
-    """Forks runs and the process that renders."""
+    """Forks runs, the process that renders, and one for each piece of other heavy work."""
 
     def __init__(self) -> None:
         """Prepare; `warm` starts it."""
@@ -120,6 +122,7 @@ class ForkServer:
         self._renderer: ProcessPoolExecutor | None = None
         self._single = asyncio.Lock()
         """Held by the call that has a process of its own."""
+        self._works: set[asyncio.Task[Any]] = set()
 
     def warm(self) -> None:
         """Start importing in the background; the environment must be complete by now."""
@@ -158,15 +161,30 @@ class ForkServer:
     async def once(self, module: str, function: str, *arguments: Any) -> Any:
         """Call a function in a process of its own, which ends with the call; one at a time.
 
+        The work goes on when the caller is cancelled.
+
         Raises:
+            ResourceExhausted: If too many wait.
             Unavailable: If that process died.
         """
+        if len(self._works) >= WORKS_MAX:
+            raise ResourceExhausted(
+                f"{WORKS_MAX} calls wait for a process already. Try again later.",
+                reason="TOO_MUCH_WORK",
+                work_count=str(WORKS_MAX),
+            )
+        work = asyncio.create_task(self._once(module, function, *arguments))
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+        return await asyncio.shield(work)
+
+    async def _once(self, *call: Any) -> Any:
         async with self._single:
             pool = ProcessPoolExecutor(
                 max_workers=1, mp_context=self._context, initializer=_end_with_parent
             )
             try:
-                future = await asyncio.to_thread(pool.submit, _call, module, function, *arguments)
+                future = await asyncio.to_thread(pool.submit, _call, *call)
                 return await asyncio.wrap_future(future)
             except BrokenProcessPool:
                 raise Unavailable(

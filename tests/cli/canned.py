@@ -105,6 +105,7 @@ class Services(
             model_pb2.ModelVersion.STATE_READY,
         ]
         self.watch_failures = 0
+        self.merged_sha256 = ""
 
     def _keep(self, request):
         self.asked.append(request)
@@ -279,6 +280,14 @@ class Services(
             timing.end_time.FromMilliseconds(1_000_000_000_000 + 10 * index + 10)
         return run
 
+    async def MergeAdapter(self, request, context):
+        self._keep(request)
+        return trainer_pb2.MergeAdapterResponse(
+            merged_sha256="c" * 64,
+            base_model=f"merged/{'c' * 12}",
+            base_model_revision="c" * 64,
+        )
+
     async def ListModelVersions(self, request, context):
         self._keep(request)
         return model_pb2.ListModelVersionsResponse(model_versions=[self._version()])
@@ -295,6 +304,8 @@ class Services(
             state=state,
             state_reason="The engine says otherwise.",
             base_model="attune/starter",
+            adapter_sha256="" if self.merged_sha256 else "b" * 64,
+            merged_sha256=self.merged_sha256,
             report=a_report(),
             parity=model_pb2.ParityReport(prompt_count=24, max_logprob_difference=4e-6),
         )

@@ -313,6 +313,19 @@ def test_base_and_tuned_are_compared_prompt_by_prompt(attune, services):
     assert "tuned answer" in attune("model", "compare", "tickets/1", "One").out
 
 
+def test_a_version_is_merged_into_a_base_for_the_next_plan(attune, services):
+    result = attune("model", "merge", "tickets/1")
+    assert result.code == 0
+    assert "tickets/1 is at hand as the base model merged/cccccccccccc" in result.out
+    assert services.asked[-1].adapter_sha256 == "b" * 64
+    found = json.loads(attune("model", "merge", "tickets/1", "--json").out)
+    assert found["base_model"] == "merged/cccccccccccc"
+    services.merged_sha256 = "c" * 64
+    result = attune("model", "merge", "tickets/1")
+    assert result.code == 1
+    assert "whole model already, at hand as the base model merged/cccccccccccc" in result.err
+
+
 def test_a_model_without_a_number_is_its_newest_ready_version(attune, services):
     services.version_states = services.version_states[1:]
     assert attune("deploy", "tickets").code == 0

@@ -25,12 +25,17 @@ def test_each_outcome_with_what_it_must_carry_is_taken(outcome):
         (a_finish(RUN, 1, "CANCELLED", result=a_result(), error=an_error()), ["result", "error"]),
         (a_finish(RUN, 1, "PAUSED", error=an_error()), ["error"]),
         (a_finish(RUN, 1, result=JobResult(adapter_sha256="no")), ["result.adapter_sha256"]),
+        (a_finish(RUN, 1, result=JobResult(merged_sha256="no")), ["result.merged_sha256"]),
     ],
 )
 def test_anything_else_is_named(request_, fields):
     with pytest.raises(InvalidArgument) as caught:
         check_outcome(request_)
     assert [violation.field for violation in caught.value.violations] == fields
+
+
+def test_a_whole_model_takes_the_place_of_an_adapter():
+    check_outcome(a_finish(RUN, 1, result=JobResult(merged_sha256="c" * 64)))
 
 
 def test_unknown_outcome_is_refused():

@@ -149,6 +149,11 @@ def propose_stage(
         _reinforced_lengths(ledger, path, sources, decision)
     else:
         _length(ledger, path, sources)
+    _when_said(ledger, path, decision)
+
+
+def _when_said(ledger: Ledger, path: str, decision: Decision) -> None:
+    """Decide what stands in a plan only when a person says it."""
     bound = path + "hyperparameters.max_step_count"
     if bound in ledger.said:
         ledger.decide(
@@ -157,6 +162,15 @@ def propose_stage(
             source=RULE,
             origin="no bound is recommended",
             reason="The number of epochs says when training ends.",
+        )
+    stabilized = path + "hyperparameters.lora.rank_stabilized"
+    if stabilized in ledger.said and decision.method in ADAPTERS:
+        ledger.decide(
+            stabilized,
+            None,
+            source=RULE,
+            origin="no recipe uses it",
+            reason="The recipes' alpha is meant for a division by the rank.",
         )
 
 

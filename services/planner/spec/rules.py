@@ -305,6 +305,9 @@ def _stage(stage: stage_pb2.Stage, path: str) -> Iterator[Violation]:
     if stage.technique == stage_pb2.TECHNIQUE_SFT and not tuned.HasField("assistant_only_loss"):
         text = "TECHNIQUE_SFT needs it. Set it to true to learn only the answers."
         yield Violation(inside + "assistant_only_loss", "REQUIRED", text)
+    if tuned.packing and stage.technique != stage_pb2.TECHNIQUE_SFT:
+        text = f"{technique} compares whole answers, which share no sequence. Leave it out."
+        yield Violation(inside + "packing", "NOT_ALLOWED", text)
     if stage.HasField("reward"):
         yield from reward_violations(stage.reward, path + "reward.")
 

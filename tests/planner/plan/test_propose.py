@@ -149,6 +149,8 @@ def test_alpha_follows_a_rank_and_the_rate_a_batch_unless_they_were_said_too():
         ("lora.rank", 32.0, 32),
         ("assistant_only_loss", "false", False),
         ("max_step_count", 200, 200),
+        ("lora.rank_stabilized", True, True),
+        ("packing", True, True),
         ("seed", 0, 0),
     ],
 )

@@ -147,6 +147,11 @@ def edit(spec, path, value):
     write(spec, path, value)
 
 
+def pack_preferences(spec):
+    spec.stages[0].technique = stage_pb2.TECHNIQUE_DPO
+    spec.stages[0].hyperparameters.packing = True
+
+
 CASES = {
     ("objective.problem", "REQUIRED"): lambda s: edit(s, "objective.problem", ""),
     ("objective.problem", "LENGTH"): lambda s: edit(s, "objective.problem", "x" * 2001),
@@ -194,6 +199,7 @@ CASES = {
         weight=0.5, grader=s.evaluation.graders[0]
     ),
     (H + "assistant_only_loss", "REQUIRED"): lambda s: edit(s, H + "assistant_only_loss", None),
+    (H + "packing", "NOT_ALLOWED"): pack_preferences,
     (H + "lora.target_modules", "REQUIRED"): lambda s: edit(s, H + "lora.target_modules", []),
 }
 
