@@ -95,6 +95,7 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
     steps_total = max(1, math.ceil(settings.epoch_count * steps_per_epoch))
     return Training(
         model_folder=context.model_folder,
+        method=context.stage.method,
         hyperparameters=settings,
         plan=context.plan,
         train=examples,

@@ -13,7 +13,7 @@ from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
 
 from services.trainer.base_models import read_shape
 from services.trainer.grading.build import build
-from services.trainer.recipes import METHODS, RECIPES
+from services.trainer.recipes import METHODS, RECIPES, lack_of
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext, refused
 
@@ -89,8 +89,7 @@ def check_spec(context: RunContext) -> None:
     name = Technique.Name(stage.technique)
     if stage.technique not in RECIPES:
         raise RunFailed("UNSUPPORTED_TECHNIQUE", f"This trainer has no recipe for {name}.")
-    if stage.method not in METHODS:
-        raise RunFailed("UNSUPPORTED_METHOD", f"{name} has no {Method.Name(stage.method)} here.")
+    _check_method(context)
     if context.manifest.stage_index > 0:
         raise RunFailed("UNSUPPORTED_STAGE", "This trainer runs specs of one stage.")
     settings = stage.hyperparameters
@@ -127,6 +126,20 @@ def deciding_grader(context: RunContext) -> Grader:
         if one.name == metric:
             return one
     raise RunFailed("NO_DECIDING_GRADER", f"No grader of the spec is called '{metric}'.")
+
+
+def _check_method(context: RunContext) -> None:
+    """Refuse a method that this machine cannot run; another one is never taken instead."""
+    method = context.stage.method
+    if method not in METHODS:
+        raise RunFailed("UNSUPPORTED_METHOD", f"There is no {Method.Name(method)} here.")
+    lack = lack_of(method, has_cuda=context.use_cuda)
+    if lack:
+        raise RunFailed(
+            "UNSUPPORTED_METHOD",
+            f"{Method.Name(method)} needs {lack}, which this machine does not have. Run it on one "
+            "that has, or choose METHOD_LORA in a new plan.",
+        )
 
 
 def _check_batch(context: RunContext) -> None:

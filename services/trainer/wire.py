@@ -21,8 +21,8 @@ from google.rpc.status_pb2 import Status
 
 from services.common.errors import Violation, invalid
 from services.trainer.attempt import Attempt
-from services.trainer.devices import Device
-from services.trainer.recipes import METHODS, RECIPES
+from services.trainer.devices import Device, has_gpu
+from services.trainer.recipes import RECIPES, methods_here
 from services.trainer.row_shape import Counts, Preview, ShapedRow, shape_row
 from services.trainer.run import OUT_OF_MEMORY, Manifest, MemoryFacts, Phase, Progress, Question
 from services.trainer.settings import TrainerSettings
@@ -51,7 +51,7 @@ def node_to_proto(
         core_count=len(settings.cpu_numbers),
         engines=ENGINES,
         techniques=list(RECIPES),  # type: ignore[arg-type]  # Numbers are enum values on the wire.
-        methods=METHODS,  # type: ignore[arg-type]
+        methods=methods_here(has_cuda=has_gpu(devices)),  # type: ignore[arg-type]
         base_models=base_models,
         free_slot_count=free_slot_count,
     )

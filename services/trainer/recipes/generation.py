@@ -12,12 +12,9 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    GenerationConfig,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from services.trainer.recipes.model import load_base
 
 BATCH_TOKENS_MAX = 16_384
 """Tokens of one batch, prompts and answers; bounds the memory of keys and values."""
@@ -138,18 +135,6 @@ class _Check(StoppingCriteria):  # type: ignore[misc]  # transformers has no typ
         """Return that no row of the batch is to stop, [B]."""
         self._check()
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
-
-
-def load_base(folder: Path, dtype: torch.dtype) -> Any:
-    """Return a base model from its folder; no code of the folder runs."""
-    return AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=dtype,
-        attn_implementation="sdpa",
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
 
 
 def load_generator(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from attune.spec.v1.compute_pb2 import ParallelPlan
-from attune.spec.v1.stage_pb2 import Hyperparameters
+from attune.spec.v1.stage_pb2 import Hyperparameters, Method
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Training:
     """One stage, resolved to what a trainer library needs."""
 
     model_folder: Path
+    method: Method.ValueType
+    """Which weights learn."""
     hyperparameters: Hyperparameters
     plan: ParallelPlan
     train: Sequence[Example]

@@ -1,0 +1,80 @@
+"""From the events of the trainer library to the observer of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from services.trainer.recipes.training import Observer, Training
+
+
+def execute(trainer: Any, training: Training) -> None:
+    """Run a trainer of TRL to its end, from the checkpoint if there is one; it prints nothing."""
+    trainer.remove_callback(PrinterCallback)
+    resume_from = training.resume_from
+    trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+
+
+class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no types.
+    """Hands the trainer library's events to the observer."""
+
+    def __init__(self, observer: Observer, output_folder: Path) -> None:
+        """Keep the observer and where the trainer library writes checkpoints."""
+        self._observer = observer
+        self._output_folder = output_folder
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Say where training begins, and what was measured before."""
+        evaluated = (entry for entry in state.log_history if "eval_loss" in entry)
+        losses = {int(entry["step"]): float(entry["eval_loss"]) for entry in evaluated}
+        # A resumed state says the layout of the attempt that wrote it; this one has its own.
+        state.train_batch_size = args.train_batch_size
+        self._observer.on_start(state.global_step, losses)
+
+    def on_substep_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Let a run be stopped between two micro-batches."""
+        self._observer.on_step(state.global_step)
+
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Say that a step is done, and save if the observer wants it."""
+        self._observer.on_step(state.global_step)
+        if self._observer.wants_checkpoint():
+            control.should_save = True
+
+    def on_prediction_step(
+        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Let a run be stopped within an evaluation."""
+        self._observer.on_step(state.global_step)
+
+    def on_log(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """Hand on the numbers of a step."""
+        numbers = {
+            name: float(value)
+            for name, value in (logs or {}).items()
+            if isinstance(value, int | float)
+        }
+        self._observer.on_metrics(state.global_step, numbers)
+
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Hand over a checkpoint, and stop if the observer has seen enough."""
+        folder = self._output_folder / f"checkpoint-{state.global_step}"
+        self._observer.on_checkpoint(state.global_step, folder)
+        if self._observer.is_enough():
+            control.should_training_stop = True
