@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Say where training begins, and what was measured before."""
-        evaluated = (entry for entry in state.log_history if "eval_loss" in entry)
-        losses = {int(entry["step"]): float(entry["eval_loss"]) for entry in evaluated}
+        numbers = ((int(entry["step"]), self.numbers(entry)) for entry in state.log_history)
+        losses = {step: found["eval_loss"] for step, found in numbers if "eval_loss" in found}
         # A resumed state says the layout of the attempt that wrote it; this one has its own.
         state.train_batch_size = args.train_batch_size
         self._observer.on_start(state.global_step, losses)
@@ -65,12 +66,13 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         **_: Any,
     ) -> None:
         """Hand on the numbers of a step."""
-        numbers = {
-            name: float(value)
-            for name, value in (logs or {}).items()
-            if isinstance(value, int | float)
+        self._observer.on_metrics(state.global_step, self.numbers(logs or {}))
+
+    def numbers(self, logs: Mapping[str, Any]) -> dict[str, float]:
+        """Return what the observer is told of the numbers of a step."""
+        return {
+            name: float(value) for name, value in logs.items() if isinstance(value, int | float)
         }
-        self._observer.on_metrics(state.global_step, numbers)
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Hand over a checkpoint, and stop if the observer has seen enough."""

@@ -12,7 +12,7 @@ from trl import SFTConfig, SFTTrainer
 from services.trainer.recipes.arguments import shared_arguments
 from services.trainer.recipes.bridge import Bridge, execute
 from services.trainer.recipes.model import adapter, load_model
-from services.trainer.recipes.training import Example, Observer, Training
+from services.trainer.recipes.training import Example, Observer, Prompt, Training
 
 
 def train(training: Training, observer: Observer) -> None:
@@ -47,7 +47,8 @@ def config(training: Training) -> SFTConfig:
     )
 
 
-def _dataset(examples: Sequence[Example]) -> datasets.Dataset:
+def _dataset(rows: Sequence[Example | Prompt]) -> datasets.Dataset:
+    examples = [row for row in rows if isinstance(row, Example)]
     return datasets.Dataset.from_dict(
         {
             "input_ids": [list(example.token_ids) for example in examples],
