@@ -9,7 +9,9 @@ from attune.spec.v1.spec_pb2 import Spec
 
 from services.common import names
 from services.common.errors import Violation, invalid
-from services.scheduler.job import SPEC_NAME, Job
+from services.scheduler.job import Job
+
+SPEC_NAME = "projects/{project}/specs/{spec}"
 
 
 def new_job(spec: Spec, job_id: str, now: datetime) -> Job:

@@ -56,6 +56,13 @@ def after_stage(job: Job, result: JobResult, now: datetime) -> Job:
     return job.advance(_reason(job, f"{title} has ended.", following), now)
 
 
+def base_adapter_sha256(job: Job) -> str:
+    """Return the adapter that the present stage begins with; empty in the first one."""
+    if job.stage_index == 0:
+        return ""
+    return job.stage_results[job.stage_index - 1].adapter_sha256
+
+
 def stage_verdict(report: EvaluationReport) -> EvaluationReport.Verdict.ValueType:
     """Return how a stage was judged beside what it began with."""
     if report.HasField("previous_stage"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from attune.scheduler.v1.scheduler_pb2 import JobProgress, JobResult
+from attune.scheduler.v1.scheduler_pb2 import JobProgress, JobQuestion, JobResult
 from attune.spec.v1.spec_pb2 import Spec
 from google.rpc.status_pb2 import Status
 
@@ -16,8 +16,6 @@ from services.scheduler.queue.entry import Priority
 from services.scheduler.stage import runs
 from services.scheduler.state import FINAL, LEASED, Event, State, next_state
 
-SPEC_NAME = "projects/{project}/specs/{spec}"
-JOB_NAME = "projects/{project}/jobs/{job}"
 LOSSES_MAX = 5
 """How often a job that lost its worker is queued again; after the next loss it fails."""
 CODE_ABORTED = 10
@@ -83,6 +81,10 @@ class Job:
     progress: JobProgress | None = None
     result: JobResult | None = None
     error: Status | None = None
+    question: JobQuestion | None = None
+    """What its run asked before it goes on; None when nothing is or was left unanswered."""
+    waived_reasons: tuple[str, ...] = ()
+    """Reasons of questions that were answered with going on, in the present stage."""
     start_time: datetime | None = None
     end_time: datetime | None = None
     version: int = 1
@@ -97,13 +99,6 @@ class Job:
         # A stage that was not leased yet has no run; the last one is that of the stage before.
         stage = self.stage_index - (self.attempt_count == self.stage_fence)
         return f"projects/{project}/runs/{job}-s{stage}"
-
-    @property
-    def base_adapter_sha256(self) -> str:
-        """Adapter of the stage before; empty in the first one."""
-        if self.stage_index == 0:
-            return ""
-        return self.stage_results[self.stage_index - 1].adapter_sha256
 
     def cost_micro_usd(self, now: datetime) -> int:
         """Return what it has cost so far, in millionths of a US dollar."""
@@ -245,6 +240,16 @@ class Job:
                 job = self._step(Event.HALT, why, now)
         return self._finished(job)
 
+    def ask(self, question: JobQuestion, now: datetime) -> Job:
+        """Return the job after its run paused of itself, with what a person must decide.
+
+        Raises:
+            FailedPrecondition: If it holds no lease.
+        """
+        before = "Stopped on request. " if self.state is State.CANCELLING else ""
+        job = self._finished(self._step(Event.ASK, f"{before}{question.message}", now))
+        return replace(job, question=question)
+
     def set_priority(self, priority: Priority, now: datetime) -> Job:
         """Return the job with another priority within its project.
 
@@ -286,6 +291,7 @@ class Job:
             stage_fence=self.attempt_count,
             loss_count=0,
             failed=(),
+            waived_reasons=(),
             progress=None,
         )
 

@@ -74,6 +74,8 @@ JOBS = Table(
     Column("progress", LargeBinary, nullable=True),
     Column("result", LargeBinary, nullable=True),
     Column("error", LargeBinary, nullable=True),
+    Column("question", LargeBinary, nullable=True),
+    Column("waived_reasons", JSON, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
     Column("start_time", DateTime(timezone=True), nullable=True),
     Column("end_time", DateTime(timezone=True), nullable=True),
@@ -133,6 +135,7 @@ MESSAGES: dict[str, type[Message]] = {
     "progress": scheduler_pb2.JobProgress,
     "result": scheduler_pb2.JobResult,
     "error": Status,
+    "question": scheduler_pb2.JobQuestion,
 }
 """Columns that hold serialised messages."""
 
@@ -145,6 +148,7 @@ def row_of(job: Job) -> dict[str, Any]:
     row["layout"] = {} if job.layout is None else asdict(job.layout)
     row["failed"] = [asdict(one) for one in job.failed]
     row["stage_results"] = [_json(one) for one in job.stage_results]
+    row["waived_reasons"] = list(job.waived_reasons)
     row["id"], row["project"] = last_part(job.name), project_of(job.name)
     row["base_model"] = job.approved_spec.base_model.id
     return row
@@ -164,6 +168,7 @@ def job_of(row: Row[Any]) -> Job:
         ParseDict(one, scheduler_pb2.JobResult(), ignore_unknown_fields=True)
         for one in row.stage_results
     )
+    values["waived_reasons"] = tuple(row.waived_reasons)
     values["state"], values["priority"] = State(values["state"]), Priority(values["priority"])
     return Job(**values)
 

@@ -20,8 +20,9 @@ from services.common.errors import ServiceError
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin
 from services.trainer.pairs import make_pair
+from services.trainer.recipes import REINFORCED
 from services.trainer.recipes.processor import begin_peak, peak_bytes
-from services.trainer.recipes.training import IGNORED, Example
+from services.trainer.recipes.training import IGNORED, Example, Prompt
 from services.trainer.render import Renderer, renderer
 from services.trainer.row_shape import ShapedRow
 from services.trainer.rows import Row, Split, read_split
@@ -132,12 +133,12 @@ class RunContext:
         return refused(lambda: renderer(self.model_folder))
 
     @cached_property
-    def train_examples(self) -> list[Example | None]:
+    def train_examples(self) -> list[Example | Prompt | None]:
         """The rows that are learnt; None for one that would train nothing."""
         return self._examples(self.split.train)
 
     @cached_property
-    def validation_examples(self) -> list[Example | None]:
+    def validation_examples(self) -> list[Example | Prompt | None]:
         """The rows that choose the checkpoint; None for one that would measure nothing."""
         return self._examples(self.split.validation)
 
@@ -199,12 +200,20 @@ class RunContext:
         """Whether the run is to halt at its next checkpoint."""
         return self._signals.pause.is_set()
 
-    def _examples(self, rows: Sequence[Row]) -> list[Example | None]:
-        examples = []
+    def _examples(self, rows: Sequence[Row]) -> list[Example | Prompt | None]:
+        made = self._prompt if self.stage.technique in REINFORCED else self._example
+        examples: list[Example | Prompt | None] = []
         for row in rows:
             self.check()
-            examples.append(self._example(row))
+            examples.append(made(row))
         return examples
+
+    def _prompt(self, row: Row) -> Prompt | None:
+        ask = partial(self.renderer.prompt, row.prompt, row.tools)
+        token_ids = refused(ask, f"line {row.line}")
+        if len(token_ids) > self.stage.hyperparameters.rl.max_prompt_length:
+            return None
+        return Prompt(token_ids, row.line)
 
     def _example(self, row: Row) -> Example | None:
         settings = self.stage.hyperparameters

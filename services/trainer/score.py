@@ -71,7 +71,6 @@ def baseline(context: RunContext) -> dict[str, Any]:
     }
     if context.base_adapter is None and context.stage.technique == Technique.TECHNIQUE_DPO:
         result["preference"] = preference_before(context, generator)
-    _say_when_prompting_is_enough(context, _mean(result["few_shot_scores"]))
     return result
 
 
@@ -230,15 +229,6 @@ def _compare_general_ability(
     if before is not None and after is not None:
         context.attempt.say(
             f"Loss on the general text: {before:.3f} before, {after:.3f} after, in nats per token."
-        )
-
-
-def _say_when_prompting_is_enough(context: RunContext, few_shot_score: float) -> None:
-    criterion = context.spec.objective.success_criteria[0]
-    if criterion.HasField("target") and few_shot_score >= criterion.target:
-        context.attempt.say(
-            f"Examples in the prompt already score {few_shot_score:.3f}, the target is "
-            f"{criterion.target:.3f}: a prompt may be enough."
         )
 
 

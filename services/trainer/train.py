@@ -7,16 +7,18 @@ import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from services.trainer import checkpoint
 from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint, find_checkpoints
-from services.trainer.recipes import RECIPES
+from services.trainer.recipes import RECIPES, REINFORCED
 from services.trainer.recipes.training import Resolved, Train, Training
+from services.trainer.reward import reward_of
 from services.trainer.run import RunFailed, RunPaused
-from services.trainer.run_context import RunContext
+from services.trainer.run_context import RunContext, refused
 
 POINTS_MAX = 400
 """Points that the metrics of a run have at most, evaluations aside."""
@@ -43,7 +45,7 @@ def train(context: RunContext) -> dict[str, Any]:
         context.attempt.say(f"Checkpoint {folder.name} of {folder.parts[-3]} is broken; left out.")
     scratch = context.attempt.folder / SCRATCH
     training = plan(context, scratch, found[0].folder if found else None)
-    context.longest_count = max((one.length for one in training.train), default=0)
+    context.longest_count = longest_count(training)
     watch = _Watch(context, training)
     module = importlib.import_module(RECIPES[context.stage.technique])
     recipe: Train = module.train
@@ -63,6 +65,13 @@ def train(context: RunContext) -> dict[str, Any]:
         "resolved": context.attempt.resolved(),
         "memory": _memory(context, training, watch.step - (found[0].step if found else 0)),
     }
+
+
+def longest_count(training: Training) -> int:
+    """Return the tokens of the longest sequence that is learnt."""
+    longest = max((one.length for one in training.train), default=0)
+    answer = training.hyperparameters.rl.max_completion_length if training.reward else 0
+    return longest + answer
 
 
 def _memory(context: RunContext, training: Training, fresh: int) -> dict[str, Any] | None:
@@ -97,6 +106,7 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
     steps_total = max(1, math.ceil(settings.epoch_count * steps_per_epoch))
     if settings.HasField("max_step_count"):
         steps_total = min(steps_total, settings.max_step_count)
+    is_reinforced = context.stage.technique in REINFORCED
     return Training(
         model_folder=context.model_folder,
         method=context.stage.method,
@@ -112,6 +122,7 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
         logging_steps=max(1, steps_total // POINTS_MAX),
         warmup_steps=round(settings.warmup_ratio * steps_total),
+        reward=refused(partial(reward_of, context)) if is_reinforced else None,
     )
 
 

@@ -14,7 +14,8 @@ from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Stage, Technique
 from services.trainer.base_models import read_shape
 from services.trainer.chain import check_chain
 from services.trainer.grading.build import build
-from services.trainer.recipes import METHODS, RECIPES, lack_of
+from services.trainer.recipes import METHODS, RECIPES, REINFORCED, lack_of
+from services.trainer.reinforcement import check_prompts, check_reward
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext, refused
 
@@ -55,13 +56,15 @@ def validate(context: RunContext) -> dict[str, Any]:
             "TOO_FEW_ROWS",
             f"{len(learnt)} rows to learn and {len(measured)} to validate are left. Add rows.",
         )
+    if context.stage.technique in REINFORCED:
+        check_prompts(context, len(learnt))
     if not split.apart:
         context.attempt.say(
             "So many rows are alike that some which are held out nearly equal some that are taught."
         )
-    longest = context.stage.hyperparameters.max_length
+    longest = _longest(context)
     cut = sum(example.length >= longest for example in [*learnt, *measured])
-    if cut:
+    if cut and context.stage.technique not in REINFORCED:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
     context.report(total, total)
     return {
@@ -103,6 +106,8 @@ def check_spec(context: RunContext) -> None:
     for one in spec.evaluation.graders:
         refused(partial(build, one))
     deciding_grader(context)
+    if stage.technique in REINFORCED:
+        check_reward(context)
     if not (context.model_folder / "MANIFEST.json").exists():
         raise RunFailed(
             "BASE_MODEL_MISSING",
@@ -163,11 +168,14 @@ def _check_preferences(stage: Stage) -> None:
 def _check_batch(context: RunContext) -> None:
     plan = context.plan
     product = plan.micro_batch_size * plan.gradient_accumulation_steps * context.device_count
-    wanted = context.stage.hyperparameters.effective_batch_size
+    settings = context.stage.hyperparameters
+    wanted, what = settings.effective_batch_size, "rows"
+    if context.stage.technique in REINFORCED:
+        wanted, what = wanted * settings.rl.group_size, "answers"
     if product != wanted:
         raise RunFailed(
             "BATCH_MISMATCH",
-            f"The placement steps over {product} rows, the approved batch has {wanted}.",
+            f"The placement steps over {product} {what}, the approved batch has {wanted}.",
         )
 
 
@@ -192,14 +200,24 @@ def _check_disk(context: RunContext) -> None:
         )
 
 
+def _longest(context: RunContext) -> int:
+    settings = context.stage.hyperparameters
+    if context.stage.technique in REINFORCED:
+        return settings.rl.max_prompt_length
+    return settings.max_length
+
+
 def _judge_useless(context: RunContext, useless: int, total: int) -> None:
     if not useless:
         return
-    longest = context.stage.hyperparameters.max_length
-    text = f"{useless} of {total} rows hold no token to learn within {longest} tokens"
+    text = f"{useless} of {total} rows hold no token to learn within {_longest(context)} tokens"
+    remedy = "Raise max_length or mend the rows."
+    if context.stage.technique in REINFORCED:
+        text = f"{useless} of {total} prompts are longer than {_longest(context)} tokens"
+        remedy = "Raise rl.max_prompt_length or shorten the prompts."
     if useless > USELESS_SHARE_MAX * total:
         raise RunFailed(
             "NO_TRAINABLE_TOKENS",
-            f"{text}. At most {USELESS_SHARE_MAX:.0%} may. Raise max_length or mend the rows.",
+            f"{text}. At most {USELESS_SHARE_MAX:.0%} may. {remedy}",
         )
     context.attempt.say(f"{text} and are left out.")

@@ -10,7 +10,7 @@ from attune.spec.v1.stage_pb2 import Technique
 from services.common.errors import FailedPrecondition
 from services.scheduler import wire
 from services.scheduler.approval import new_job
-from services.scheduler.chain import after_stage
+from services.scheduler.chain import after_stage, base_adapter_sha256
 from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.state import State
 from tests.scheduler.factories import (
@@ -67,7 +67,7 @@ def test_the_next_stage_waits_with_attempts_of_its_own_and_its_place_in_the_queu
     job = after_stage(first, a_result(SFT), LATER)
     assert (job.state, job.stage_index, job.loss_count, job.failed) == (State.QUEUED, 1, 0, ())
     assert (job.queue_time, job.node, job.progress) == (NOW, "", None)
-    assert job.base_adapter_sha256 == SFT
+    assert base_adapter_sha256(job) == SFT
     assert job.state_reason == "Stage 1 of 2 (SFT) has ended. The next one is Stage 2 of 2 (DPO)."
     # Its run is the one that ended until it is leased; fences go on.
     assert job.run.endswith("-s0")
@@ -163,7 +163,7 @@ async def test_a_worker_lost_in_the_second_stage_repeats_that_one_alone(schedule
     await scheduler.sweep.sweep()
     third = await scheduler.dispatcher.lease(a_node_for_both("node-b"), 0)
     assert (third.job.run, third.job.attempt_count) == (second.job.run, 3)
-    assert third.job.base_adapter_sha256 == SFT
+    assert base_adapter_sha256(third.job) == SFT
     assert (await scheduler.jobs.get(job.name)).loss_count == 1
 
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import select
 
 from services.common.errors import FailedPrecondition
+from services.scheduler.chain import base_adapter_sha256
 from services.scheduler.row_store import OUTBOX
 from services.scheduler.state import FINAL, HAPPENED, LEASED, State
 from tests.scheduler.factories import (
@@ -27,6 +28,7 @@ from tests.scheduler.factories import (
     a_node,
     a_pause,
     a_priority,
+    a_question,
     a_result,
     a_resume,
     a_scheduler,
@@ -34,7 +36,8 @@ from tests.scheduler.factories import (
 )
 
 NODES = st.sampled_from(["node-a", "node-b"])
-OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST", "PAUSED"])
+OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST", "PAUSED", "ASKS"])
+DECISIONS = st.sampled_from(["UNSPECIFIED", "CONTINUE", "STOP"])
 PRIORITIES = st.sampled_from(["LOW", "NORMAL", "HIGH"])
 PHASES = st.sampled_from([PHASE_VALIDATE, PHASE_TRAIN])
 VERDICTS = st.sampled_from(["BETTER", "CANNOT_TELL", "WORSE"])
@@ -110,7 +113,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         if self.leases:
             run, fence, name = pick.choice(self.leases)
             before = self.runner.run(self.scheduler.jobs.get(name))
-            request = a_finish(run, fence, outcome)
+            request = a_finish(run, fence, outcome if outcome != "ASKS" else "PAUSED")
+            if outcome == "ASKS":
+                request.question.CopyFrom(a_question())
             if outcome == "SUCCEEDED":
                 beside = verdict if before.stage_index else ""
                 request.result.CopyFrom(a_result(f"{fence:064x}", verdict, before=beside))
@@ -135,13 +140,19 @@ class SchedulerMachine(RuleBasedStateMachine):
             done = self.try_to(self.other.desk.pause(a_pause(name)))
             assert done == (before not in FINAL and before is not State.CANCELLING)
 
-    @rule(pick=st.randoms())
-    def resume(self, pick):
+    @rule(pick=st.randoms(), decision=DECISIONS)
+    def resume(self, pick, decision):
         if self.states:
             name = pick.choice(sorted(self.states))
-            before = self.states[name]
-            done = self.try_to(self.scheduler.desk.resume(a_resume(name)))
-            assert done or before in FINAL or before is State.CANCELLING
+            before = self.runner.run(self.scheduler.jobs.get(name))
+            if decision == "UNSPECIFIED" and before.question and before.state is State.PAUSED:
+                decision = "CONTINUE"
+            request = a_resume(name, decision=decision)
+            done = self.try_to(self.scheduler.desk.resume(request))
+            if decision == "STOP":
+                assert done == (before.state is State.PAUSED)
+            else:
+                assert done or before.state in FINAL or before.state is State.CANCELLING
 
     @rule(pick=st.randoms(), priority=PRIORITIES)
     def rank(self, pick, priority):
@@ -222,7 +233,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert job.run.endswith(f"-s{job.stage_index}")
         made = [one.adapter_sha256 for one in job.stage_results]
         assert len(made) == job.stage_index
-        assert job.base_adapter_sha256 == (made[-1] if made else "")
+        assert base_adapter_sha256(job) == (made[-1] if made else "")
 
     def check_stage_end(self, before, after, verdict):
         """The chain goes on by one stage, or stops where one was worse or was the last."""

@@ -10,7 +10,7 @@ from services.scheduler.announcement import events_of
 from services.scheduler.approval import new_job
 from services.scheduler.job import LOSSES_MAX
 from services.scheduler.state import FINAL, LEASED, TRANSITIONS, Event, State, next_state
-from tests.scheduler.factories import NOW, TERMS, a_job, a_result, a_spec, an_error
+from tests.scheduler.factories import NOW, TERMS, a_job, a_question, a_result, a_spec, an_error
 
 LATER = NOW + timedelta(seconds=5)
 EXPIRE = TERMS.expire_time(LATER)
@@ -29,6 +29,7 @@ DO = {
     Event.RESUME: lambda job: job.resume(LATER),
     Event.YIELD: lambda job: job.make_room("Makes room.", LATER),
     Event.HALT: lambda job: job.halt(LATER),
+    Event.ASK: lambda job: job.ask(a_question(), LATER),
 }
 AFTER = {
     State.QUEUED: {
@@ -39,6 +40,7 @@ AFTER = {
     },
     State.RUNNING: {
         Event.ADVANCE: State.QUEUED,
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.RUNNING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,
@@ -56,6 +58,7 @@ AFTER = {
     },
     State.PAUSING: {
         Event.ADVANCE: State.PAUSED,
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.PAUSING,
         Event.PAUSE: State.PAUSING,
         Event.RESUME: State.YIELDING,
@@ -68,6 +71,7 @@ AFTER = {
     },
     State.YIELDING: {
         Event.ADVANCE: State.QUEUED,
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.YIELDING,
         Event.PAUSE: State.PAUSING,
         Event.RESUME: State.YIELDING,
@@ -81,6 +85,7 @@ AFTER = {
     },
     State.CANCELLING: {
         Event.ADVANCE: State.CANCELLED,
+        Event.ASK: State.CANCELLED,
         Event.RENEW: State.CANCELLING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from services.trainer.recipes.training import Observer, Resolved, Training
+
+REFERENCE = "ref"
+"""What TRL calls its frozen copy of an adapter that is trained on, and the folder of it."""
 
 
 def execute(trainer: Any, training: Training) -> None:
@@ -31,8 +36,8 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
     ) -> None:
         """Say what is trained and how, where that begins, and what was measured before."""
         self._observer.on_resolved(resolved(args, parts["model"]))
-        evaluated = (entry for entry in state.log_history if "eval_loss" in entry)
-        losses = {int(entry["step"]): float(entry["eval_loss"]) for entry in evaluated}
+        numbers = ((int(entry["step"]), self.numbers(entry)) for entry in state.log_history)
+        losses = {step: found["eval_loss"] for step, found in numbers if "eval_loss" in found}
         # A resumed state says the layout of the attempt that wrote it; this one has its own.
         state.train_batch_size = args.train_batch_size
         self._observer.on_start(state.global_step, losses)
@@ -66,16 +71,21 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         **_: Any,
     ) -> None:
         """Hand on the numbers of a step."""
-        numbers = {
-            name: float(value)
-            for name, value in (logs or {}).items()
-            if isinstance(value, int | float)
+        self._observer.on_metrics(state.global_step, self.numbers(logs or {}))
+
+    def numbers(self, logs: Mapping[str, Any]) -> dict[str, float]:
+        """Return what the observer is told of the numbers of a step."""
+        return {
+            name: float(value) for name, value in logs.items() if isinstance(value, int | float)
         }
-        self._observer.on_metrics(state.global_step, numbers)
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Hand over a checkpoint, and stop if the observer has seen enough."""
         folder = self._output_folder / f"checkpoint-{state.global_step}"
+        # The reference is the adapter of the stage before, which is loaded anew; and where a
+        # checkpoint has folders of adapters, transformers resumes those alone and leaves the
+        # learnt one beside them unread.
+        shutil.rmtree(folder / REFERENCE, ignore_errors=True)
         self._observer.on_checkpoint(state.global_step, folder)
         if self._observer.is_enough():
             control.should_training_stop = True

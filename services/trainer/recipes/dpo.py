@@ -6,9 +6,7 @@ of the adapter of the stage before where it goes on training that.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -21,12 +19,10 @@ from trl import DPOConfig, DPOTrainer
 from services.trainer.recipes.arguments import shared_arguments
 from services.trainer.recipes.bridge import Bridge, execute
 from services.trainer.recipes.model import adapter, load_base, load_model
-from services.trainer.recipes.training import Example, Observer, Pair, Training
+from services.trainer.recipes.training import Example, Observer, Pair, Prompt, Training
 
 LOSS_TYPE = "sigmoid"
 """When the spec names none: that of Rafailov et al., 2023."""
-REFERENCE = "ref"
-"""What TRL calls its frozen copy of an adapter."""
 
 
 def train(training: Training, observer: Observer) -> None:
@@ -69,20 +65,14 @@ def config(training: Training) -> DPOConfig:
 
 
 class _PairTrainer(DPOTrainer):  # type: ignore[misc]  # TRL has no types.
-    """Takes rows as the tokens that VALIDATE has counted, and keeps one adapter on disk."""
+    """Takes rows as the tokens that VALIDATE has counted."""
 
     def _prepare_dataset(self, dataset: datasets.Dataset, *_: Any, **__: Any) -> datasets.Dataset:
         return dataset
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        super()._save(output_dir, state_dict)
-        # The copy is that of the stage before; and where a checkpoint has folders of adapters,
-        # transformers resumes those alone and leaves the learnt one beside them unread.
-        shutil.rmtree(Path(output_dir or self.args.output_dir) / REFERENCE, ignore_errors=True)
 
-
-def _dataset(examples: Sequence[Example]) -> datasets.Dataset:
-    pairs = [example for example in examples if isinstance(example, Pair)]
+def _dataset(rows: Sequence[Example | Prompt]) -> datasets.Dataset:
+    pairs = [row for row in rows if isinstance(row, Pair)]
     return datasets.Dataset.from_dict(
         {
             "prompt_ids": [list(pair.prompt_ids) for pair in pairs],

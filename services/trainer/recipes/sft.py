@@ -14,7 +14,7 @@ from services.trainer.recipes.arguments import shared_arguments
 from services.trainer.recipes.bridge import Bridge, execute
 from services.trainer.recipes.model import adapter, load_model
 from services.trainer.recipes.packing import Packer, check_boundaries
-from services.trainer.recipes.training import Example, Observer, Training
+from services.trainer.recipes.training import Example, Observer, Prompt, Training
 
 
 def train(training: Training, observer: Observer) -> None:
@@ -61,7 +61,8 @@ def pad_id_of(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if pad_id is None else pad_id)
 
 
-def _dataset(examples: Sequence[Example]) -> datasets.Dataset:
+def _dataset(rows: Sequence[Example | Prompt]) -> datasets.Dataset:
+    examples = [row for row in rows if isinstance(row, Example)]
     return datasets.Dataset.from_dict(
         {
             "input_ids": [list(example.token_ids) for example in examples],

@@ -47,6 +47,27 @@ class Pair(Example):
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """One row whose answers are rewarded."""
+
+    token_ids: Sequence[int]
+    """[T], what is asked, up to where the answer begins; at most rl.max_prompt_length."""
+    line: int
+    """Of the row in its file; it names the row to the reward."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of what is asked."""
+        return len(self.token_ids)
+
+
+Reward = Callable[[Sequence[int], Sequence[Sequence[int]]], list[float | None]]
+"""Takes the lines of rows and the token ids of one answer to each, in the same order; returns the
+reward of each in [0, 1], None for one that could not be graded: it is never taken for 0. May raise
+to stop the training."""
+
+
+@dataclass(frozen=True)
 class Training:
     """One stage, resolved to what a trainer library needs."""
 
@@ -55,8 +76,9 @@ class Training:
     """Which weights learn."""
     hyperparameters: Hyperparameters
     plan: ParallelPlan
-    train: Sequence[Example]
-    validation: Sequence[Example]
+    train: Sequence[Example | Prompt]
+    """Examples, or prompts where answers are rewarded."""
+    validation: Sequence[Example | Prompt]
     output_folder: Path
     """Where the trainer library may write; on the file system of the checkpoints."""
     resume_from: Path | None
@@ -72,6 +94,8 @@ class Training:
     """Optimizer steps in which the learning rate rises."""
     base_adapter: Path | None = None
     """Folder of the adapter that is trained on, of the stage before; None for a new one."""
+    reward: Reward | None = None
+    """Of answers to prompts; None where examples are learnt."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +143,15 @@ class Observer(Protocol):
         """Take in that so many optimizer steps are done."""
 
     def on_metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Take in numbers of a step; evaluations have names that begin with `eval_`."""
+        """Take in numbers of a step; evaluations have names that begin with `eval_`.
+
+        The best checkpoint has the lowest `eval_loss`; where answers are rewarded, that is the mean
+        reward on validation prompts (`eval_reward`) with a minus. There the names of the trainer
+        library are `reward` and `reward_std` in [0, 1], `frac_reward_zero_std` (share of groups
+        whose answers all earn the same), `completions/clipped_ratio` (share of answers that end at
+        the length limit), `completions/mean_length` in tokens, `kl` and `entropy` in nats per
+        token, and `ungraded` (share of answers without a reward).
+        """
 
     def on_checkpoint(self, step: int, folder: Path) -> None:
         """Take over a folder that the trainer library has written."""
