@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from services.common.artefacts import publish, staging_folder, write_manifest
+from services.trainer.evaluation.answers import open_generator
+from services.trainer.model_card import describe
 from services.trainer.recipes.generation import Generator
 from services.trainer.rows import Row, spread
 from services.trainer.run_context import RunContext
-from services.trainer.score import open_generator
+from services.trainer.safe_files import check_safe
 
 HOLDOUT_PROMPTS = 8
 TRAINING_PROMPTS = 4
@@ -21,13 +23,13 @@ PARITY_TOKENS_MAX = 48
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
-def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[str, Any]:
+def register(context: RunContext, chosen: Path, tuned: dict[str, Any]) -> dict[str, Any]:
     """Publish the chosen checkpoint's adapter.
 
     Args:
         context: The run.
         chosen: Folder of the checkpoint.
-        report: Proto JSON of the evaluation.
+        tuned: What EVALUATE returned.
 
     Returns:
         The adapter's hash and rank.
@@ -40,11 +42,13 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
     # A path of this machine means nothing elsewhere, and would say more than it should.
     config |= {"base_model_name_or_path": base.id, "revision": base.revision}
     (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True))
-    (folder / "report.json").write_text(json.dumps(report, indent=1))
+    (folder / "report.json").write_text(json.dumps(tuned["report"], indent=1))
     (folder / "spec.json").write_bytes(context.spec.approval.canonical_spec)
     with (folder / "parity.jsonl").open("w") as file:
         for line in _parity(context, open_generator(context, chosen)):
             file.write(json.dumps(line) + "\n")
+    describe(context, folder, tuned)
+    check_safe(folder)
     facts: dict[str, str | int] = {
         "spec_hash": manifest.spec_hash,
         "run": manifest.run,
@@ -52,6 +56,8 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
         "stage_index": manifest.stage_index,
         "base_model": base.id,
         "base_model_revision": base.revision,
+        "dataset_sha256": context.spec.data.dataset_sha256,
+        "licence": base.licence,
         "lora_rank": rank,
     }
     adapter_sha256 = write_manifest(folder, facts)

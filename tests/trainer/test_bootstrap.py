@@ -1,5 +1,4 @@
 import pytest
-
 from services.trainer.bootstrap import Judgement, compare
 
 SETTINGS = {"resample_count": 2000, "confidence": 0.95, "seed": 1}

@@ -3,9 +3,9 @@
 import pytest
 from attune.spec.v1.grader_pb2 import Grader, StringCheckGrader
 from attune.spec.v1.spec_pb2 import Spec, SuccessCriterion
+from services.trainer.criteria import criterion_scores, macro_f1
 
 from services.common.errors import InvalidArgument
-from services.trainer.criteria import criterion_scores, macro_f1
 from services.trainer.grading.build import build
 from services.trainer.rows import Row
 
