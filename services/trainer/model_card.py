@@ -57,10 +57,9 @@ def card(spec: Spec, report: EvaluationReport, made: Mapping[str, Any]) -> str:
     parts += [
         "## Results",
         f"Verdict: **{verdict.lower().replace('_', ' ')}** than its base on "
-        f"{report.holdout_row_count} rows that it was not trained on."
+        f"{report.holdout_row_count} held-out rows."
         if report.verdict != EvaluationReport.VERDICT_CANNOT_TELL
-        else f"Verdict: **cannot tell**, from {report.holdout_row_count} rows that it was not "
-        "trained on.",
+        else f"Verdict: **cannot tell**, from {report.holdout_row_count} held-out rows.",
         table(("", "score", f"{100 * report.confidence:g} % interval"), _results(report)),
         *_points(report.verdict_reasons),
     ]

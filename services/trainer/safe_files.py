@@ -8,6 +8,7 @@ from services.trainer.run import RunFailed
 
 SUFFIXES = frozenset({".safetensors", ".json", ".jsonl", ".md", ".html", ".jinja", ".txt"})
 """Kinds of files that hold data alone; pickled ones execute what they were given when read."""
+WEIGHTS = ".safetensors"
 BEGINNINGS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x7fELF")
 """First bytes of pickles, of the archives that hold them, and of programs, whatever the name."""
 
@@ -31,4 +32,10 @@ def check_safe(folder: Path) -> None:
 
 def _begins_like_code(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(4).startswith(BEGINNINGS)
+        beginning = file.read(9)
+    if path.suffix == WEIGHTS:
+        # The length of its header, eight bytes, then the header, which is JSON. The length may
+        # have any bytes, so nothing else can be told from them.
+        size = int.from_bytes(beginning[:8], "little")
+        return beginning[8:] != b"{" or size > path.stat().st_size
+    return beginning.startswith(BEGINNINGS)

@@ -131,14 +131,11 @@ def lines(title: str, found: Sequence[Line], mark: float | None, mark_label: str
         value += across_step
     parts.append(_text((MARGIN_LEFT + right) / 2, LINES_HEIGHT - 4, "step", "tick middle"))
     if mark is not None:
+        is_late = mark > (first + last) / 2
+        left, kind = (-6, "label end") if is_late else (6, "label")
         parts += [
             _rule(across(mark), MARGIN_TOP, across(mark), bottom, "mark"),
-            _text(
-                across(mark) + (-6 if mark > (first + last) / 2 else 6),
-                MARGIN_TOP + 12,
-                mark_label,
-                "label" + (" end" if mark > (first + last) / 2 else ""),
-            ),
+            _text(across(mark) + left, MARGIN_TOP + 12, mark_label, kind),
         ]
     for line in found:
         parts += _curve([(across(x), down(y)) for x, y in thinned(line.points)], line.is_main)

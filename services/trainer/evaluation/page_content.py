@@ -194,13 +194,13 @@ def _curves(course: Course) -> Iterator[Block]:
         for name, label in (("loss", "training loss"), ("eval_loss", "validation loss"))
         if course.curves.get(name)
     ]
+    mark = f"chosen: step {course.chosen_step}"
     if losses:
-        mark = f"chosen: step {course.chosen_step}"
         yield Chart(lines("Loss by step", losses, course.chosen_step, mark))
     for name in REWARD_CURVES:
         if course.curves.get(name):
             one = Line(name, course.curves[name], is_main=True)
-            yield Chart(lines(f"{name} by step", [one], course.chosen_step, ""))
+            yield Chart(lines(f"{name} by step", [one], course.chosen_step, mark))
     checks = course.curves.get("eval_loss", ())
     if checks:
         best = dict(checks).get(float(course.chosen_step))

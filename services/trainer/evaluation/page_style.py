@@ -30,7 +30,8 @@ th{color:var(--soft);font-weight:600;overflow-wrap:normal}
 .matrix td{text-align:center}
 .matrix .right{background:color-mix(in srgb,var(--gain) calc(var(--share)*60%),transparent)}
 .matrix .wrong{background:color-mix(in srgb,var(--fall) calc(var(--share)*60%),transparent)}
-.chart{margin:.8rem 0}.chart svg{width:100%;height:auto;display:block}
+.chart{margin:.8rem 0;overflow-x:auto}
+.chart svg{width:100%;min-width:32rem;height:auto;display:block}
 svg text{fill:var(--ink);font-size:13px}
 svg .tick{fill:var(--soft);font-size:12px}
 svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:700}

@@ -194,6 +194,7 @@ def _add_verdict(
             lower_is_better=_lower_is_better(context),
             target=criterion.target if criterion.HasField("target") else None,
             few_shot_score=report.few_shot_score if few_shot else None,
+            majority_score=report.majority_score,
             leak_sentence=leaked.summary if leaked.equal_row_count and not leaked.excluded else "",
             lost_sentence=change.sentence if change.is_lost else "",
         )

@@ -39,6 +39,8 @@ class Evidence:
     target: float | None
     few_shot_score: float | None
     """Of the base with examples in its prompt."""
+    majority_score: float
+    """Of the most frequent training answer, given to every row."""
     leak_sentence: str
     """Why the hold-out is not unseen; empty when it is."""
     lost_sentence: str
@@ -113,5 +115,11 @@ def _beside(evidence: Evidence) -> list[str]:
     if few_shot is not None and sign * few_shot >= sign * tuned:
         found.append(
             f"The base with examples in its prompt scores {few_shot:.3f}: a prompt does as well."
+        )
+    majority = evidence.majority_score
+    if sign * majority >= sign * tuned:
+        found.append(
+            f"Always giving the most frequent training answer scores {majority:.3f}, no less than "
+            "the tuned model."
         )
     return found
