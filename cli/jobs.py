@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from attune.scheduler.v1 import scheduler_pb2
+from attune.trainer.v1 import trainer_pb2
 
 from cli.client import Client, all_pages, new_request_id, with_client
 from cli.job_watch import FINAL, watch_job
@@ -116,7 +119,48 @@ def watch(name: str, as_json: bool) -> None:
         raise why_not(ended)
     if not as_json:
         show_report(screen, ended.result.report)
-        screen.next_steps("attune model list")
+        screen.next_steps(f"attune job report {name}", "attune model list")
+
+
+@job.command(epilog="Example:  attune job report jobs/a01h8c --html report.html")
+@click.argument("name")
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the page with its charts to this file, to look at and to send on.",
+)
+@json_option
+def report(name: str, html_path: Path | None, as_json: bool) -> None:
+    """Show what the evaluation of a job found: verdict, scores, kinds of rows, what got worse.
+
+    Written as Markdown. With --json, the figures; with --html, a page for a browser.
+    """
+
+    async def work(client: Client) -> trainer_pb2.RunReport:
+        request = scheduler_pb2.GetJobRequest(name=whole_name("jobs", name))
+        found: scheduler_pb2.Job = await call(client.scheduler.GetJob, request)
+        if not found.run:
+            raise FailedPrecondition(
+                f"{short(found.name)} is {state_of(found)} and has not begun. Wait for it with "
+                f"`attune job watch {short(found.name)}`.",
+                reason="JOB_NOT_BEGUN",
+                job=found.name,
+            )
+        asked = trainer_pb2.GetReportRequest(name=found.run)
+        page: trainer_pb2.RunReport = await call(client.trainer.GetReport, asked)
+        return page
+
+    page = with_client(work)
+    screen = Screen(as_json)
+    if html_path is not None:
+        html_path.write_text(page.html, encoding="utf-8")
+        screen.say(f"Wrote {html_path}; open it in a browser.")
+    if as_json:
+        print_json(page.report)
+    elif html_path is None:
+        screen.write(page.markdown)
+        screen.next_steps(f"attune job report {name} --html report.html")
 
 
 @job.command(epilog="Example:  attune job cancel jobs/a01h8c")

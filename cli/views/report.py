@@ -18,7 +18,7 @@ def show_report(screen: Screen, report: evaluation_pb2.EvaluationReport) -> None
         ("  tuned", f"{report.tuned_score:.3f}"),
         (
             "  tuned less base",
-            f"{report.difference:+.3f}, 95 % interval "
+            f"{report.difference:+.3f}, {100 * (report.confidence or 0.95):g} % interval "
             f"{report.interval_low:+.3f} to {report.interval_high:+.3f}: {verdict_of(report)}",
         ),
     ]
@@ -28,6 +28,9 @@ def show_report(screen: Screen, report: evaluation_pb2.EvaluationReport) -> None
         scores = f"base {one.base_score:.3f}, tuned {one.tuned_score:.3f}{wanted}"
         rows.append((f"  {one.title}", scores))
     screen.table(("", ""), rows)
+    # The first one says in words what the table says.
+    for sentence in report.verdict_reasons[1:]:
+        screen.say(f"  {sentence}")
 
 
 def verdict_of(report: evaluation_pb2.EvaluationReport) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from attune.spec.v1.spec_pb2 import SuccessCriterion
@@ -43,7 +43,7 @@ def ask_whether_prompting_is_enough(context: RunContext, base: Mapping[str, Any]
     if context.manifest.stage_index > 0:
         return
     criterion = context.spec.objective.success_criteria[0]
-    ask(context, target_met(criterion, _mean(base["base_scores"]), _mean(base["few_shot_scores"])))
+    ask(context, target_met(criterion, base["base_score"], base["few_shot_score"]))
 
 
 def target_met(
@@ -73,7 +73,3 @@ def target_met(
             "target": criterion.target,
         },
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

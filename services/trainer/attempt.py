@@ -30,6 +30,8 @@ OUTCOME = "outcome.json"
 RESOLVED = "resolved.json"
 TRACKING = "mlflow.json"
 LOG = "run.log"
+PAGE_MARKDOWN, PAGE_HTML = "report.md", "report.html"
+"""The page about the evaluation, in both forms."""
 READ_BYTES_MAX = 4 * 1024 * 1024
 """Largest piece of a file that one reading takes in."""
 TAIL_BYTES = 4096
@@ -119,6 +121,10 @@ class Attempt:
     def write_resolved(self, values: Mapping[str, Any]) -> None:
         """Write what the settings of training have become, in the words of ResolvedTraining."""
         self._write(RESOLVED, json.dumps(values))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file for people; it is there whole or not at all."""
+        self._write(name, text)
 
     def write_error(self, reason: str, message: str, **facts: int) -> None:
         """Write why the run cannot go on, and what belongs to the reason."""
@@ -246,6 +252,14 @@ def list_attempts(run_folder: Path, fence_max: int | None = None) -> list[Attemp
     begun = [attempt for attempt in attempts if (attempt.folder / MANIFEST).exists()]
     fits = [one for one in begun if fence_max is None or one.fence <= fence_max]
     return sorted(fits, key=lambda attempt: attempt.fence, reverse=True)
+
+
+def find_page(run_folder: Path, fence_max: int | None = None) -> Attempt | None:
+    """Return the newest attempt that has written the page about the evaluation, or None."""
+    for attempt in list_attempts(run_folder, fence_max):
+        if all((attempt.folder / name).is_file() for name in (PAGE_MARKDOWN, PAGE_HTML)):
+            return attempt
+    return None
 
 
 def _parsed(whole: bytes) -> Iterator[dict[str, Any]]:

@@ -1,25 +1,16 @@
-"""A stage after another one: the adapter that it begins with, and whether it made it better."""
+"""A stage after another one, and the adapter that it begins with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from attune.spec.v1.evaluation_pb2 import EvaluationReport, PreviousStage
 from attune.spec.v1.stage_pb2 import Method, Stage
 
 from services.common.artefacts import MANIFEST, read_manifest
-from services.trainer import bootstrap
 from services.trainer.recipes import METHODS
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext
-
-VERDICTS = {
-    bootstrap.Judgement.BETTER: EvaluationReport.VERDICT_BETTER,
-    bootstrap.Judgement.WORSE: EvaluationReport.VERDICT_WORSE,
-    bootstrap.Judgement.CANNOT_TELL: EvaluationReport.VERDICT_CANNOT_TELL,
-}
 
 
 def check_chain(context: RunContext) -> None:
@@ -77,34 +68,6 @@ def adapter_difference(before: Stage, stage: Stage) -> str:
         if one != other:
             return f"its lora.{name} is {other}, not {one}"
     return ""
-
-
-def compare_with_before(
-    context: RunContext, before: Sequence[float], tuned: Sequence[float]
-) -> PreviousStage:
-    """Return how a stage compares with the one before on the same rows.
-
-    Args:
-        context: The run, of a later stage.
-        before: Scores of the adapter that it began with, one per row, in [0, 1].
-        tuned: Scores of what it made, in the same order.
-    """
-    settings = context.spec.evaluation
-    found = bootstrap.compare(
-        before,
-        tuned,
-        resample_count=settings.bootstrap_resample_count,
-        confidence=settings.confidence,
-        seed=settings.seed,
-    )
-    return PreviousStage(
-        adapter_sha256=context.manifest.base_adapter_sha256,
-        score=sum(before) / len(before),
-        difference=found.difference,
-        interval_low=found.interval_low,
-        interval_high=found.interval_high,
-        verdict=VERDICTS[found.judgement],
-    )
 
 
 def _hash_of(folder: Path) -> str:

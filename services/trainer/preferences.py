@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
+
+from attune.spec.v1.stage_pb2 import Technique
 
 from services.trainer.pairs import make_pair
 from services.trainer.recipes.preference import (
@@ -18,6 +20,9 @@ from services.trainer.recipes.preference import (
 from services.trainer.recipes.training import Pair
 from services.trainer.run_context import RunContext, refused
 
+KEY = "preference"
+"""Under which the figures stand in the results of BASELINE and EVALUATE."""
+
 
 def holdout_pairs(context: RunContext) -> list[Pair]:
     """Return the pairs that are held out, without those that nothing can be told of."""
@@ -29,35 +34,44 @@ def holdout_pairs(context: RunContext) -> list[Pair]:
     return [pair for pair in found if pair is not None]
 
 
-def preference_before(context: RunContext, scorer: Scorer) -> dict[str, Any] | None:
+def preference_before(context: RunContext, scorer: Scorer) -> dict[str, Any]:
     """Return what the model that a stage begins with thinks of the pairs that are held out.
 
     Args:
-        context: The run, of a stage that learns preferences.
+        context: The run.
         scorer: The base, or the base with the adapter of the stage before.
 
     Returns:
-        `accuracy`, in [0, 1], and the log-probabilities of both answers; None without a pair.
+        Under `preference`, `pair_count`, `accuracy` in [0, 1] and the log-probabilities of both
+        answers; nothing for a stage that learns no preferences, or without a pair.
     """
+    if context.stage.technique != Technique.TECHNIQUE_DPO:
+        return {}
     pairs = holdout_pairs(context)
     if not pairs:
-        return None
+        return {}
     found = pair_logprobs(scorer, pairs, lambda _: context.check())
-    return {"pair_count": len(pairs), "accuracy": preference_accuracy(found), **asdict(found)}
+    figures = {"pair_count": len(pairs), "accuracy": preference_accuracy(found)}
+    return {KEY: {**figures, **asdict(found)}}
 
 
-def preference_after(context: RunContext, scorer: Scorer, before: dict[str, Any]) -> dict[str, Any]:
+def preference_after(
+    context: RunContext, scorer: Scorer, base: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what the tuned model thinks of them, beside what it began with.
 
     Args:
         context: The run.
         scorer: The tuned model.
-        before: What `preference_before` returned.
+        base: What BASELINE found.
 
     Returns:
         As before, and by the implicit reward `reward_accuracy`, in [0, 1], and the mean
         `reward_margin`, in nats times beta.
     """
+    if KEY not in base:
+        return {}
+    before = base[KEY]
     found = pair_logprobs(scorer, holdout_pairs(context), lambda _: context.check())
     reference = PairLogprobs(before["chosen"], before["rejected"])
     margins: Sequence[float] = preference_margins(found, reference)
@@ -74,4 +88,4 @@ def preference_after(context: RunContext, scorer: Scorer, before: dict[str, Any]
         f"{result['accuracy']:.1%}, {before['accuracy']:.1%} before, and has gained more than the "
         f"rejected one in {result['reward_accuracy']:.1%}."
     )
-    return result
+    return {KEY: result}

@@ -11,12 +11,14 @@ from typing import Any
 from attune.spec.v1.stage_pb2 import Method
 
 from services.common.artefacts import publish, staging_folder, write_manifest
+from services.trainer.evaluation.answers import open_generator
+from services.trainer.model_card import describe
 from services.trainer.parity import parity_line, write_parity
 from services.trainer.recipes import METHODS
 from services.trainer.recipes.generation import Generator
 from services.trainer.rows import Row, spread
 from services.trainer.run_context import RunContext
-from services.trainer.score import open_generator
+from services.trainer.safe_files import check_safe
 from services.trainer.whole_model import copy_whole, put_at_hand
 
 HOLDOUT_PROMPTS = 8
@@ -26,13 +28,13 @@ PARITY_TOKENS_MAX = 48
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
-def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[str, Any]:
+def register(context: RunContext, chosen: Path, tuned: dict[str, Any]) -> dict[str, Any]:
     """Publish the chosen checkpoint: its adapter, or the whole model where all weights learnt.
 
     Args:
         context: The run.
         chosen: Folder of the checkpoint.
-        report: Proto JSON of the evaluation.
+        tuned: What EVALUATE returned.
 
     Returns:
         Its hash as `adapter_sha256` with the rank, or as `merged_sha256`.
@@ -46,9 +48,11 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
         _copy_adapter(context, chosen, folder)
     else:
         copy_whole(chosen, context.model_folder, folder)
-    (folder / "report.json").write_text(json.dumps(report, indent=1))
+    (folder / "report.json").write_text(json.dumps(tuned["report"], indent=1))
     (folder / "spec.json").write_bytes(context.spec.approval.canonical_spec)
     write_parity(folder, _parity(context, open_generator(context, chosen)))
+    describe(context, folder, tuned)
+    check_safe(folder)
     facts: dict[str, str | int] = {
         "spec_hash": manifest.spec_hash,
         "run": manifest.run,
@@ -57,6 +61,8 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
         "base_model": base.id,
         "base_model_revision": base.revision,
         "method": Method.Name(method),
+        "dataset_sha256": context.spec.data.dataset_sha256,
+        "licence": base.licence,
     }
     rank = context.stage.hyperparameters.lora.rank
     if is_adapter:

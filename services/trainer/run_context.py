@@ -76,6 +76,8 @@ class RunContext:
         placement = ParseDict(dict(manifest.placement), StageCompute(), ignore_unknown_fields=True)
         self.plan = placement.parallel_plan
         self.device_count = max(1, placement.device_count)
+        self.cost_micro_usd = placement.cost_micro_usd
+        """Expected cost of the stage in millionths of a US dollar; 0 when unknown."""
         self.artefacts = Artefacts(Path(manifest.artefacts))
         train_s = placement.step_count * placement.step_duration.ToTimedelta().total_seconds()
         self.estimate = Estimate(train_s)

@@ -21,6 +21,8 @@ from services.common.processes import ProcessFolder
 from services.common.telemetry import configure_logging
 from services.trainer.asking import ask_whether_prompting_is_enough
 from services.trainer.attempt import LOG, Attempt, list_attempts
+from services.trainer.evaluation.baseline import baseline
+from services.trainer.evaluation.tuned import evaluate
 from services.trainer.learnability import ask_whether_it_can_learn, probe
 from services.trainer.recipes.processor import is_out_of_memory, use_threads
 from services.trainer.register import register
@@ -34,7 +36,6 @@ from services.trainer.run import (
     RunPaused,
 )
 from services.trainer.run_context import RunContext, Signals
-from services.trainer.score import baseline, evaluate
 from services.trainer.train import train
 from services.trainer.validate import validate
 
@@ -143,7 +144,7 @@ def _run_phases(context: RunContext) -> None:
     training = _phase(context, Phase.TRAIN, lambda: train(context), _best_is_whole)
     chosen = context.artefacts.run(context.manifest.run_id) / training["best"]
     tuned = _phase(context, Phase.EVALUATE, lambda: evaluate(context, chosen, base))
-    _phase(context, Phase.REGISTER, lambda: register(context, chosen, tuned["report"]))
+    _phase(context, Phase.REGISTER, lambda: register(context, chosen, tuned))
 
 
 def _phase(

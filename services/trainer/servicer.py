@@ -12,12 +12,12 @@ from attune.trainer.v1 import trainer_pb2_grpc
 
 from services.common.artefacts import Artefacts
 from services.common.clock import Clock
-from services.common.errors import NotFound, Violation, invalid
+from services.common.errors import FailedPrecondition, NotFound, Violation, invalid
 from services.common.names import parse
 from services.trainer import wire
-from services.trainer.attempt import MESSAGES, METRICS, Attempt, list_attempts
+from services.trainer.attempt import MESSAGES, METRICS, Attempt, find_page, list_attempts
 from services.trainer.fork_server import ForkServer
-from services.trainer.run import Manifest
+from services.trainer.run import Manifest, Phase
 
 MERGE = "services.trainer.merge"
 """Module that merges; it imports torch, so this process never does."""
@@ -71,6 +71,22 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
             MERGE, "merge_adapter", self._artefacts.root, request.adapter_sha256
         )
         return pb.MergeAdapterResponse(**made)
+
+    async def GetReport(self, request: pb.GetReportRequest, context: Any) -> pb.RunReport:
+        return await asyncio.to_thread(self._report, request.name)
+
+    def _report(self, name: str) -> pb.RunReport:
+        newest, _ = self._newest(name)
+        page = find_page(newest.folder.parent)
+        tuned = None if page is None else page.result(Phase.EVALUATE)
+        if page is None or tuned is None:
+            raise FailedPrecondition(
+                f"{name} has not been evaluated. Wait until its phase EVALUATE has ended; a run "
+                "that failed before has no report.",
+                reason="RUN_NOT_EVALUATED",
+                run=name,
+            )
+        return wire.report_to_proto(name, page, tuned["report"])
 
     def _newest(self, name: str) -> tuple[Attempt, Manifest]:
         run_id = parse(name, wire.RUN_PATTERN)["run"]

@@ -17,7 +17,14 @@ from datetime import datetime
 from typing import Any
 
 from services.common.artefacts import Artefacts
-from services.trainer.attempt import METRICS, SAMPLES, Attempt
+from services.trainer.attempt import (
+    METRICS,
+    PAGE_HTML,
+    PAGE_MARKDOWN,
+    SAMPLES,
+    Attempt,
+    find_page,
+)
 from services.trainer.run import Manifest, Phase
 
 log = logging.getLogger(__name__)
@@ -188,6 +195,10 @@ class Tracker:
             if isinstance(value, int | float):
                 client.log_metric(run_id, name, float(value))
         client.log_text(run_id, json.dumps(report, indent=1), "report.json")
+        page = find_page(mirror.attempt.folder.parent, mirror.manifest.fence)
+        if page is not None:
+            for name in (PAGE_MARKDOWN, PAGE_HTML):
+                client.log_artifact(run_id, str(page.folder / name))
         rows, _ = mirror.attempt.lines(SAMPLES, 0)
         if rows:
             columns = [name for name in rows[0] if name != "time"]

@@ -20,7 +20,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from services.common.errors import Violation, invalid
-from services.trainer.attempt import Attempt
+from services.trainer.attempt import PAGE_HTML, PAGE_MARKDOWN, Attempt
 from services.trainer.devices import Device, has_gpu
 from services.trainer.recipes import RECIPES, methods_here
 from services.trainer.row_shape import Counts, Preview, ShapedRow, shape_row
@@ -200,6 +200,23 @@ def run_to_proto(attempt: Attempt, manifest: Manifest, now: datetime) -> trainer
         if timing.end_time is not None:
             message.end_time.FromDatetime(timing.end_time)
     return run
+
+
+def report_to_proto(name: str, page: Attempt, report: dict[str, Any]) -> trainer_pb2.RunReport:
+    """Return the page about an evaluation.
+
+    Args:
+        name: Of the run.
+        page: The attempt that wrote it.
+        report: The figures as proto JSON.
+    """
+    message = trainer_pb2.RunReport(
+        name=name,
+        markdown=(page.folder / PAGE_MARKDOWN).read_text(encoding="utf-8"),
+        html=(page.folder / PAGE_HTML).read_text(encoding="utf-8"),
+    )
+    ParseDict(report, message.report)
+    return message
 
 
 def metrics_to_proto(line: dict[str, Any]) -> trainer_pb2.MetricPoint:

@@ -9,7 +9,9 @@ from attune.spec.v1.stage_pb2 import Method
 
 from services.common.artefacts import publish, staging_folder, write_manifest
 from services.trainer.attempt import Attempt
-from services.trainer.chain import adapter_difference, check_chain, compare_with_before
+from services.trainer.chain import adapter_difference, check_chain
+from services.trainer.evaluation.bootstrap import Figure
+from services.trainer.evaluation.previous import verdict_of
 from services.trainer.rows import read_split, without_repeats
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext, Signals
@@ -116,14 +118,20 @@ def test_settings_that_preferences_cannot_be_learnt_with_are_refused(make, earli
         check_spec(make(tiny.approved(spec), earlier))
 
 
-def test_a_stage_is_compared_with_the_one_before(make, earlier, revision):
-    context = make(a_chain(revision), earlier)
-    rows = 20
-    worse = compare_with_before(context, [1.0] * rows, [0.0] * rows)
-    assert worse.verdict == EvaluationReport.VERDICT_WORSE
-    assert (worse.adapter_sha256, worse.score, worse.difference) == (earlier, 1.0, -1.0)
-    alike = compare_with_before(context, [1.0, 0.0] * rows, [0.0, 1.0] * rows)
-    assert alike.verdict == EvaluationReport.VERDICT_CANNOT_TELL
+@pytest.mark.parametrize(
+    ("low", "high", "lower_is_better", "verdict"),
+    [
+        (0.1, 0.3, False, "BETTER"),
+        (-0.3, -0.1, False, "WORSE"),
+        (0.1, 0.3, True, "WORSE"),
+        (-0.3, -0.1, True, "BETTER"),
+        (-0.1, 0.1, False, "CANNOT_TELL"),
+        (0.0, 0.0, True, "CANNOT_TELL"),
+    ],
+)
+def test_a_stage_is_judged_by_the_side_of_the_whole_interval(low, high, lower_is_better, verdict):
+    found = verdict_of(Figure((low + high) / 2, low, high), lower_is_better=lower_is_better)
+    assert found == EvaluationReport.Verdict.Value(f"VERDICT_{verdict}")
 
 
 def test_supervised_training_goes_on_with_the_adapter_of_the_stage_before(

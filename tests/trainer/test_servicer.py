@@ -9,7 +9,7 @@ from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_
 
 from services.common import peers
 from services.common.clock import SystemClock
-from services.common.errors import InvalidArgument, NotFound
+from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.common.rpc import Server
 from services.trainer import wire
 from services.trainer.attempt import Attempt
@@ -114,6 +114,32 @@ async def test_watch_run_streams_from_the_beginning_and_ends_with_the_run(
     assert seen[0].HasField("run")
     assert not seen[0].run.ended
     assert seen[-1].run.ended
+
+
+def evaluated(attempt: Attempt) -> None:
+    """Write what EVALUATE leaves behind."""
+    attempt.write_text("report.md", "# Tiny\n")
+    attempt.write_text("report.html", "<p>Tiny</p>")
+    attempt.write_result(Phase.EVALUATE, {"report": {"grader": "exact", "tuned_score": 0.5}})
+
+
+async def test_the_page_is_found_in_the_attempt_that_evaluated(artefacts, attempt, forks, tmp_path):
+    evaluated(attempt)
+    manifest = tiny.a_manifest(tmp_path, tiny.a_spec("r" * 64, "d" * 64, "e" * 64), 3)
+    Attempt.create(artefacts.attempt("j1-s0", 3), manifest)  # Took EVALUATE over; then it died.
+    async with serving(artefacts, forks) as (trainer, _):
+        found = await peers.call(trainer.GetReport, trainer_pb2.GetReportRequest(name=RUN))
+    assert (found.name, found.markdown, found.html) == (RUN, "# Tiny\n", "<p>Tiny</p>")
+    assert (found.report.grader, found.report.tuned_score) == ("exact", 0.5)
+
+
+async def test_a_run_that_was_not_evaluated_has_no_page(artefacts, attempt, forks):
+    attempt.write_text("report.md", "# half")  # Killed before the other form was written.
+    async with serving(artefacts, forks) as (trainer, _):
+        with pytest.raises(FailedPrecondition) as caught:
+            await peers.call(trainer.GetReport, trainer_pb2.GetReportRequest(name=RUN))
+    assert caught.value.reason == "RUN_NOT_EVALUATED"
+    assert "Wait until its phase EVALUATE" in caught.value.message
 
 
 async def test_tokens_are_counted_as_training_will_see_them(
