@@ -75,7 +75,10 @@ def probe(context: RunContext) -> dict[str, Any]:
     count = min(rl.group_size, ANSWERS_MAX)
     asked = [prompt for prompt in prompts for _ in range(count)]
     generator = load_generator(
-        context.model_folder, None, context.renderer.tokenizer, use_cuda=context.use_cuda
+        context.model_folder,
+        context.base_adapter,
+        context.renderer.tokenizer,
+        use_cuda=context.use_cuda,
     )
     answers = generator.answer(
         [one.token_ids for one in asked],

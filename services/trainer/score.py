@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
+from attune.spec.v1.stage_pb2 import Technique
 from google.protobuf.json_format import MessageToDict
 
 from services.trainer import bootstrap
 from services.trainer.attempt import SAMPLES
+from services.trainer.chain import VERDICTS, compare_with_before
 from services.trainer.criteria import criterion_scores
 from services.trainer.grading.build import build, scores
+from services.trainer.preferences import preference_after, preference_before
 from services.trainer.recipes.generation import Generator, load_generator
 from services.trainer.rows import (
     Row,
@@ -24,15 +27,11 @@ from services.trainer.rows import (
 )
 from services.trainer.run import Phase
 from services.trainer.run_context import RunContext
+from services.trainer.text_loss import say_text_loss, text_loss
 from services.trainer.validate import deciding_grader
 
 EXAMPLES_MAX = 20
 """Scored rows in a report."""
-VERDICTS = {
-    bootstrap.Judgement.BETTER: EvaluationReport.VERDICT_BETTER,
-    bootstrap.Judgement.WORSE: EvaluationReport.VERDICT_WORSE,
-    bootstrap.Judgement.CANNOT_TELL: EvaluationReport.VERDICT_CANNOT_TELL,
-}
 
 
 def baseline(context: RunContext) -> dict[str, Any]:
@@ -43,19 +42,21 @@ def baseline(context: RunContext) -> dict[str, Any]:
     """
     holdout, training = context.split.holdout, context.split.train
     generator = open_generator(context, None)
-    total = 2 * len(holdout)
+    passes = 2 if context.base_adapter is None else 3
+    total = passes * len(holdout)
     begin_s = time.monotonic()
-    prompts = [context.renderer.prompt(row.prompt, row.tools) for row in holdout]
+    prompts = [context.prompt_ids(row) for row in holdout]
     base = _answers(context, generator, prompts, 0, total)
     pass_s = time.monotonic() - begin_s
     few_shot_prompts, example_count = _few_shot(context, generator, prompts)
     few_shot = base
     if example_count:
         few_shot = _answers(context, generator, few_shot_prompts, len(holdout), total)
+    before = _before(context, prompts, 2 * len(holdout), total)
     majority = most_frequent_answer(training)
     context.estimate.expect(Phase.EVALUATE, pass_s)
     context.report(total, total)
-    return {
+    result: dict[str, Any] = {
         "base_answers": base,
         "few_shot_answers": few_shot,
         "few_shot_example_count": example_count,
@@ -65,7 +66,12 @@ def baseline(context: RunContext) -> dict[str, Any]:
         "majority_scores": _graded(context, holdout, [majority] * len(holdout)),
         "pass_s": pass_s,
         **_general_ability(context, generator),
+        **before,
+        **text_loss(context, generator),
     }
+    if context.base_adapter is None and context.stage.technique == Technique.TECHNIQUE_DPO:
+        result["preference"] = preference_before(context, generator)
+    return result
 
 
 def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     """
     holdout = context.split.holdout
     generator = open_generator(context, adapter)
-    prompts = [context.renderer.prompt(row.prompt, row.tools) for row in holdout]
+    prompts = [context.prompt_ids(row) for row in holdout]
     answers = _answers(context, generator, prompts, 0, len(holdout))
     tuned_scores = _graded(context, holdout, answers)
     settings = context.spec.evaluation
@@ -104,6 +110,9 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
         interval_high=outcome.interval_high,
         verdict=VERDICTS[outcome.judgement],
     )
+    if "previous_scores" in base:
+        previous = compare_with_before(context, base["previous_scores"], tuned_scores)
+        report.previous_stage.CopyFrom(previous)
     report.criteria.extend(criterion_scores(context.spec, holdout, base["base_answers"], answers))
     _write_samples(context, base, answers, tuned_scores)
     for index in spread(holdout, EXAMPLES_MAX):
@@ -116,11 +125,15 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
             tuned_score=tuned_scores[index],
         )
     _compare_general_ability(context, generator, base)
+    say_text_loss(context, base, text_loss(context, generator))
     # A score of zero must be seen in the file, not taken for one that is missing.
     values = MessageToDict(
         report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return {"report": values}
+    result: dict[str, Any] = {"report": values}
+    if base.get("preference"):
+        result["preference"] = preference_after(context, generator, base["preference"])
+    return result
 
 
 def open_generator(context: RunContext, adapter: Path | None) -> Generator:
@@ -130,11 +143,28 @@ def open_generator(context: RunContext, adapter: Path | None) -> Generator:
     )
 
 
+def _before(context: RunContext, prompts: list[list[int]], done: int, total: int) -> dict[str, Any]:
+    """Return answers and scores of the adapter of the stage before; nothing in the first stage."""
+    if context.base_adapter is None:
+        return {}
+    generator = open_generator(context, context.base_adapter)
+    answers = _answers(context, generator, prompts, done, total)
+    found: dict[str, Any] = {
+        "previous_answers": answers,
+        "previous_scores": _graded(context, context.split.holdout, answers),
+    }
+    if context.stage.technique == Technique.TECHNIQUE_DPO:
+        found["preference"] = preference_before(context, generator)
+    return found
+
+
 def _few_shot(
     context: RunContext, generator: Generator, prompts: list[list[int]]
 ) -> tuple[list[list[int]], int]:
     """Return prompts with as many examples as the context has room for, and how many those are."""
     settings, holdout = context.spec.evaluation, context.split.holdout
+    if any(row.text for row in holdout):
+        return prompts, 0  # There are no turns that examples could be.
     room = generator.context_length - settings.max_answer_tokens
     for count in range(settings.few_shot_example_count, 0, -1):
         context.check()

@@ -6,6 +6,7 @@ import importlib
 import math
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from services.trainer import checkpoint
 from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint, find_checkpoints
 from services.trainer.recipes import RECIPES, REINFORCED
-from services.trainer.recipes.training import Train, Training
+from services.trainer.recipes.training import Resolved, Train, Training
 from services.trainer.reward import reward_of
 from services.trainer.run import RunFailed, RunPaused
 from services.trainer.run_context import RunContext, refused
@@ -32,7 +33,7 @@ def train(context: RunContext) -> dict[str, Any]:
     """Train from the newest complete checkpoint, or from the start when there is none.
 
     Returns:
-        Which checkpoint is the best, and how many steps there were.
+        Which checkpoint is the best, how many steps there were, and what the settings became.
 
     Raises:
         RunFailed: If the loss or the gradient is no number, or is beyond all reason.
@@ -61,13 +62,14 @@ def train(context: RunContext) -> dict[str, Any]:
         "resumed_step": found[0].step if found else 0,
         "step_count": watch.step or complete[0].step,
         "steps_total": training.steps_total,
+        "resolved": context.attempt.resolved(),
         "memory": _memory(context, training, watch.step - (found[0].step if found else 0)),
     }
 
 
 def longest_count(training: Training) -> int:
     """Return the tokens of the longest sequence that is learnt."""
-    longest = max((len(one.token_ids) for one in training.train), default=0)
+    longest = max((one.length for one in training.train), default=0)
     answer = training.hyperparameters.rl.max_completion_length if training.reward else 0
     return longest + answer
 
@@ -114,6 +116,7 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
         validation=validation,
         output_folder=scratch,
         resume_from=resume_from,
+        base_adapter=context.base_adapter,
         use_cuda=context.use_cuda,
         steps_total=steps_total,
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
@@ -136,6 +139,10 @@ class _Watch:
         shape = read_shape(context.model_folder)
         vocabulary_size = shape.vocabulary_size if shape is not None else 0
         self._loss_max = BLIND_TIMES_MAX * math.log(max(2, vocabulary_size))
+
+    def on_resolved(self, resolved: Resolved) -> None:
+        self._context.attempt.write_resolved(asdict(resolved))
+        self._context.attempt.say(str(resolved))
 
     def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
         self.step = step

@@ -9,9 +9,10 @@ from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
 from attune.spec.v1.spec_pb2 import SuccessCriterion
-from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
+from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Stage, Technique
 
 from services.trainer.base_models import read_shape
+from services.trainer.chain import check_chain
 from services.trainer.grading.build import build
 from services.trainer.recipes import METHODS, RECIPES, REINFORCED, lack_of
 from services.trainer.reinforcement import check_prompts, check_reward
@@ -45,8 +46,7 @@ def validate(context: RunContext) -> dict[str, Any]:
     validation = context.validation_examples
     context.report(len(train) + len(validation), total)
     for row in split.holdout:
-        prompt = partial(context.renderer.prompt, row.prompt, row.tools)
-        refused(prompt, f"line {row.line}")
+        context.prompt_ids(row)
     learnt = [example for example in train if example is not None]
     measured = [example for example in validation if example is not None]
     useless = len(train) + len(validation) - len(learnt) - len(measured)
@@ -63,7 +63,7 @@ def validate(context: RunContext) -> dict[str, Any]:
             "So many rows are alike that some which are held out nearly equal some that are taught."
         )
     longest = _longest(context)
-    cut = sum(len(example.token_ids) >= longest for example in [*learnt, *measured])
+    cut = sum(example.length >= longest for example in [*learnt, *measured])
     if cut and context.stage.technique not in REINFORCED:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
     context.report(total, total)
@@ -74,7 +74,7 @@ def validate(context: RunContext) -> dict[str, Any]:
         "useless_row_count": useless,
         "cut_row_count": cut,
         "token_count": sum(len(example.token_ids) for example in learnt),
-        "token_count_max": max(len(example.token_ids) for example in learnt),
+        "token_count_max": max(example.length for example in learnt),
     }
 
 
@@ -93,11 +93,14 @@ def check_spec(context: RunContext) -> None:
     if stage.technique not in RECIPES:
         raise RunFailed("UNSUPPORTED_TECHNIQUE", f"This trainer has no recipe for {name}.")
     _check_method(context)
-    if context.manifest.stage_index > 0:
-        raise RunFailed("UNSUPPORTED_STAGE", "This trainer runs specs of one stage.")
+    check_chain(context)
+    if stage.technique == Technique.TECHNIQUE_DPO:
+        _check_preferences(stage)
     settings = stage.hyperparameters
-    if settings.packing:
-        raise RunFailed("UNSUPPORTED_PACKING", "Packing needs FlashAttention. Turn it off.")
+    if settings.packing and stage.technique != Technique.TECHNIQUE_SFT:
+        raise RunFailed(
+            "UNSUPPORTED_PACKING", f"{name} compares whole answers. Turn packing off for it."
+        )
     if settings.schedule == Hyperparameters.SCHEDULE_UNSPECIFIED:
         raise RunFailed("NO_SCHEDULE", "hyperparameters.schedule is not set. Choose one.")
     for one in spec.evaluation.graders:
@@ -147,6 +150,21 @@ def _check_method(context: RunContext) -> None:
         )
 
 
+def _check_preferences(stage: Stage) -> None:
+    """Refuse settings that the recipe would stop at, or learn nothing with."""
+    values = stage.hyperparameters
+    if values.dpo.loss_type == "exo_pair" and not values.dpo.label_smoothing:
+        raise RunFailed(
+            "NO_LABEL_SMOOTHING",
+            "The loss exo_pair needs hyperparameters.dpo.label_smoothing above 0. Set 0.001.",
+        )
+    if "lm_head" in values.lora.target_modules:
+        raise RunFailed(
+            "UNSUPPORTED_TARGET",
+            "DPO cannot train an adapter of lm_head. Leave it out of lora.target_modules.",
+        )
+
+
 def _check_batch(context: RunContext) -> None:
     plan = context.plan
     product = plan.micro_batch_size * plan.gradient_accumulation_steps * context.device_count
@@ -168,7 +186,10 @@ def _check_disk(context: RunContext) -> None:
     rank = context.stage.hyperparameters.lora.rank
     # Query, key, value and output projections, and the three of the feed-forward part.
     widths = 8 * shape.hidden_size + 3 * (shape.hidden_size + shape.intermediate_size)
-    one = shape.layer_count * rank * widths * BYTES_PER_TRAINABLE
+    learnt = shape.layer_count * rank * widths
+    if not METHODS[context.stage.method].is_adapter:
+        learnt = shape.parameter_count
+    one = learnt * BYTES_PER_TRAINABLE
     needed = CHECKPOINTS_ON_DISK * one + SPARE_BYTES
     free = shutil.disk_usage(context.attempt.folder).free
     if free < needed:

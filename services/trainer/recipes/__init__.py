@@ -18,6 +18,7 @@ RECIPES: Mapping[int, str] = {
     Technique.TECHNIQUE_SFT: "services.trainer.recipes.sft",
     Technique.TECHNIQUE_RLVR: "services.trainer.recipes.grpo",
     Technique.TECHNIQUE_RLAIF: "services.trainer.recipes.grpo",
+    Technique.TECHNIQUE_DPO: "services.trainer.recipes.dpo",
 }
 """Technique to the module that trains it."""
 REINFORCED = (Technique.TECHNIQUE_RLVR, Technique.TECHNIQUE_RLAIF)
@@ -31,6 +32,8 @@ class MethodNeeds:
     is_adapter: bool = True
     """Whether an adapter learns beside a frozen base; else all weights do."""
     needs_cuda: bool = False
+    merged_only: bool = False
+    """Whether vLLM cannot load its adapter, so that it is served only merged into its base."""
     library: str = ""
     """Import name of a package that not every machine has; empty when none is needed."""
 
@@ -38,7 +41,7 @@ class MethodNeeds:
 METHODS: Mapping[int, MethodNeeds] = {
     Method.METHOD_LORA: MethodNeeds(),
     Method.METHOD_QLORA: MethodNeeds(needs_cuda=True, library="bitsandbytes"),
-    Method.METHOD_DORA: MethodNeeds(),
+    Method.METHOD_DORA: MethodNeeds(merged_only=True),
     Method.METHOD_FULL: MethodNeeds(is_adapter=False),
 }
 """Which weights the recipes can change."""
