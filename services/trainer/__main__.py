@@ -27,12 +27,14 @@ def main() -> None:
     """Answer --help, or serve until SIGTERM."""
     from services.common.processes import ProcessFolder
     from services.common.telemetry import configure_logging
-    from services.trainer.settings import TrainerSettings
+    from services.trainer.settings import JudgeSettings, TrainerSettings
 
     if "--help" in sys.argv[1:]:
         sys.stdout.write(TrainerSettings.describe("trainer") + "\n")
+        sys.stdout.write(JudgeSettings.describe_own("judge") + "\n")
         return
     settings = TrainerSettings.read("trainer")
+    JudgeSettings.of_environment()  # A wrong one is refused now, not in the first run.
     ProcessFolder(settings.home).record_self("trainer")
     configure_logging("trainer", settings.log_level)
     # The fork server and its children inherit these; set later they would have no effect.

@@ -57,8 +57,8 @@ class Row:
         return self.given_reference if self._is_asked else said(self.messages[self._answer_index])
 
     def sample(self, answer: str) -> Sample:
-        """Return an answer to this row as graders take it."""
-        return Sample(answer, {**self.item, "reference": self.reference})
+        """Return an answer to this row as graders take it: `prompt` and `reference` are texts."""
+        return Sample(answer, {**self.item, "prompt": self.asked, "reference": self.reference})
 
     @property
     def asked(self) -> str:
