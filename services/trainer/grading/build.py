@@ -12,6 +12,7 @@ from services.common.errors import FailedPrecondition, InvalidArgument, ServiceE
 from services.trainer.grading import judge, structured, text
 from services.trainer.grading.judge_client import JudgeClient
 from services.trainer.grading.multi import multi
+from services.trainer.grading.python_code import python_code
 from services.trainer.grading.sample import Grade, Sample, Score, one_by_one
 from services.trainer.settings import JudgeSettings
 
@@ -45,6 +46,8 @@ def build(grader: Grader, settings: JudgeSettings | None = None) -> Grade:
         return one_by_one(ONE_BY_ONE[kind](grader.name, getattr(grader, kind)))
     if kind in JUDGED:
         return _judged(grader, settings or JudgeSettings.of_environment())
+    if kind == "python":
+        return python_code(grader.name, grader.python)
     if kind == "multi":
         parts = {each.name: build(each, settings) for each in grader.multi.graders}
         return multi(grader.name, parts, grader.multi.calculate_output)
