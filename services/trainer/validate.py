@@ -12,6 +12,7 @@ from attune.spec.v1.spec_pb2 import SuccessCriterion
 from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
 
 from services.trainer.base_models import read_shape
+from services.trainer.grader_check import check_graders
 from services.trainer.grading.build import build
 from services.trainer.recipes import METHODS, RECIPES
 from services.trainer.run import RunFailed
@@ -63,8 +64,10 @@ def validate(context: RunContext) -> dict[str, Any]:
     cut = sum(len(example.token_ids) >= longest for example in [*learnt, *measured])
     if cut:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
+    graders = check_graders(context, deciding_grader(context))
     context.report(total, total)
     return {
+        "graders": graders,
         "train_row_count": len(learnt),
         "validation_row_count": len(measured),
         "holdout_row_count": len(split.holdout),

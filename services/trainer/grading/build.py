@@ -11,6 +11,7 @@ from attune.spec.v1.grader_pb2 import Grader
 from services.common.errors import FailedPrecondition, InvalidArgument, ServiceError
 from services.trainer.grading import judge, structured, text
 from services.trainer.grading.judge_client import JudgeClient
+from services.trainer.grading.mathematics import mathematics
 from services.trainer.grading.multi import multi
 from services.trainer.grading.python_code import python_code
 from services.trainer.grading.sample import Grade, Sample, Score, one_by_one
@@ -30,12 +31,13 @@ ONE_BY_ONE: Mapping[str, Callable[[str, Any], Score]] = {
 """Kinds that are pure functions of one sample."""
 
 
-def build(grader: Grader, settings: JudgeSettings | None = None) -> Grade:
+def build(grader: Grader, settings: JudgeSettings | None = None, *, fresh: bool = False) -> Grade:
     """Return the function that grades as the grader says.
 
     Args:
         grader: Of any kind.
         settings: Where the judge is; those of this process when left out.
+        fresh: Whether a judge is to be asked anew what it has said before.
 
     Raises:
         InvalidArgument: If a setting, a template or a schema is wrong.
@@ -45,17 +47,25 @@ def build(grader: Grader, settings: JudgeSettings | None = None) -> Grade:
     if kind in ONE_BY_ONE:
         return one_by_one(ONE_BY_ONE[kind](grader.name, getattr(grader, kind)))
     if kind in JUDGED:
-        return _judged(grader, settings or JudgeSettings.of_environment())
+        return _judged(grader, settings or JudgeSettings.of_environment(), fresh)
+    if kind == "math":
+        return mathematics(grader.name, grader.math)
     if kind == "python":
         return python_code(grader.name, grader.python)
     if kind == "multi":
-        parts = {each.name: build(each, settings) for each in grader.multi.graders}
+        parts = {each.name: build(each, settings, fresh=fresh) for each in grader.multi.graders}
         return multi(grader.name, parts, grader.multi.calculate_output)
     raise InvalidArgument(
         f"Grader '{grader.name}' has no kind. Set one.",
         reason="UNSUPPORTED_GRADER",
         grader=grader.name,
     )
+
+
+def kinds_of(grader: Grader) -> set[str]:
+    """Return the kinds of a grader and of all that it combines."""
+    kind = grader.WhichOneof("kind") or ""
+    return {kind}.union(*(kinds_of(each) for each in grader.multi.graders))
 
 
 def scores(grade: Grade, samples: Sequence[Sample]) -> list[float]:
@@ -75,7 +85,7 @@ def scores(grade: Grade, samples: Sequence[Sample]) -> list[float]:
     return found
 
 
-def _judged(grader: Grader, settings: JudgeSettings) -> Grade:
+def _judged(grader: Grader, settings: JudgeSettings, fresh: bool) -> Grade:
     if not settings.base_url:
         raise FailedPrecondition(
             f"Grader '{grader.name}' asks a model, and no judge is set. Set "
@@ -83,7 +93,7 @@ def _judged(grader: Grader, settings: JudgeSettings) -> Grade:
             reason="NO_JUDGE",
             grader=grader.name,
         )
-    client = _client(settings)
+    client = JudgeClient(settings) if fresh else _client(settings)
     if grader.HasField("score_model"):
         return judge.score_model(grader.name, grader.score_model, client)
     if grader.HasField("label_model"):

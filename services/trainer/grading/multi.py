@@ -17,7 +17,7 @@ OPERATORS: Mapping[type, Callable[[float, float], float]] = {
     ast.Mult: lambda left, right: left * right,
     ast.Div: lambda left, right: left / right,
 }
-ROUNDING = 1e-9
+ROUNDING = 1e-6
 """How far outside [0, 1] rounding may lead, as with weights that add up to 1."""
 
 Formula = Callable[[Mapping[str, float]], float]
@@ -43,6 +43,25 @@ def multi(name: str, parts: Mapping[str, Grade], formula: str) -> Grade:
         by_part = {part: grade_part(samples) for part, grade_part in parts.items()}
         rows = zip(*by_part.values(), strict=True)
         return [_combined(name, dict(zip(by_part, row, strict=True)), compute) for row in rows]
+
+    return grade
+
+
+def weighted(parts: Sequence[tuple[str, float, Grade]]) -> Grade:
+    """Return the function that gives the weighted sum of several graders, as a reward is made.
+
+    Args:
+        parts: Name, weight in (0, 1] and grade of each; the weights add up to 1.
+    """
+    weights = {name: weight for name, weight, _ in parts}
+
+    def compute(scores: Mapping[str, float]) -> float:
+        return math.fsum(weights[name] * score for name, score in scores.items())
+
+    def grade(samples: Sequence[Sample]) -> list[Graded]:
+        by_part = {name: grade_part(samples) for name, _, grade_part in parts}
+        rows = zip(*by_part.values(), strict=True)
+        return [_combined("reward", dict(zip(by_part, row, strict=True)), compute) for row in rows]
 
     return grade
 

@@ -112,7 +112,7 @@ class Box:
             cwd="/",
             start_new_session=True,
         )
-        weakref.finalize(self, _kill, process)
+        weakref.finalize(self, end_group, process)
         assert process.stdin is not None
         assert process.stdout is not None
         settings = {"source": self._source, **_places(), **asdict(self._limits)}
@@ -120,18 +120,18 @@ class Box:
             write_frame(process.stdin.fileno(), settings)
             answer = read_frame(process.stdout.fileno(), START_TIMEOUT_S)
         except (PipeClosed, Late):
-            _kill(process)
+            end_group(process)
             raise SandboxMissing("The interpreter behind the walls does not start.") from None
         if answer.get("ready"):
             return process
-        _kill(process)
+        end_group(process)
         if "broken" in answer:
             raise SourceBroken(str(answer["broken"]))
         raise SandboxMissing(str(answer.get("missing", "It does not say what is missing.")))
 
     def _end(self) -> None:
         if self._process is not None:
-            _kill(self._process)
+            end_group(self._process)
             self._process = None
 
 
@@ -148,7 +148,7 @@ def _places() -> dict[str, list[str]]:
     }
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
     """End the interpreter and all that it made: they are one group."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
