@@ -50,7 +50,14 @@ def main() -> None:
 
 async def _serve(settings: Any) -> None:
     """Wire everything and serve until SIGTERM; only `main` calls it."""
-    from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
+    from attune.trainer.v1 import (
+        grader_pb2,
+        grader_pb2_grpc,
+        render_pb2,
+        render_pb2_grpc,
+        trainer_pb2,
+        trainer_pb2_grpc,
+    )
 
     from services.common.artefacts import Artefacts
     from services.common.clock import SystemClock
@@ -59,6 +66,7 @@ async def _serve(settings: Any) -> None:
     from services.trainer.fork_server import ForkServer
     from services.trainer.peers import SchedulerPeer
     from services.trainer.servicer import TrainerServicer
+    from services.trainer.servicer_grader import GraderServicer
     from services.trainer.servicer_render import RenderServicer
     from services.trainer.supervisor import Supervisor
     from services.trainer.tracking import Tracker
@@ -76,6 +84,11 @@ async def _serve(settings: Any) -> None:
         render_pb2_grpc.add_RenderServiceServicer_to_server,
         RenderServicer(artefacts, forks),
         render_pb2.DESCRIPTOR.services_by_name["RenderService"].full_name,
+    )
+    server.add(
+        grader_pb2_grpc.add_GraderServiceServicer_to_server,
+        GraderServicer(),
+        grader_pb2.DESCRIPTOR.services_by_name["GraderService"].full_name,
     )
     port = await server.start(settings.host, settings.port)
     logging.getLogger(__name__).info("listening on %s:%d", settings.host, port)

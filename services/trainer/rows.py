@@ -100,6 +100,16 @@ class Split:
     """Whether no row that was held out at random nearly equals one that is taught."""
 
 
+def row_of(item: Mapping[str, Any]) -> Row | None:
+    """Return a row that stands alone; None if it has none of the shapes of datasets."""
+    try:
+        shaped = shape_row(item)
+    except (ValueError, TypeError):
+        return None
+    row = _whole(0, shaped, item)
+    return row if row.messages else None
+
+
 def read_split(artefacts: Artefacts, data: Data, technique: int) -> Split:
     """Return the rows that a spec names, split as it says.
 
@@ -209,20 +219,18 @@ def _made_from(artefacts: Artefacts, sha256: str) -> bool:
     )
 
 
+def _whole(line: int, shaped: ShapedRow, item: Mapping[str, Any]) -> Row:
+    messages = [*shaped.messages, *shaped.chosen]
+    return Row(line, messages, shaped.tools, shaped.rejected, shaped.reference, item)
+
+
 def _row(number: int, text: str, technique: int) -> Row:
     try:
         item = json.loads(text)
         shaped = shape_row(item)
     except (ValueError, TypeError):
         item, shaped = {}, ShapedRow()
-    row = Row(
-        number,
-        [*shaped.messages, *shaped.chosen],
-        shaped.tools,
-        shaped.rejected,
-        shaped.reference,
-        item,
-    )
+    row = _whole(number, shaped, item)
     if technique == Technique.TECHNIQUE_DPO and not row.rejected:
         raise RunFailed(
             "NOT_A_PAIR",

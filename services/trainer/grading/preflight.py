@@ -198,13 +198,13 @@ def _problems(name: str, found: Preflight, references_are_answers: bool) -> list
             f"Grader '{name}' gives bad answers {planted:.2f} on average; at most "
             f"{PLANTED_MEAN_MAX:g} is safe. {_worst(found)} Make its rule stricter."
         )
-    # What a grader compares with may be no answer, such as tests: then it says nothing to score 0.
-    if planted is not None and right is not None and planted >= right:
-        if right > 0 or references_are_answers:
-            problems.append(
-                f"Grader '{name}' gives bad answers {planted:.2f} on average and right ones "
-                f"{right:.2f}, so a model would learn the bad ones. {_worst(found)} Correct it."
-            )
+    # What a grader compares with may be no answer, such as tests: a score of 0 says nothing then.
+    tells = bool(right) or references_are_answers
+    if planted is not None and right is not None and planted >= right and tells:
+        problems.append(
+            f"Grader '{name}' gives bad answers {planted:.2f} on average and right ones "
+            f"{right:.2f}, so a model would learn the bad ones. {_worst(found)} Correct it."
+        )
     if found.agreement is not None and found.agreement < AGREEMENT_MIN:
         problems.append(
             f"Grader '{name}' and the deciding grader rank the same answers differently: "
