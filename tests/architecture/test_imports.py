@@ -40,7 +40,7 @@ OWNERS = {
         r"/(catalogue|recipe|lexicon|template|profile|base_model|library)\w*"
     ),
     "gpuhunt": r"services/scheduler/price_refresh",
-    "openai": r"cli/(chat|demo/serving)",
+    "openai": r"cli/(chat|demo/serving)|services/trainer/grading/judge_client",
     "rich": r"cli/views/\w+",
     "click": r"cli/(\w+|demo/command)",
 }
