@@ -73,6 +73,13 @@ class Row:
         end = self.text.rfind(" ", 1, half + 1)
         return self.text[: end if end > 0 else half]
 
+    @property
+    def answered(self) -> Sequence[Mapping[str, Any]]:
+        """The messages, those of a prompt with its reference as the answer."""
+        if not self._is_asked:
+            return self.messages
+        return [*self.messages, {"role": "assistant", "content": self.reference}]
+
     def sample(self, answer: str) -> Sample:
         """Return an answer to this row as graders take it: `prompt` and `reference` are texts."""
         return Sample(answer, {**self.item, "prompt": self.asked, "reference": self.reference})
@@ -189,15 +196,16 @@ def few_shot_prompt(row: Row, examples: Sequence[Row]) -> list[dict[str, Any]]:
     turns = [
         dict(message)
         for example in examples
-        for message in example.messages
+        for message in example.answered
         if message["role"] != "system"
     ]
     return head + turns + [message for message in prompt if message["role"] != "system"]
 
 
 def choose_examples(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
-    """Return `count` rows, or all when there are fewer; the same for equal seeds."""
-    return random.Random(f"few-shot-{seed}").sample(list(rows), min(count, len(rows)))
+    """Return `count` rows with an answer, or all when there are fewer; the same for equal seeds."""
+    fit = [row for row in rows if row.reference]
+    return random.Random(f"few-shot-{seed}").sample(fit, min(count, len(fit)))
 
 
 def spread(rows: Sequence[Row], count: int) -> list[int]:
