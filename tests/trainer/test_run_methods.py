@@ -46,6 +46,8 @@ async def test_all_weights_train_resume_and_become_a_model_that_is_at_hand(runs,
         ".json",
         ".jsonl",
         ".jinja",
+        ".md",
+        ".html",
     }
     assert str(runs.root) not in (folder / "config.json").read_text()
     assert file_sha256(folder / "model.safetensors") != file_sha256(

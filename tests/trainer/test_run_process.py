@@ -287,7 +287,7 @@ async def test_a_base_that_meets_the_target_asks_once_and_does_nothing_twice(run
     assert question.reason == "TARGET_MET"
     assert set(question.figures) == {"base_score", "few_shot_score", "target"}
     assert question.message in messages(first)
-    assert first.result(Phase.BASELINE)["base_scores"]
+    assert first.result(Phase.BASELINE)["base_answers"]
     assert not first.checkpoints.exists()
 
     second, code = await runs.finish(spec, fence=2, waived_reasons=("TARGET_MET",))
