@@ -1,5 +1,7 @@
 """Talking to what is deployed from the command line."""
 
+import json
+
 
 def test_chat_streams_one_answer(attune, services):
     result = attune("chat", "front", "Hello")
