@@ -37,6 +37,9 @@ async def test_all_weights_train_resume_and_become_a_model_that_is_at_hand(runs,
     assert training["resolved"]["trainable_parameter_count"] > 50_000
     assert "Learns" in messages(attempt)
 
+    report = attempt.result(Phase.EVALUATE)["report"]
+    assert report["tuned_score"] > report["base_score"]
+
     registered = attempt.result(Phase.REGISTER)
     folder = runs.artefacts.merged(registered["merged_sha256"])
     facts = read_manifest(folder)

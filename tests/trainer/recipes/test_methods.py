@@ -97,6 +97,22 @@ def test_four_bits_are_refused_where_there_is_no_gpu():
     assert set(METHODS) == {LORA, qlora, DORA, FULL}
 
 
+def test_what_learns_is_widened_for_a_scaled_loss_and_the_rest_is_left(saved_model):
+    import torch
+    from peft import get_peft_model
+
+    from services.trainer.recipes.model import load_base, lora, widen_learnt
+
+    values = LoraParameters(rank=4, alpha=8, dropout=0.0, target_modules=["all-linear"])
+    model = get_peft_model(load_base(saved_model, torch.float16), lora(values))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    widen_learnt(model)
+    kinds = {(one.requires_grad, one.dtype) for one in model.parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.float16)}
+
+
 def test_four_bits_are_what_the_paper_says():
     import torch
 
