@@ -255,9 +255,9 @@ class Job:
         Raises:
             FailedPrecondition: If it holds no lease.
         """
-        reason = "The model and its report exist."
+        reason = "The adapter and its report exist."
         if self.state is State.CANCELLING:
-            reason = "It had finished before it could be stopped; the model and report exist."
+            reason = "It had finished before it could be stopped; the adapter and report exist."
         return self._finished(replace(self._step(Event.SUCCEED, reason, now), result=result))
 
     def fail(self, error: Status, now: datetime) -> Job:
