@@ -19,10 +19,12 @@ from services.trainer.parity import PARITY, parity_line, write_parity
 from services.trainer.recipes.generation import load_generator
 from services.trainer.recipes.merging import merge
 from services.trainer.render import renderer
-from services.trainer.whole_model import copy_whole, put_at_hand
+from services.trainer.whole_model import copy_tokenizer, put_at_hand
 
 MERGED_MAX = 10_000
 """Merged models that are looked through for one of an adapter."""
+SPARE_BYTES = 64 * 1024 * 1024
+"""Room on the disk that stays free beside the weights."""
 LINES_MAX = 1000
 """Lines of a parity file that are made anew."""
 CARRIED = ("report.json", "spec.json")
@@ -111,10 +113,10 @@ def _merge(
     licence: str,
 ) -> str:
     folder = staging_folder(artefacts.merged(adapter.name))
-    weights = staging_folder(artefacts.merged("weights"))
     try:
-        merge(base, adapter, weights)
-        copy_whole(weights, base, folder)
+        _check_disk(base, folder)
+        merge(base, adapter, folder)
+        copy_tokenizer(base, folder)
         write_parity(folder, _parity(base, folder, adapter))
         for name in CARRIED:
             if (adapter / name).is_file():
@@ -124,9 +126,21 @@ def _merge(
         merged_sha256 = write_manifest(folder, own)
         publish(folder, artefacts.merged(merged_sha256))
     finally:
-        shutil.rmtree(weights, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
     return merged_sha256
+
+
+def _check_disk(base: Path, folder: Path) -> None:
+    needed = SPARE_BYTES + sum(path.stat().st_size for path in base.glob("*.safetensors"))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise FailedPrecondition(
+            f"{free / 2**20:,.0f} MiB are free under {folder.parent}, and the merged model takes "
+            f"{needed / 2**20:,.0f} MiB. Make room.",
+            reason="DISK_FULL",
+            free_bytes=str(free),
+            needed_bytes=str(needed),
+        )
 
 
 def _parity(base: Path, folder: Path, adapter: Path) -> list[dict[str, Any]]:

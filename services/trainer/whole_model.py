@@ -27,6 +27,11 @@ def copy_whole(model: Path, base: Path, target: Path) -> None:
     for path in [*sorted(model.glob(WEIGHTS)), *(model / name for name in OF_WEIGHTS)]:
         if path.is_file():
             shutil.copyfile(path, target / path.name)
+    copy_tokenizer(base, target)
+
+
+def copy_tokenizer(base: Path, target: Path) -> None:
+    """Copy what a base model has besides its weights: tokenizer and template."""
     for name in TAKEN:
         if name not in OF_WEIGHTS and (base / name).is_file():
             shutil.copyfile(base / name, target / name)

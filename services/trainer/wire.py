@@ -191,8 +191,8 @@ def run_to_proto(attempt: Attempt, manifest: Manifest, now: datetime) -> trainer
     progress = attempt.progress(now)
     if progress is not None:
         run.progress.CopyFrom(progress_to_proto(progress))
-    training = attempt.result(Phase.TRAIN) or {}
-    if resolved := attempt.resolved() or training.get("resolved"):
+    # An attempt that took TRAIN over from an earlier one has it in the result.
+    if resolved := attempt.resolved() or (attempt.result(Phase.TRAIN) or {}).get("resolved"):
         ParseDict(resolved, run.resolved_training)
     for timing in attempt.phases():
         message = run.phases.add(phase=_phase(timing.phase))

@@ -87,12 +87,20 @@ async def test_a_merged_model_is_trained_again(runs, first):
     assert facts["base_model_revision"] == made["merged_sha256"]
 
 
-async def test_what_cannot_be_merged_is_refused_with_the_reason(runs, first, tmp_path):
+async def test_what_cannot_be_merged_is_refused_with_the_reason(runs, first, monkeypatch):
     async with serving(runs.artefacts, runs.forks) as (trainer, _):
         for digest, error in (("a" * 64, NotFound), ("../x", InvalidArgument)):
             with pytest.raises(error):
                 request = trainer_pb2.MergeAdapterRequest(adapter_sha256=digest)
                 await peers.call(trainer.MergeAdapter, request, timeout_s=100)
+    from services.trainer import merge
+
+    adapter_sha256 = first.result(Phase.REGISTER)["adapter_sha256"]
+    monkeypatch.setattr(merge, "find_merged", lambda *_: "")
+    monkeypatch.setattr(merge, "SPARE_BYTES", 2**60)
+    with pytest.raises(FailedPrecondition, match="MiB are free"):
+        merge.merge_adapter(runs.artefacts.root, adapter_sha256)
+    assert not list(runs.artefacts.merged("").glob(".*.tmp"))
     broken = runs.artefacts.adapter("b" * 64)
     broken.mkdir()
     with pytest.raises(FailedPrecondition, match="are not those of its manifest"):

@@ -14,6 +14,7 @@ from services.trainer.base_models import find_local
 from services.trainer.run import ExitCode, Phase
 from tests.trainer import tiny
 from tests.trainer.runs import TIMEOUT_S, Runs, messages
+from tests.trainer.test_masks import TOOL_TEMPLATE
 
 pytestmark = pytest.mark.system
 
@@ -36,6 +37,9 @@ async def test_all_weights_train_resume_and_become_a_model_that_is_at_hand(runs,
     assert training["resumed_step"] >= 12
     assert training["resolved"]["trainable_parameter_count"] > 50_000
     assert "Learns" in messages(attempt)
+
+    report = attempt.result(Phase.EVALUATE)["report"]
+    assert report["tuned_score"] > report["base_score"]
 
     registered = attempt.result(Phase.REGISTER)
     folder = runs.artefacts.merged(registered["merged_sha256"])
@@ -77,6 +81,36 @@ async def test_text_is_learnt_and_measured_by_its_loss(runs):
     (said,) = [line for line in messages(attempt).splitlines() if "held-out text" in line]
     before, after = (float(word) for word in said.replace(",", "").split() if "." in word[:-1])
     assert after < 0.9 * before
+
+
+async def test_calls_of_tools_are_learnt_and_leave_a_parity_file(runs, tmp_path):
+    model = tmp_path / "tools"
+    tiny.save_model(model)
+    (model / "chat_template.jinja").write_text(TOOL_TEMPLATE)
+    runs.revision = tiny.put_model(runs.artefacts, model)
+    names = tiny.WORDS.split()
+    rows = [called(names[at % 9], at) for at in range(40)]
+    attempt = await runs.finish(runs.spec(content=rows, max_length=200, epoch_count=1.0))
+    assert attempt.result(Phase.VALIDATE)["useless_row_count"] == 0
+    folder = runs.artefacts.adapter(attempt.result(Phase.REGISTER)["adapter_sha256"])
+    lines = [json.loads(line) for line in (folder / "parity.jsonl").read_text().splitlines()]
+    assert lines
+    for line in lines:
+        assert [message["role"] for message in line["messages"]] == ["user"]
+
+
+def called(name: str, number: int) -> dict[str, object]:
+    """Return a row in which a tool is called before the answer."""
+    call = {"type": "function", "function": {"name": "say", "arguments": json.dumps({"a": name})}}
+    return {
+        "messages": [
+            {"role": "user", "content": f"{name} {number}"},
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "content": name},
+            {"role": "assistant", "content": name},
+        ],
+        "tools": [{"type": "function", "function": {"name": "say", "parameters": {}}}],
+    }
 
 
 async def test_four_bits_without_a_gpu_end_the_run_with_the_reason(runs):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 import pytest
 from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
@@ -13,12 +14,26 @@ from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.common.rpc import Server
 from services.trainer import wire
 from services.trainer.attempt import Attempt
+from services.trainer.recipes.training import Resolved
 from services.trainer.render import Renderer
 from services.trainer.run import Phase, Progress
 from services.trainer.servicer import TrainerServicer
 from services.trainer.servicer_render import RenderServicer
 from tests.trainer import tiny
 
+RESOLVED = Resolved(
+    micro_batch_size=4,
+    gradient_accumulation_step_count=2,
+    device_count=1,
+    effective_batch_size=8,
+    step_count=18,
+    warmup_step_count=2,
+    learning_rate=3e-3,
+    trainable_parameter_count=1234,
+    precision="float32",
+    weight_format="float32",
+    attention="sdpa",
+)
 RUN = "projects/default/runs/j1-s0"
 
 
@@ -70,6 +85,16 @@ async def test_get_run_reads_the_newest_attempt(artefacts, attempt, forks):
     assert [timing.HasField("end_time") for timing in run.phases] == [True, False]
     assert (run.mlflow_run, run.mlflow_uri) == ("m1", "http://mlflow/m1")
     assert not run.ended
+
+
+async def test_get_run_says_what_the_settings_of_training_became(artefacts, attempt, forks):
+    async with serving(artefacts, forks) as (trainer, _):
+        run = await peers.call(trainer.GetRun, trainer_pb2.GetRunRequest(name=RUN))
+        assert not run.HasField("resolved_training")
+        attempt.write_resolved(asdict(RESOLVED))
+        run = await peers.call(trainer.GetRun, trainer_pb2.GetRunRequest(name=RUN))
+    told = run.resolved_training
+    assert {field.name: value for field, value in told.ListFields()} == asdict(RESOLVED)
 
 
 @pytest.mark.parametrize("name", ["projects/default/runs/other-s0", "projects/else/runs/j1-s0"])

@@ -140,6 +140,25 @@ def test_an_attempt_becomes_a_finished_run_with_a_model_version(client, mlflow_u
     assert version.tags["attune.adapter_sha256"] == "a" * 64
 
 
+def test_of_a_whole_model_mlflow_has_all_but_the_weights(client, mlflow_url, tmp_path):
+    attempt = an_attempt(tmp_path)
+    tracker = Tracker(mlflow_url)
+    tracker.begin(attempt)
+    finish(attempt, tmp_path)
+    folder = Artefacts(tmp_path / "artefacts").merged("c" * 64)
+    folder.mkdir(parents=True)
+    for name in ("model.safetensors", "config.json", "MANIFEST.json"):
+        (folder / name).write_text("{}")
+    attempt.write_result(Phase.REGISTER, {"merged_sha256": "c" * 64, "base_model": "merged/c"})
+    tracker.end(attempt)
+    tracker.close()
+    run = attempt.tracking()["run"]
+    names = {one.path for one in client.list_artifacts(run, "model")}
+    assert names == {"model/config.json", "model/MANIFEST.json"}
+    (version,) = client.search_model_versions(f"run_id = '{run}'")
+    assert version.tags["attune.merged_sha256"] == "c" * 64
+
+
 @pytest.mark.parametrize(
     ("outcome", "status"), [("FAILED", "FAILED"), ("CANCELLED", "KILLED"), ("LOST", "FAILED")]
 )

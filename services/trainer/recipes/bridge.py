@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from attune.spec.v1.compute_pb2 import ParallelPlan
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from services.trainer.recipes.model import widen_learnt
 from services.trainer.recipes.training import Observer, Resolved, Training
 
 REFERENCE = "ref"
@@ -19,6 +21,8 @@ REFERENCE = "ref"
 def execute(trainer: Any, training: Training) -> None:
     """Run a trainer of TRL to its end, from the checkpoint if there is one; it prints nothing."""
     trainer.remove_callback(PrinterCallback)
+    if training.plan.precision == ParallelPlan.PRECISION_FLOAT16:
+        widen_learnt(trainer.model)
     resume_from = training.resume_from
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
 

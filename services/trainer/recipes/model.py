@@ -89,6 +89,16 @@ def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
     )
 
 
+def widen_learnt(model: Any) -> None:
+    """Bring what learns from half precision to float32, as a scaled loss needs.
+
+    TRL makes adapters of a 4-bit base bfloat16, which cards that compute in float16 do not have.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()
+
+
 def adapter(training: Training) -> LoraConfig | None:
     """Return peft's settings of a new adapter; None where there is one, or all weights learn."""
     if training.base_adapter is not None or not METHODS[training.method].is_adapter:

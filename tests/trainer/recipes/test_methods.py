@@ -1,6 +1,7 @@
 """Every method trains a real model: what it should change changes, and nothing else does."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 from attune.spec.v1.stage_pb2 import LoraParameters, Method
@@ -95,6 +96,31 @@ def test_four_bits_are_refused_where_there_is_no_gpu():
     assert lack_of(qlora, has_cuda=False) == "a CUDA GPU"
     assert methods_here(has_cuda=False) == [LORA, DORA, FULL]
     assert set(METHODS) == {LORA, qlora, DORA, FULL}
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
+def test_four_bits_are_asked_of_bitsandbytes_and_nothing_takes_its_place(saved_model, tmp_path):
+    from services.trainer.recipes.model import load_model
+
+    training = stages.a_training(saved_model, tmp_path, Method.METHOD_QLORA)
+    with pytest.raises(ImportError, match="requires bitsandbytes"):
+        load_model(training)
+
+
+def test_what_learns_is_widened_for_a_scaled_loss_and_the_rest_is_left(saved_model):
+    import torch
+    from peft import get_peft_model
+
+    from services.trainer.recipes.model import load_base, lora, widen_learnt
+
+    values = LoraParameters(rank=4, alpha=8, dropout=0.0, target_modules=["all-linear"])
+    model = get_peft_model(load_base(saved_model, torch.float16), lora(values))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    widen_learnt(model)
+    kinds = {(one.requires_grad, one.dtype) for one in model.parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.float16)}
 
 
 def test_four_bits_are_what_the_paper_says():
