@@ -46,7 +46,7 @@ from services.trainer.validate import decides_by_label, deciding_grader
 
 EXAMPLES_MAX = 20
 """Scored rows in a report."""
-TEXT_CHARACTERS_MAX = 2000
+TEXT_CHARACTERS_MAX = 1000
 """Of a prompt or an answer in a report: reports travel in events, which are bounded."""
 VERDICTS = {
     Judgement.BETTER: EvaluationReport.VERDICT_BETTER,

@@ -17,6 +17,8 @@ class Sample:
     """Fields of the row; `reference` is always there as text for rows of a dataset."""
     output_tools: Sequence[Mapping[str, Any]] = ()
     """Tool calls of the answer, each with `name` and `arguments`."""
+    base_text: str | None = None
+    """What the base model answered to the same row, for graders that compare; None if unknown."""
 
 
 @dataclass(frozen=True)
