@@ -40,6 +40,7 @@ from services.trainer.evaluation.page_files import write_page
 from services.trainer.evaluation.regressions import most_changed
 from services.trainer.evaluation.verdict import Evidence, Judgement, judge
 from services.trainer.grading.sample import Grade
+from services.trainer.lineage import lineage
 from services.trainer.rows import spread
 from services.trainer.run_context import RunContext, refused
 from services.trainer.validate import decides_by_label, deciding_grader
@@ -64,7 +65,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
         base: What `baseline` returned.
 
     Returns:
-        The report as proto JSON, and when it was made.
+        The report as proto JSON, and where what it is about comes from.
     """
     rows, leaked = scored_rows(context)
     taught = [context.split.train[index] for index in spread(context.split.train, ROWS_MAX)]
@@ -102,9 +103,9 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     values = MessageToDict(
         report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    result = {"report": values, "evaluate_time": datetime.now(UTC).isoformat()}
-    write_page(context, report)
-    return result
+    made = lineage(context, datetime.now(UTC).isoformat())
+    write_page(context, report, made)
+    return {"report": values, "lineage": made}
 
 
 def _resampling(context: RunContext) -> Resampling:
