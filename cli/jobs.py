@@ -154,7 +154,7 @@ def report(name: str, html_path: Path | None, as_json: bool) -> None:
     page = with_client(work)
     screen = Screen(as_json)
     if html_path is not None:
-        html_path.write_text(page.html, encoding="utf-8")
+        _write(html_path, page.html)
         screen.say(f"Wrote {html_path}; open it in a browser.")
     if as_json:
         print_json(page.report)
@@ -228,6 +228,17 @@ def prioritize(name: str, priority: str, as_json: bool) -> None:
     )
     changed = with_client(lambda client: call(client.scheduler.SetJobPriority, request))
     _tell(changed, as_json, f"attune job show {short(changed.name)}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{path} cannot be written: {error.strerror}. Name a file in a folder that is there.",
+            reason="NOT_WRITABLE",
+            path=str(path),
+        ) from None
 
 
 def _tell(changed: scheduler_pb2.Job, as_json: bool, then: str) -> None:

@@ -25,11 +25,9 @@ CODE = ("trainer", "common")
 def lineage(context: RunContext, create_time: str) -> dict[str, Any]:
     """Return where the result of a run comes from, as JSON.
 
-    The same run gives the same text however often it is asked on one machine.
-
     Args:
-        context: The run, trained.
-        create_time: When it was evaluated, RFC 3339.
+        context: The run, trained and evaluated by this attempt.
+        create_time: Now, RFC 3339.
     """
     spec, manifest, stage = context.spec, context.manifest, context.stage
     base, data = spec.base_model, spec.data
@@ -95,14 +93,12 @@ def source_sha256() -> str:
 
 
 def _attempts(context: RunContext) -> list[dict[str, Any]]:
-    """Return who executed the attempts up to the one that evaluated, the first one first."""
+    """Return who executed the attempts so far, the first one first."""
     found = []
     for attempt in reversed(_of_run(context)):
         manifest = attempt.manifest()
         if manifest is not None:
             found.append({"fence": manifest.fence, "node": manifest.node})
-        if attempt.result(Phase.EVALUATE) is not None:
-            break
     return found
 
 

@@ -13,7 +13,7 @@ from google.protobuf.json_format import ParseDict
 
 from services.trainer.evaluation.page_files import copy_page
 from services.trainer.evaluation.page_markdown import plain, table
-from services.trainer.lineage import LINEAGE, lineage
+from services.trainer.lineage import LINEAGE
 from services.trainer.run_context import RunContext
 
 CARD = "README.md"
@@ -36,8 +36,9 @@ def describe(context: RunContext, folder: Path, tuned: Mapping[str, Any]) -> Non
         folder: Of what is published.
         tuned: What EVALUATE returned.
     """
-    # When it was evaluated, not now: registering again after a crash gives the same bytes.
-    made = lineage(context, tuned["evaluate_time"])
+    # As it was when the run was evaluated: registering again after a crash gives the same bytes,
+    # on whatever machine.
+    made = tuned["lineage"]
     report = ParseDict(tuned["report"], EvaluationReport())
     (folder / LINEAGE).write_text(json.dumps(made, indent=1, sort_keys=True))
     (folder / CARD).write_text(card(context.spec, report, made), encoding="utf-8")

@@ -262,6 +262,10 @@ def test_a_job_s_report_becomes_a_file_to_send_on(attune, services, tmp_path):
     assert (result.code, path.read_text()) == (0, "<p>Tickets</p>")
     assert f"Wrote {path}" in result.out
     assert "**better.**" not in result.out
+    missing = tmp_path / "nowhere" / "report.html"
+    result = attune("job", "report", "j1", "--html", missing)
+    assert result.code == 1
+    assert f"{missing} cannot be written: No such file or directory" in result.err
 
 
 def test_a_watch_goes_on_when_the_scheduler_comes_back(attune, services):

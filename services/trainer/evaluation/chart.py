@@ -185,10 +185,12 @@ def _grid(
 
 
 def _whisker(low: float, high: float, middle: float) -> str:
-    return (
-        f'<path class="whisker" d="M{low:.1f} {middle:.1f}H{high:.1f}'
-        f'M{low:.1f} {middle - 5:.1f}v10M{high:.1f} {middle - 5:.1f}v10"/>'
+    path = (
+        f"M{low:.1f} {middle:.1f}H{high:.1f}"
+        f"M{low:.1f} {middle - 5:.1f}v10M{high:.1f} {middle - 5:.1f}v10"
     )
+    # Twice: a wider one in the colour of the ground lets it be seen on a bar.
+    return f'<path class="halo" d="{path}"/><path class="whisker" d="{path}"/>'
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:

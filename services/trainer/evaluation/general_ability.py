@@ -81,7 +81,8 @@ def compare(before: Ability, after: Ability, how: Resampling) -> Change:
     rise = 0.0
     if before.text_loss is not None and after.text_loss is not None:
         rise = after.text_loss - before.text_loss
-    lost = capable and (fell or rise > LOSS_RISE_MAX)
+    # Not the other way round: a loss that is no number is a lost one.
+    lost = capable and (fell or not rise <= LOSS_RISE_MAX)
     tuned_share = sum(after.right) / len(after.right)
     told = [
         f"Of {len(before.right)} general questions the base answers {base.value:.0%} right, the "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
@@ -13,8 +13,6 @@ from services.trainer.grading.build import build
 from services.trainer.grading.sample import Grade, Sample
 from services.trainer.rows import Row
 
-RIVAL = "base_answer"
-"""Field of a sample's item that holds the base model's answer, for graders that compare two."""
 ERROR_CHARACTERS_MAX = 300
 
 
@@ -77,7 +75,7 @@ def score_rows(
     graders: Mapping[str, Grade],
     rows: Sequence[Row],
     answers: Sequence[str],
-    rivals: Sequence[str],
+    base_answers: Sequence[str],
 ) -> Scored:
     """Grade one answer per row by every grader.
 
@@ -85,13 +83,12 @@ def score_rows(
         graders: By name.
         rows: What was asked.
         answers: In the same order.
-        rivals: The base model's answers to the same rows.
+        base_answers: The base model's answers to the same rows, for graders that compare two.
     """
-    samples = []
-    for row, answer, rival in zip(rows, answers, rivals, strict=True):
-        sample = row.sample(answer)
-        item = {**sample.item, RIVAL: rival}
-        samples.append(Sample(sample.output_text, item, sample.output_tools))
+    samples = [
+        replace(row.sample(answer), base_text=base_text)
+        for row, answer, base_text in zip(rows, answers, base_answers, strict=True)
+    ]
     return Scored(rows, answers, {name: _graded(grade, samples) for name, grade in graders.items()})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from services.trainer.attempt import (
 from services.trainer.evaluation.page_content import Course, content
 from services.trainer.evaluation.page_html import html
 from services.trainer.evaluation.page_markdown import markdown
-from services.trainer.lineage import lineage, phase_seconds
+from services.trainer.lineage import phase_seconds
 from services.trainer.run import Phase
 from services.trainer.run_context import RunContext
 
@@ -27,9 +27,14 @@ METRICS_BYTES_MAX = 64 * 1024 * 1024
 """Of the metrics of one attempt that are read for the curves."""
 
 
-def write_page(context: RunContext, report: EvaluationReport) -> None:
-    """Write the page in both forms."""
-    made = lineage(context, datetime.now(UTC).isoformat())
+def write_page(context: RunContext, report: EvaluationReport, made: Mapping[str, Any]) -> None:
+    """Write the page in both forms.
+
+    Args:
+        context: The run.
+        report: What the evaluation found.
+        made: The lineage.
+    """
     page = content(context.spec, report, made, _course(context))
     context.attempt.write_text(PAGE_MARKDOWN, markdown(page))
     context.attempt.write_text(PAGE_HTML, html(page))

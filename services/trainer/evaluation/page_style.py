@@ -38,6 +38,7 @@ svg .end{text-anchor:end}svg .middle{text-anchor:middle}svg .strong{font-weight:
 svg .grid{stroke:var(--rule)}svg .zero{stroke:var(--soft);stroke-width:1.5}
 svg .mark{stroke:var(--gain);stroke-width:1.5;stroke-dasharray:5 4}
 svg .bar.main{fill:var(--main)}svg .bar.other{fill:var(--other)}
+svg .halo{stroke:var(--ground);stroke-width:5;fill:none}
 svg .whisker{stroke:var(--ink);stroke-width:1.5;fill:none}
 svg .line{fill:none;stroke-width:2;stroke-linejoin:round}
 svg .line.main{stroke:var(--main)}svg .line.other{stroke:var(--other)}

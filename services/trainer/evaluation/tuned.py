@@ -42,6 +42,7 @@ from services.trainer.evaluation.previous import compare_with_previous
 from services.trainer.evaluation.regressions import most_changed
 from services.trainer.evaluation.verdict import Evidence, Judgement, judge
 from services.trainer.grading.sample import Grade
+from services.trainer.lineage import lineage
 from services.trainer.preferences import preference_after
 from services.trainer.rows import spread
 from services.trainer.run_context import RunContext, refused
@@ -50,7 +51,7 @@ from services.trainer.validate import decides_by_label, deciding_grader
 
 EXAMPLES_MAX = 20
 """Scored rows in a report."""
-TEXT_CHARACTERS_MAX = 2000
+TEXT_CHARACTERS_MAX = 1000
 """Of a prompt or an answer in a report: reports travel in events, which are bounded."""
 VERDICTS = {
     Judgement.BETTER: EvaluationReport.VERDICT_BETTER,
@@ -68,7 +69,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
         base: What `baseline` returned.
 
     Returns:
-        The report as proto JSON, and when it was made.
+        The report as proto JSON, and where what it is about comes from.
     """
     rows, leaked = scored_rows(context)
     taught = [context.split.train[index] for index in spread(context.split.train, ROWS_MAX)]
@@ -111,13 +112,10 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
         report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     say_text_loss(context, base, text_loss(context, answers.generator))
-    result = {
-        "report": values,
-        "evaluate_time": datetime.now(UTC).isoformat(),
-        **preference_after(context, answers.generator, base),
-    }
-    write_page(context, report)
-    return result
+    made = lineage(context, datetime.now(UTC).isoformat())
+    told = preference_after(context, answers.generator, base)
+    write_page(context, report, made)
+    return {"report": values, "lineage": made, **told}
 
 
 def _resampling(context: RunContext) -> Resampling:

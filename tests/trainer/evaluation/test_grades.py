@@ -4,7 +4,6 @@ import pytest
 
 from services.common.errors import ServiceError
 from services.trainer.evaluation.grades import (
-    RIVAL,
     Graded,
     deciding_score,
     paired,
@@ -36,7 +35,7 @@ def test_graders_that_compare_two_answers_get_the_base_model_s():
     rivals = []
 
     def compare(samples):
-        rivals.extend(one.item[RIVAL] for one in samples)
+        rivals.extend(one.base_text for one in samples)
         return [sample.Graded(0.5) for _ in samples]
 
     score_rows({"win": compare}, answered("ab"), ["new a", "new b"], ["old a", "old b"])

@@ -101,6 +101,7 @@ def ability(share, loss=3.0):
         (ability(0.9), ability(0.5), True),
         (ability(0.9), ability(0.9, 3.19), False),
         (ability(0.9), ability(0.9, 3.3), True),
+        (ability(0.9), ability(0.9, float("nan")), True),
         (ability(0.9, None), ability(0.9, None), False),
         # A base that guesses has nothing to lose.
         (ability(0.25, 8.0), ability(0.1, 10.0), False),
