@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from attune.scheduler.v1 import scheduler_pb2
+from attune.trainer.v1 import trainer_pb2
 
 from cli.client import Client, all_pages, new_request_id, with_client
 from cli.job_watch import FINAL, watch_job
 from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
 from cli.views.figures import moment, money
-from cli.views.job import JobView, phase_name, position_of, show_job, state_of
+from cli.views.job import (
+    JobView,
+    answers_of,
+    asks,
+    phase_name,
+    position_of,
+    question_of,
+    show_job,
+    state_of,
+)
 from cli.views.listing import show_list
 from cli.views.report import show_report
 from cli.views.screen import Screen, json_of, print_json
@@ -85,6 +97,8 @@ def show(name: str, as_json: bool) -> None:
 def watch(name: str, as_json: bool) -> None:
     """Follow a job to its end: place in the queue, phase, step, loss, time left, cost so far.
 
+    Ends as well when the job's run asks something, with the two commands that answer it.
+
     With --json, one line for every change. Exits with 1 unless the job succeeds.
     """
     screen, whole = Screen(as_json), whole_name("jobs", name)
@@ -105,7 +119,48 @@ def watch(name: str, as_json: bool) -> None:
         raise why_not(ended)
     if not as_json:
         show_report(screen, ended.result.report)
-        screen.next_steps("attune model list")
+        screen.next_steps(f"attune job report {name}", "attune model list")
+
+
+@job.command(epilog="Example:  attune job report jobs/a01h8c --html report.html")
+@click.argument("name")
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the page with its charts to this file, to look at and to send on.",
+)
+@json_option
+def report(name: str, html_path: Path | None, as_json: bool) -> None:
+    """Show what the evaluation of a job found: verdict, scores, kinds of rows, what got worse.
+
+    Written as Markdown. With --json, the figures; with --html, a page for a browser.
+    """
+
+    async def work(client: Client) -> trainer_pb2.RunReport:
+        request = scheduler_pb2.GetJobRequest(name=whole_name("jobs", name))
+        found: scheduler_pb2.Job = await call(client.scheduler.GetJob, request)
+        if not found.run:
+            raise FailedPrecondition(
+                f"{short(found.name)} is {state_of(found)} and has not begun. Wait for it with "
+                f"`attune job watch {short(found.name)}`.",
+                reason="JOB_NOT_BEGUN",
+                job=found.name,
+            )
+        asked = trainer_pb2.GetReportRequest(name=found.run)
+        page: trainer_pb2.RunReport = await call(client.trainer.GetReport, asked)
+        return page
+
+    page = with_client(work)
+    screen = Screen(as_json)
+    if html_path is not None:
+        _write(html_path, page.html)
+        screen.say(f"Wrote {html_path}; open it in a browser.")
+    if as_json:
+        print_json(page.report)
+    elif html_path is None:
+        screen.write(page.markdown)
+        screen.next_steps(f"attune job report {name} --html report.html")
 
 
 @job.command(epilog="Example:  attune job cancel jobs/a01h8c")
@@ -134,16 +189,30 @@ def pause(name: str, as_json: bool) -> None:
     _tell(changed, as_json, f"attune job resume {short(changed.name)}")
 
 
-@job.command(epilog="Example:  attune job resume jobs/a01h8c")
+@job.command(epilog="Example:  attune job resume jobs/a01h8c --continue")
 @click.argument("name")
+@click.option(
+    "--continue/--stop",
+    "goes_on",
+    default=None,
+    help="Whether the job goes on or ends. Needed when its run asked something.",
+)
 @json_option
-def resume(name: str, as_json: bool) -> None:
-    """Put a paused job back into the queue; it continues from its checkpoint."""
+def resume(name: str, goes_on: bool | None, as_json: bool) -> None:
+    """Answer a paused job: it continues from its checkpoint, or ends without a result."""
+    decisions = scheduler_pb2.ResumeJobRequest
     request = scheduler_pb2.ResumeJobRequest(
-        name=whole_name("jobs", name), request_id=new_request_id()
+        name=whole_name("jobs", name),
+        request_id=new_request_id(),
+        decision=decisions.DECISION_UNSPECIFIED
+        if goes_on is None
+        else decisions.DECISION_CONTINUE
+        if goes_on
+        else decisions.DECISION_STOP,
     )
     changed = with_client(lambda client: call(client.scheduler.ResumeJob, request))
-    _tell(changed, as_json, f"attune job watch {short(changed.name)}")
+    then = "attune job list" if changed.state in FINAL else f"attune job watch {short(name)}"
+    _tell(changed, as_json, then)
 
 
 @job.command(epilog="Example:  attune job prioritize jobs/a01h8c high")
@@ -161,6 +230,17 @@ def prioritize(name: str, priority: str, as_json: bool) -> None:
     _tell(changed, as_json, f"attune job show {short(changed.name)}")
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{path} cannot be written: {error.strerror}. Name a file in a folder that is there.",
+            reason="NOT_WRITABLE",
+            path=str(path),
+        ) from None
+
+
 def _tell(changed: scheduler_pb2.Job, as_json: bool, then: str) -> None:
     if as_json:
         print_json(changed)
@@ -173,6 +253,8 @@ def _tell(changed: scheduler_pb2.Job, as_json: bool, then: str) -> None:
 def _next_of(found: scheduler_pb2.Job) -> list[str]:
     """Return what can be done with a job in its state."""
     name, state = short(found.name), scheduler_pb2.Job
+    if asks(found):
+        return answers_of(found)
     if found.state == state.STATE_PAUSED:
         return [f"attune job resume {name}", f"attune job cancel {name}"]
     if found.state in FINAL:
@@ -189,6 +271,13 @@ async def cancel_job(client: Client, name: str) -> scheduler_pb2.Job:
 
 def why_not(ended: scheduler_pb2.Job) -> ServiceError:
     """Return the error that says why a job has no result."""
+    if asks(ended):
+        return FailedPrecondition(
+            f"{short(ended.name)} asks: {question_of(ended)} Answer with "
+            f"`{'` or `'.join(answers_of(ended))}`.",
+            reason="JOB_ASKS",
+            job=ended.name,
+        )
     reason = ended.error.message or ended.state_reason or "no reason was given"
     return FailedPrecondition(
         f"{short(ended.name)} is {state_of(ended)}: {reason}",

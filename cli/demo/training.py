@@ -62,6 +62,12 @@ async def _run_of(client: Client, job: scheduler_pb2.Job) -> trainer_pb2.Run:
     return trainer_pb2.Run()
 
 
+def _registered(result: scheduler_pb2.JobResult) -> str:
+    if result.merged_sha256:
+        return f"whole model {result.merged_sha256[:12]}"
+    return f"adapter {result.adapter_sha256[:12]}"
+
+
 def _add_phases(steps: Steps, run: trainer_pb2.Run, job: scheduler_pb2.Job) -> None:
     """Take the phases' times out of the step that waited for all of them."""
     waited, report = steps.done[-1], job.result.report
@@ -70,7 +76,7 @@ def _add_phases(steps: Steps, run: trainer_pb2.Run, job: scheduler_pb2.Job) -> N
         f"few-shot {report.few_shot_score:.3f}, majority {report.majority_score:.3f}",
         scheduler_pb2.PHASE_EVALUATE: f"tuned {report.tuned_score:.3f} on "
         f"{number(report.holdout_row_count)} rows",
-        scheduler_pb2.PHASE_REGISTER: f"adapter {job.result.adapter_sha256[:12]}",
+        scheduler_pb2.PHASE_REGISTER: _registered(job.result),
     }
     for timing in run.phases:
         if not timing.HasField("end_time"):

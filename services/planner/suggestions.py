@@ -106,7 +106,17 @@ def suggest(ended: Ended) -> list[Suggestion]:
 
     A change that somebody has made since the job began is not proposed again.
     """
-    looks = (_worse, _cut, _overfit, _saturated, _improving, _class, _few_shot, _no_gain)
+    looks = (
+        _worse,
+        _forgotten,
+        _cut,
+        _overfit,
+        _saturated,
+        _improving,
+        _class,
+        _few_shot,
+        _no_gain,
+    )
     found = [each for look in looks for each in look(ended)]
     return [_applied(each, ended) for each in found[:SUGGESTIONS_MAX]]
 
@@ -143,6 +153,23 @@ def _worse(ended: Ended) -> Iterator[Found]:
         "worse_than_base",
         "Train more gently: a third of the learning rate.",
         (_difference(report),),
+        (Move(ended.tuned("learning_rate"), lower, "Smaller steps forget less."),),
+    )
+
+
+def _forgotten(ended: Ended) -> Iterator[Found]:
+    """Yield the remedy for general ability that was lost while the task was learnt."""
+    report = ended.report
+    if report is None or not report.general_ability.is_lost:
+        return
+    if report.verdict == Report.VERDICT_WORSE:
+        return  # That has the same remedy.
+    rate = ended.stage.hyperparameters.learning_rate
+    lower = _within(ended, "learning_rate", rate / 3)
+    yield Found(
+        "ability_lost",
+        "Train more gently: a third of the learning rate.",
+        (report.general_ability.summary,),
         (Move(ended.tuned("learning_rate"), lower, "Smaller steps forget less."),),
     )
 
@@ -289,6 +316,8 @@ def _no_gain(ended: Ended) -> Iterator[Found]:
     report = ended.report
     if report is None or report.verdict != Report.VERDICT_CANNOT_TELL:
         return
+    if report.interval_low > 0 or report.interval_high < 0:
+        return  # More than chance; something else takes the trust from it, and says so itself.
     half = (report.interval_high - report.interval_low) / 2
     evidence = [_difference(report)]
     title = "Look at the rows: training on them changes nothing that the hold-out could show."

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from services.common.artefacts import sync
-from services.trainer.run import Manifest, Phase, Progress
+from services.trainer.run import Manifest, Phase, Progress, Question
 
 MANIFEST = "run.json"
 PHASES = "phases.jsonl"
@@ -25,9 +25,13 @@ METRICS = "metrics.jsonl"
 MESSAGES = "messages.jsonl"
 SAMPLES = "samples.jsonl"
 ERROR = "error.json"
+QUESTION = "question.json"
 OUTCOME = "outcome.json"
+RESOLVED = "resolved.json"
 TRACKING = "mlflow.json"
 LOG = "run.log"
+PAGE_MARKDOWN, PAGE_HTML = "report.md", "report.html"
+"""The page about the evaluation, in both forms."""
 READ_BYTES_MAX = 4 * 1024 * 1024
 """Largest piece of a file that one reading takes in."""
 TAIL_BYTES = 4096
@@ -114,9 +118,22 @@ class Attempt:
         """Write what a phase found; it is there whole or not at all."""
         self._write(f"{phase.key}.json", json.dumps(result, indent=1))
 
+    def write_resolved(self, values: Mapping[str, Any]) -> None:
+        """Write what the settings of training have become, in the words of ResolvedTraining."""
+        self._write(RESOLVED, json.dumps(values))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file for people; it is there whole or not at all."""
+        self._write(name, text)
+
     def write_error(self, reason: str, message: str, **facts: int) -> None:
         """Write why the run cannot go on, and what belongs to the reason."""
         self._write(ERROR, json.dumps({"reason": reason, "message": message, **facts}))
+
+    def write_question(self, question: Question) -> None:
+        """Write what a person must decide before the run goes on, and say it."""
+        self._write(QUESTION, json.dumps(asdict(question)))
+        self.say(question.message)
 
     def write_outcome(self, outcome: str) -> None:
         """Write how the attempt ended, as FinishRunRequest.Outcome names it."""
@@ -137,9 +154,18 @@ class Attempt:
         """Return what a phase found, or None when it has not ended."""
         return self._read(f"{phase.key}.json")
 
+    def resolved(self) -> dict[str, Any] | None:
+        """Return what the settings of training have become, or None before it begins."""
+        return self._read(RESOLVED)
+
     def error(self) -> dict[str, Any] | None:
         """Return `reason`, `message` and what belongs to them of what stopped it, or None."""
         return self._read(ERROR)
+
+    def question(self) -> Question | None:
+        """Return what a person must decide before the run goes on, or None."""
+        values = self._read(QUESTION)
+        return None if values is None else Question(**values)
 
     def outcome(self) -> str | None:
         """Return how the attempt ended, or None while it goes on."""
@@ -226,6 +252,14 @@ def list_attempts(run_folder: Path, fence_max: int | None = None) -> list[Attemp
     begun = [attempt for attempt in attempts if (attempt.folder / MANIFEST).exists()]
     fits = [one for one in begun if fence_max is None or one.fence <= fence_max]
     return sorted(fits, key=lambda attempt: attempt.fence, reverse=True)
+
+
+def find_page(run_folder: Path, fence_max: int | None = None) -> Attempt | None:
+    """Return the newest attempt that has written the page about the evaluation, or None."""
+    for attempt in list_attempts(run_folder, fence_max):
+        if all((attempt.folder / name).is_file() for name in (PAGE_MARKDOWN, PAGE_HTML)):
+            return attempt
+    return None
 
 
 def _parsed(whole: bytes) -> Iterator[dict[str, Any]]:

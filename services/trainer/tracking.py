@@ -17,7 +17,14 @@ from datetime import datetime
 from typing import Any
 
 from services.common.artefacts import Artefacts
-from services.trainer.attempt import METRICS, SAMPLES, Attempt
+from services.trainer.attempt import (
+    METRICS,
+    PAGE_HTML,
+    PAGE_MARKDOWN,
+    SAMPLES,
+    Attempt,
+    find_page,
+)
 from services.trainer.run import Manifest, Phase
 
 log = logging.getLogger(__name__)
@@ -33,6 +40,7 @@ BATCH_MAX = 1000
 QUEUE_MAX = 1000
 PARAM_MAX = 6000
 """Characters of a parameter, MLflow's own limit."""
+WEIGHTS = ".safetensors"
 STATUSES = {
     "SUCCEEDED": "FINISHED",
     "FAILED": "FAILED",
@@ -173,7 +181,7 @@ class Tracker:
             if tuned is not None:
                 self._log_evaluation(mirror, tuned["report"])
             if outcome == "SUCCEEDED" and registered is not None:
-                self._log_adapter(mirror, registered["adapter_sha256"])
+                self._log_result(mirror, registered)
             if (error := attempt.error()) is not None:
                 client.set_tag(
                     mirror.run_id, "attune.error", f"{error['reason']}: {error['message']}"
@@ -188,24 +196,35 @@ class Tracker:
             if isinstance(value, int | float):
                 client.log_metric(run_id, name, float(value))
         client.log_text(run_id, json.dumps(report, indent=1), "report.json")
+        page = find_page(mirror.attempt.folder.parent, mirror.manifest.fence)
+        if page is not None:
+            for name in (PAGE_MARKDOWN, PAGE_HTML):
+                client.log_artifact(run_id, str(page.folder / name))
         rows, _ = mirror.attempt.lines(SAMPLES, 0)
         if rows:
             columns = [name for name in rows[0] if name != "time"]
             table = {"columns": columns, "data": [[row[name] for name in columns] for row in rows]}
             client.log_dict(run_id, table, "evaluation.json")
 
-    def _log_adapter(self, mirror: _Mirror, adapter_sha256: str) -> None:
+    def _log_result(self, mirror: _Mirror, registered: dict[str, Any]) -> None:
         client, manifest = self._client, mirror.manifest
         artefacts = Artefacts(mirror.attempt.folder.parents[2])
-        client.log_artifacts(mirror.run_id, str(artefacts.adapter(adapter_sha256)), "adapter")
+        if merged_sha256 := registered.get("merged_sha256", ""):
+            kind, tag, digest = "model", "attune.merged_sha256", merged_sha256
+            for path in sorted(artefacts.merged(digest).iterdir()):
+                if path.suffix != WEIGHTS:  # A whole model has one copy, under the artefact root.
+                    client.log_artifact(mirror.run_id, str(path), kind)
+        else:
+            kind, tag, digest = "adapter", "attune.adapter_sha256", registered["adapter_sha256"]
+            client.log_artifacts(mirror.run_id, str(artefacts.adapter(digest)), kind)
         name = _model_name(manifest)
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         if client.search_model_versions(f"run_id = '{mirror.run_id}'"):
             return  # An earlier try got so far.
         uri = client.get_run(mirror.run_id).info.artifact_uri
-        tags = {"attune.adapter_sha256": adapter_sha256, "attune.spec_hash": manifest.spec_hash}
-        client.create_model_version(name, f"{uri}/adapter", mirror.run_id, tags=tags)
+        tags = {tag: digest, "attune.spec_hash": manifest.spec_hash}
+        client.create_model_version(name, f"{uri}/{kind}", mirror.run_id, tags=tags)
 
 
 def _metrics(lines: Sequence[dict[str, Any]]) -> list[Any]:

@@ -38,9 +38,10 @@ OWNERS = {
     "yaml": (
         r"services/(planner/\w+|scheduler|scheduler/memory)"
         r"/(catalogue|recipe|lexicon|template|profile|base_model|library)\w*"
+        r"|services/common/language_lexicon"
     ),
     "gpuhunt": r"services/scheduler/price_refresh",
-    "openai": r"cli/(chat|demo/serving)",
+    "openai": r"cli/(chat|demo/serving)|services/trainer/grading/judge_client",
     "rich": r"cli/views/\w+",
     "click": r"cli/(\w+|demo/command)",
 }

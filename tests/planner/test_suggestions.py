@@ -97,6 +97,26 @@ def test_a_worse_model_is_trained_more_gently():
     assert found.spec.stages[0].hyperparameters.learning_rate == pytest.approx(rate / 3)
 
 
+def test_lost_general_ability_asks_for_smaller_steps():
+    report = a_report(
+        verdict=Report.VERDICT_CANNOT_TELL, tuned_score=0.9, interval_low=0.2, interval_high=0.6
+    )
+    report.general_ability.is_lost, report.general_ability.summary = (
+        True,
+        "Loss rose from 3.0 to 4.1.",
+    )
+    found = only(ended(report), "ability_lost")
+    assert found.found.evidence == ("Loss rose from 3.0 to 4.1.",)
+    ((path, before, after, _),) = found.changes
+    assert path == "stages.0.hyperparameters.learning_rate"
+    assert float(after) < float(before)
+
+
+def test_a_gain_that_is_not_trusted_is_not_called_none():
+    report = a_report(verdict=Report.VERDICT_CANNOT_TELL, interval_low=0.2, interval_high=0.6)
+    assert "no_gain" not in {one.found.code for one in suggest(ended(report))}
+
+
 def test_below_a_few_shot_prompt_is_said():
     assert only(ended(a_report(few_shot_score=0.9)), "below_few_shot").spec is None
 

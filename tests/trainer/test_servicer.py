@@ -3,22 +3,37 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 import pytest
 from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
 
 from services.common import peers
 from services.common.clock import SystemClock
-from services.common.errors import InvalidArgument, NotFound
+from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.common.rpc import Server
 from services.trainer import wire
 from services.trainer.attempt import Attempt
+from services.trainer.recipes.training import Resolved
 from services.trainer.render import Renderer
 from services.trainer.run import Phase, Progress
 from services.trainer.servicer import TrainerServicer
 from services.trainer.servicer_render import RenderServicer
 from tests.trainer import tiny
 
+RESOLVED = Resolved(
+    micro_batch_size=4,
+    gradient_accumulation_step_count=2,
+    device_count=1,
+    effective_batch_size=8,
+    step_count=18,
+    warmup_step_count=2,
+    learning_rate=3e-3,
+    trainable_parameter_count=1234,
+    precision="float32",
+    weight_format="float32",
+    attention="sdpa",
+)
 RUN = "projects/default/runs/j1-s0"
 
 
@@ -27,7 +42,7 @@ async def serving(artefacts, forks):
     server = Server(wire.DOMAIN)
     server.add(
         trainer_pb2_grpc.add_TrainerServiceServicer_to_server,
-        TrainerServicer(artefacts, SystemClock()),
+        TrainerServicer(artefacts, SystemClock(), forks),
         "attune.trainer.v1.TrainerService",
     )
     server.add(
@@ -72,6 +87,16 @@ async def test_get_run_reads_the_newest_attempt(artefacts, attempt, forks):
     assert not run.ended
 
 
+async def test_get_run_says_what_the_settings_of_training_became(artefacts, attempt, forks):
+    async with serving(artefacts, forks) as (trainer, _):
+        run = await peers.call(trainer.GetRun, trainer_pb2.GetRunRequest(name=RUN))
+        assert not run.HasField("resolved_training")
+        attempt.write_resolved(asdict(RESOLVED))
+        run = await peers.call(trainer.GetRun, trainer_pb2.GetRunRequest(name=RUN))
+    told = run.resolved_training
+    assert {field.name: value for field, value in told.ListFields()} == asdict(RESOLVED)
+
+
 @pytest.mark.parametrize("name", ["projects/default/runs/other-s0", "projects/else/runs/j1-s0"])
 async def test_an_unknown_run_is_not_found(artefacts, attempt, forks, name):
     async with serving(artefacts, forks) as (trainer, _):
@@ -114,6 +139,32 @@ async def test_watch_run_streams_from_the_beginning_and_ends_with_the_run(
     assert seen[0].HasField("run")
     assert not seen[0].run.ended
     assert seen[-1].run.ended
+
+
+def evaluated(attempt: Attempt) -> None:
+    """Write what EVALUATE leaves behind."""
+    attempt.write_text("report.md", "# Tiny\n")
+    attempt.write_text("report.html", "<p>Tiny</p>")
+    attempt.write_result(Phase.EVALUATE, {"report": {"grader": "exact", "tuned_score": 0.5}})
+
+
+async def test_the_page_is_found_in_the_attempt_that_evaluated(artefacts, attempt, forks, tmp_path):
+    evaluated(attempt)
+    manifest = tiny.a_manifest(tmp_path, tiny.a_spec("r" * 64, "d" * 64, "e" * 64), 3)
+    Attempt.create(artefacts.attempt("j1-s0", 3), manifest)  # Took EVALUATE over; then it died.
+    async with serving(artefacts, forks) as (trainer, _):
+        found = await peers.call(trainer.GetReport, trainer_pb2.GetReportRequest(name=RUN))
+    assert (found.name, found.markdown, found.html) == (RUN, "# Tiny\n", "<p>Tiny</p>")
+    assert (found.report.grader, found.report.tuned_score) == ("exact", 0.5)
+
+
+async def test_a_run_that_was_not_evaluated_has_no_page(artefacts, attempt, forks):
+    attempt.write_text("report.md", "# half")  # Killed before the other form was written.
+    async with serving(artefacts, forks) as (trainer, _):
+        with pytest.raises(FailedPrecondition) as caught:
+            await peers.call(trainer.GetReport, trainer_pb2.GetReportRequest(name=RUN))
+    assert caught.value.reason == "RUN_NOT_EVALUATED"
+    assert "Wait until its phase EVALUATE" in caught.value.message
 
 
 async def test_tokens_are_counted_as_training_will_see_them(

@@ -96,6 +96,8 @@ def finish(attempt: Attempt, tmp_path: Path) -> str:
     (folder / "adapter_config.json").write_text("{}")
     write_manifest(folder, {})
     attempt.append(SAMPLES, {"prompt": "say", "reference": "a", "tuned_answer": "a"})
+    attempt.write_text("report.md", "It is better.")
+    attempt.write_text("report.html", "<p>It is better.</p>")
     attempt.write_result(Phase.EVALUATE, {"report": REPORT})
     attempt.write_result(Phase.REGISTER, {"adapter_sha256": "a" * 64, "lora_rank": 8})
     attempt.write_outcome("SUCCEEDED")
@@ -128,12 +130,33 @@ def test_an_attempt_becomes_a_finished_run_with_a_model_version(client, mlflow_u
     assert [(one.step, one.value) for one in history] == [(1, 2.0), (2, 1.0)]
     assert run.data.metrics["tuned_score"] == 0.75
     names = {one.path for one in client.list_artifacts(tracking["run"])}
-    assert names == {"adapter", "evaluation.json", "report.json"}
+    assert names == {"adapter", "evaluation.json", "report.json", "report.md", "report.html"}
+    page = client.download_artifacts(tracking["run"], "report.html", str(tmp_path))
+    assert Path(page).read_text() == "<p>It is better.</p>"
     table = client.download_artifacts(tracking["run"], "evaluation.json", str(tmp_path))
     assert json.loads(Path(table).read_text())["data"] == [["say", "a", "a"]]
     (version,) = client.search_model_versions("name = 'tiny'")
     assert version.run_id == tracking["run"]
     assert version.tags["attune.adapter_sha256"] == "a" * 64
+
+
+def test_of_a_whole_model_mlflow_has_all_but_the_weights(client, mlflow_url, tmp_path):
+    attempt = an_attempt(tmp_path)
+    tracker = Tracker(mlflow_url)
+    tracker.begin(attempt)
+    finish(attempt, tmp_path)
+    folder = Artefacts(tmp_path / "artefacts").merged("c" * 64)
+    folder.mkdir(parents=True)
+    for name in ("model.safetensors", "config.json", "MANIFEST.json"):
+        (folder / name).write_text("{}")
+    attempt.write_result(Phase.REGISTER, {"merged_sha256": "c" * 64, "base_model": "merged/c"})
+    tracker.end(attempt)
+    tracker.close()
+    run = attempt.tracking()["run"]
+    names = {one.path for one in client.list_artifacts(run, "model")}
+    assert names == {"model/config.json", "model/MANIFEST.json"}
+    (version,) = client.search_model_versions(f"run_id = '{run}'")
+    assert version.tags["attune.merged_sha256"] == "c" * 64
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""The words and expressions by language that the reading of rows needs, from YAML beside this."""
+"""The expressions by language that the reading of rows needs, from YAML beside this."""
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,6 @@ def injection_patterns() -> list[tuple[tuple[str, ...], str]]:
         for entries in content["languages"].values()
         for entry in entries
     ]
-
-
-@cache
-def words_by_language() -> dict[str, frozenset[str]]:
-    """Return the most frequent words of languages in Latin letters, by ISO 639-1."""
-    content = _read("lexicon_languages.yaml")
-    return {code: frozenset(words.split()) for code, words in content["words"].items()}
-
-
-@cache
-def pieces_by_language() -> dict[str, tuple[str, ...]]:
-    """Return pieces of words that are telling, by ISO 639-1; `-` stands for a word's border."""
-    content = _read("lexicon_languages.yaml")
-    return {code: tuple(pieces.split()) for code, pieces in content["pieces"].items()}
 
 
 def _joined(value: Any) -> str:

@@ -81,6 +81,10 @@ DEVICE_PARAMETERS_MAX_B = 4.0
 """Largest base for a phone, or a fast answer without a graphics card (rule B2)."""
 
 
+MERGED_ID = re.compile(r"(?<![\w/-])merged/[0-9a-f]{12}(?![\w-])")
+"""A version whose adapter was merged, as the trainer names it."""
+
+
 def named_base_model(message: Message, known: Collection[str]) -> tuple[str, Sentence] | None:
     """Return the base model that a message names, and where.
 
@@ -94,7 +98,7 @@ def named_base_model(message: Message, known: Collection[str]) -> tuple[str, Sen
                     sentence.text, match
                 ):
                     return model, sentence
-        for pattern in (NAMED, HUB_ID):
+        for pattern in (NAMED, HUB_ID, MERGED_ID):
             for match in pattern.finditer(sentence.text):
                 if not _is_other(sentence.text, match):
                     return match[0].strip(" .-"), sentence

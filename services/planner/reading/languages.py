@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from services.planner.dataset.language import UNKNOWN, detect
+from services.common.language import UNKNOWN, detect
 from services.planner.reading.lexicon import lexicon
 
 WORDS_MIN = 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import platform
+from pathlib import Path
 
 import torch
 
@@ -52,3 +54,15 @@ def begin_peak(*, cuda: bool) -> None:
 def peak_bytes(*, cuda: bool) -> int:
     """Return the highest use since then: of tensors on the GPU, else of the whole process."""
     return torch.cuda.max_memory_allocated() if cuda else peak_resident_bytes()
+
+
+def processor_name(*, cuda: bool) -> str:
+    """Return what computes, such as `NVIDIA L4` or the processor's own name."""
+    if cuda:
+        return str(torch.cuda.get_device_name())
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

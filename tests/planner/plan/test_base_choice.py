@@ -11,6 +11,7 @@ from services.planner.plan.base_needs import needs_of
 from services.planner.plan.catalogue import CatalogueModel, CommercialUse, load_catalogue, narrow
 from services.planner.plan.choice import OPERATOR, RULE, USER
 from services.planner.vocabulary import Shape, Signal, Task
+from tests.planner.plans import a_brief, facts, plan, sources
 
 CATALOGUE = load_catalogue()
 BY_ID = {model.id: model for model in CATALOGUE}
@@ -215,6 +216,13 @@ def test_the_operator_s_narrowing_wins():
     assert refused.model.id == "attune/starter"
     assert codes(refused) == ["conflict_named"]
     assert "Qwen3-32B" in refused.notes[0].values["conflict"]
+
+
+def test_a_merged_version_that_is_at_hand_is_taken_when_it_is_named():
+    mine = replace(STARTER, id="merged/1a2b3c4d5e6f", revision="cd" * 32)
+    used = sources(facts(), local=(STARTER, mine), allowed=())
+    base = plan(a_brief(base_model=mine.id), used).base_model
+    assert (base.id, base.revision) == (mine.id, mine.revision)
 
 
 def test_without_narrowing_the_starter_is_not_proposed_and_what_is_at_hand_is_preferred():

@@ -5,7 +5,8 @@ from attune.spec.v1 import spec_pb2
 
 from services.common.errors import InvalidArgument
 from services.planner.spec.edit import PATHS_MAX, apply_edit, carry_over, diff
-from services.planner.spec.path import text_at, write
+from services.planner.spec.path import resolve, text_at, write
+from services.planner.spec.rules import violations
 from tests.planner.plans import a_brief, a_spec, choice_of, plan
 
 RANK = "stages.0.hyperparameters.lora.rank"
@@ -30,6 +31,18 @@ def test_fields_that_are_not_named_stay_as_they_are():
     other = edited(stages__0__hyperparameters__lora__rank=32, serving__alias="other")
     changed = apply_edit(a_spec(), other, [RANK])
     assert [change.field_path for change in diff(a_spec(), changed)] == [RANK]
+
+
+@pytest.mark.parametrize("name", ["lora.rank_stabilized", "packing"])
+def test_a_switch_that_no_recipe_turns_on_can_be_turned_on(name):
+    path = f"stages.0.hyperparameters.{name}"
+    changed = apply_edit(a_spec(), edited(**{path.replace(".", "__"): True}), [path])
+    assert resolve(changed, path).value is True
+    assert choice_of(changed, path).source == spec_pb2.Choice.SOURCE_USER
+    assert violations(changed) == []
+    later = a_spec()
+    carry_over(changed, later, ())
+    assert resolve(later, path).value is True
 
 
 def test_an_edit_that_names_nothing_is_refused():

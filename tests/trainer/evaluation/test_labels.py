@@ -1,0 +1,115 @@
+"""F1 over labels, with its interval, and who is taken for whom."""
+
+import numpy as np
+import pytest
+from attune.spec.v1.grader_pb2 import Grader, StringCheckGrader
+
+from services.trainer.evaluation.bootstrap import Resampling
+from services.trainer.evaluation.labels import (
+    LABELS_MAX,
+    Labelling,
+    are_labels,
+    confusion,
+    labelling,
+    macro_f1,
+    macro_f1_difference,
+    macro_f1_figure,
+)
+from services.trainer.grading.build import build
+from services.trainer.grading.sample import Graded
+from services.trainer.rows import Row
+
+CHECK = Grader(
+    name="exact_match",
+    string_check=StringCheckGrader(
+        input="{{sample.output_text}}",
+        reference="{{item.reference}}",
+        operation=StringCheckGrader.OPERATION_EQ,
+    ),
+)
+EXACT = build(CHECK)
+
+
+def answered(references):
+    return [Row(1, [{"role": "assistant", "content": text}]) for text in references]
+
+
+def found(references, answers):
+    return labelling(EXACT, answered(references), list(answers))
+
+
+@pytest.mark.parametrize(
+    ("references", "answers", "expected"),
+    [
+        ("aabb", "aabb", 1.0),
+        ("aabb", "bbaa", 0.0),
+        ("aaab", "aaaa", (6 / 7 + 0) / 2),
+        ("aabb", "aaab", (4 / 5 + 2 / 3) / 2),
+        ("ab", "xx", 0.0),
+        ("a", "a", 1.0),
+    ],
+)
+def test_every_label_counts_the_same(references, answers, expected):
+    assert macro_f1(found(references, answers)) == pytest.approx(expected)
+
+
+def test_the_bootstrap_computes_f1_anew_for_every_resample():
+    """Against a plain loop over the same draws."""
+    base, tuned = found("aaabbc" * 5, "aabbbb" * 5), found("aaabbc" * 5, "aaabbc" * 4 + "cccccc")
+    how = Resampling(200, 0.9, 7)
+    drawn = np.random.default_rng(7).integers(0, 30, (200, 30))
+
+    def plainly(one, rows):
+        scores = []
+        for label in "abc":
+            right = [one.right[row] == label for row in rows]
+            taken = [one.taken[row] == label for row in rows]
+            if sum(right) + sum(taken):
+                hits = sum(r and t for r, t in zip(right, taken, strict=True))
+                scores.append(2 * hits / (sum(right) + sum(taken)))
+        return sum(scores) / len(scores)
+
+    expected = np.quantile([plainly(tuned, rows) for rows in drawn], [0.05, 0.95])
+    figure = macro_f1_figure(tuned, how)
+    assert (figure.low, figure.high) == pytest.approx(tuple(expected))
+    changes = [plainly(tuned, rows) - plainly(base, rows) for rows in drawn]
+    expected = np.quantile(changes, [0.05, 0.95])
+    figure = macro_f1_difference(base, tuned, how)
+    assert figure.value == pytest.approx(macro_f1(tuned) - macro_f1(base))
+    assert (figure.low, figure.high) == pytest.approx(tuple(expected))
+
+
+def test_the_matrix_counts_who_is_taken_for_whom_and_for_none():
+    assert confusion(found("aabb", "abbx")) == [[1, 1, 0], [0, 1, 1]]
+
+
+def test_an_answer_that_cannot_be_graded_is_no_label():
+    broken = labelling(
+        lambda samples: [Graded(None, "away") for _ in samples], answered("ab"), "ab"
+    )
+    assert broken == Labelling(["a", "b"], ["a", "b"], [None, None])
+
+
+def test_of_very_many_labels_an_answer_is_only_compared_with_itself():
+    asked = []
+
+    def grade(samples):
+        asked.append(len(samples))
+        return EXACT(samples)
+
+    references = [f"label {index}" for index in range(LABELS_MAX + 1)]
+    assert macro_f1(labelling(grade, answered(references), references)) == 1.0
+    assert set(asked) == {1}
+
+
+@pytest.mark.parametrize(
+    ("references", "expected"),
+    [
+        (["yes", "no"] * 3, True),
+        (["yes"] * 6, False),
+        (["a", "b", "c"], False),
+        (["x" * 70, "y"] * 4, False),
+    ],
+)
+def test_references_are_labels_when_they_are_short_and_repeat(references, expected):
+    assert are_labels(references) is expected

@@ -1,0 +1,90 @@
+"""Better, worse or cannot tell, and why."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.trainer.evaluation.bootstrap import Figure
+from services.trainer.evaluation.verdict import Evidence, Judgement, by_interval, judge
+
+GAIN = Evidence(
+    row_count=100,
+    ungraded_count=0,
+    base_score=0.4,
+    tuned_score=0.6,
+    difference=Figure(0.2, 0.1, 0.3),
+    confidence=0.95,
+    lower_is_better=False,
+    target=None,
+    few_shot_score=None,
+    majority_score=0.1,
+    leak_sentence="",
+    lost_sentence="",
+)
+
+
+def test_a_gain_beyond_chance_is_better_and_says_so_with_its_figures():
+    judgement, (reason,) = judge(GAIN)
+    assert judgement is Judgement.BETTER
+    for figure in ("100", "0.600", "0.400", "+0.200", "95 %", "+0.100", "+0.300"):
+        assert figure in reason
+
+
+@pytest.mark.parametrize(
+    ("against", "words"),
+    [
+        ({"lost_sentence": "Loss rose by a third."}, "General ability was lost. Loss rose"),
+        ({"leak_sentence": "All prompts are known."}, "All prompts are known. So this says little"),
+        ({"ungraded_count": 12}, "12 of 112 rows could not be graded"),
+    ],
+)
+def test_what_speaks_against_a_gain_makes_it_untold_and_is_said(against, words):
+    judgement, reasons = judge(replace(GAIN, **against))
+    assert judgement is Judgement.CANNOT_TELL
+    assert any(words in reason for reason in reasons)
+
+
+def test_nothing_turns_a_loss_into_something_better():
+    loss = replace(GAIN, difference=Figure(-0.2, -0.3, -0.1), lost_sentence="All is lost.")
+    assert judge(loss)[0] is Judgement.WORSE
+
+
+def test_a_few_rows_without_a_score_are_bearable():
+    assert judge(replace(GAIN, ungraded_count=11))[0] is Judgement.BETTER
+
+
+@pytest.mark.parametrize(
+    ("lower", "target", "tuned", "word"),
+    [
+        (False, 0.6, 0.6, "is reached"),
+        (False, 0.7, 0.6, "is not reached"),
+        (True, 0.1, 0.05, "is reached"),
+        (True, 0.1, 0.2, "is not reached"),
+    ],
+)
+def test_the_target_is_told_whichever_way_is_better(lower, target, tuned, word):
+    evidence = replace(GAIN, lower_is_better=lower, target=target, tuned_score=tuned)
+    assert any(word in reason for reason in judge(evidence)[1])
+
+
+def test_a_prompt_that_does_as_well_is_said():
+    assert any(
+        "a prompt does as well" in one for one in judge(replace(GAIN, few_shot_score=0.6))[1]
+    )
+    assert not any("a prompt" in one for one in judge(replace(GAIN, few_shot_score=0.5))[1])
+
+
+def test_a_model_that_says_one_thing_to_everything_is_found_out():
+    same = replace(GAIN, majority_score=0.6)
+    assert judge(same)[1][-1].startswith("Always giving the most frequent training answer")
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.booleans())
+def test_better_and_worse_are_mirror_images(one, other, lower):
+    low, high = sorted((one, other))
+    there = by_interval(Figure(low, low, high), lower_is_better=lower)
+    back = by_interval(Figure(-high, -high, -low), lower_is_better=lower)
+    mirror = {Judgement.BETTER: Judgement.WORSE, Judgement.WORSE: Judgement.BETTER}
+    assert back is mirror.get(there, there)
