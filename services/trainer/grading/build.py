@@ -53,6 +53,7 @@ def build(grader: Grader, settings: JudgeSettings | None = None, *, fresh: bool 
     if kind == "python":
         return python_code(grader.name, grader.python)
     if kind == "multi":
+        _check_parts(grader)
         parts = {each.name: build(each, settings, fresh=fresh) for each in grader.multi.graders}
         return multi(grader.name, parts, grader.multi.calculate_output)
     raise InvalidArgument(
@@ -60,6 +61,17 @@ def build(grader: Grader, settings: JudgeSettings | None = None, *, fresh: bool 
         reason="UNSUPPORTED_GRADER",
         grader=grader.name,
     )
+
+
+def _check_parts(grader: Grader) -> None:
+    names = [each.name for each in grader.multi.graders]
+    if not names or len(set(names)) < len(names):
+        raise InvalidArgument(
+            f"Grader '{grader.name}' combines {', '.join(names) or 'nothing'}. Give it graders "
+            "with a name of its own each.",
+            reason="UNSUPPORTED_GRADER",
+            grader=grader.name,
+        )
 
 
 def kinds_of(grader: Grader) -> set[str]:
