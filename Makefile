@@ -50,7 +50,7 @@ check: setup
 # Those that need data say so and go on:
 # make bench OBJECTIVES=FILE BAD_FILES=FOLDER PEAKS=CSV SPEEDS=CSV TRACE=FILE
 bench: setup
-	@for name in journey start_latency training_overhead kill near_duplicates report_speed queue \
+	@for name in journey start_latency training_overhead kill near_duplicates report_speed queue graders \
 		"traces $(if $(TRACE),--trace $(TRACE))" \
 		"objectives $(if $(OBJECTIVES),--cases $(OBJECTIVES))" \
 		"bad_files $(if $(BAD_FILES),--cases $(BAD_FILES))" \

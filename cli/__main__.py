@@ -29,6 +29,7 @@ COMMANDS = {
         "recipe",
         "Look up where recommended hyperparameters come from.",
     ),
+    "grader": ("cli.graders", "grader", "Grade answers, and try graders before training."),
     "compute": (
         "cli.compute",
         "compute",

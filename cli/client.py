@@ -10,7 +10,7 @@ from uuid import uuid4
 from attune.planner.v1 import dataset_pb2_grpc, planner_pb2_grpc
 from attune.scheduler.v1 import scheduler_pb2_grpc
 from attune.serving.v1 import deployment_pb2_grpc, model_pb2_grpc, playground_pb2_grpc
-from attune.trainer.v1 import trainer_pb2_grpc
+from attune.trainer.v1 import grader_pb2_grpc, trainer_pb2_grpc
 from grpc import aio
 
 from cli.endpoints import Endpoints
@@ -46,6 +46,7 @@ class Client:
         self.datasets = dataset_pb2_grpc.DatasetServiceStub(planner)
         self.scheduler = scheduler_pb2_grpc.SchedulerServiceStub(scheduler)
         self.trainer = trainer_pb2_grpc.TrainerServiceStub(trainer)
+        self.graders = grader_pb2_grpc.GraderServiceStub(trainer)
         self.versions = model_pb2_grpc.ModelServiceStub(serving)
         self.playground = playground_pb2_grpc.PlaygroundServiceStub(serving)
         self.deployments = deployment_pb2_grpc.DeploymentServiceStub(serving)

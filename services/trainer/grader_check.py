@@ -12,7 +12,7 @@ from attune.spec.v1.grader_pb2 import Grader
 from services.trainer.grading.build import JUDGED, build, kinds_of
 from services.trainer.grading.multi import weighted
 from services.trainer.grading.preflight import SAMPLES_MAX, Preflight, preflight
-from services.trainer.grading.sample import Grade, Sample
+from services.trainer.grading.sample import Grade
 from services.trainer.rows import Row, spread
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext, refused
@@ -34,20 +34,23 @@ def check_graders(context: RunContext, deciding: Grader) -> list[dict[str, Any]]
     Raises:
         RunFailed: With all that is wrong with one.
     """
-    found = [_tried(context, [(deciding, 1.0)], deciding.name, context.split.holdout, None)]
-    reward = [(each.grader, each.weight) for each in context.stage.reward.graders]
-    if reward:
+    found = [_tried(context, deciding.name, [(deciding, 1.0)], context.split.holdout)]
+    reward = context.stage.reward
+    if reward.graders:
+        graders = [(each.grader, each.weight) for each in reward.graders]
+        limit_s = reward.timeout_s if reward.HasField("timeout_s") else None
         judge = refused(partial(build, deciding))
-        found.append(_tried(context, reward, "reward", context.split.train, judge))
+        found.append(_tried(context, "reward", graders, context.split.train, judge, limit_s))
     return [asdict(each) for each in found]
 
 
 def _tried(
     context: RunContext,
-    graders: Sequence[tuple[Grader, float]],
     name: str,
+    graders: Sequence[tuple[Grader, float]],
     rows: Sequence[Row],
-    other: Grade | None,
+    other: Grade | None = None,
+    timeout_s: float | None = None,
 ) -> Preflight:
     context.check()
     kinds = set().union(*(kinds_of(grader) for grader, _ in graders))
@@ -55,9 +58,9 @@ def _tried(
     taken = [rows[index] for index in spread(rows, count)]
     result = preflight(
         name,
-        _built(graders, fresh=False),
-        [_with_reference(row) for row in taken],
-        again=_built(graders, fresh=True),
+        reward_of(graders, timeout_s=timeout_s),
+        [row.sample(row.reference) for row in taken],
+        again=reward_of(graders, timeout_s=timeout_s, fresh=True),
         other=other,
         references_are_answers=all(row.is_answered for row in taken),
     )
@@ -68,13 +71,25 @@ def _tried(
     return result
 
 
-def _with_reference(row: Row) -> Sample:
-    return row.sample(row.reference)
+def reward_of(
+    graders: Sequence[tuple[Grader, float]], *, timeout_s: float | None = None, fresh: bool = False
+) -> Grade:
+    """Return the weighted sum of graders, as a stage's reward is made.
 
+    Args:
+        graders: Each with its weight.
+        timeout_s: Longest time of one grading, in seconds; their own when left out.
+        fresh: Whether judges are to be asked anew what they have said before.
 
-def _built(graders: Sequence[tuple[Grader, float]], *, fresh: bool) -> Grade:
+    Raises:
+        RunFailed: If one cannot be built here.
+    """
     parts = [
-        (grader.name, weight, refused(partial(build, grader, fresh=fresh)))
+        (
+            grader.name,
+            weight,
+            refused(partial(build, grader, fresh=fresh, timeout_s=timeout_s)),
+        )
         for grader, weight in graders
     ]
     return parts[0][2] if len(parts) == 1 else weighted(parts)

@@ -81,8 +81,12 @@ class Row:
         return [*self.messages, {"role": "assistant", "content": self.reference}]
 
     def sample(self, answer: str) -> Sample:
-        """Return an answer to this row as graders take it: `prompt` and `reference` are texts."""
-        return Sample(answer, {**self.item, "prompt": self.asked, "reference": self.reference})
+        """Return an answer to this row as graders take it: `prompt` and `reference` are texts.
+
+        A prompt for which no reference is given has none, so that nothing is compared with it.
+        """
+        told = {"reference": self.reference} if self.reference or self.is_answered else {}
+        return Sample(answer, {**self.item, "prompt": self.asked, **told})
 
     @property
     def asked(self) -> str:

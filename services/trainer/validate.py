@@ -106,7 +106,7 @@ def check_spec(context: RunContext) -> None:
         )
     if settings.schedule == Hyperparameters.SCHEDULE_UNSPECIFIED:
         raise RunFailed("NO_SCHEDULE", "hyperparameters.schedule is not set. Choose one.")
-    for one in spec.evaluation.graders:
+    for one in (*spec.evaluation.graders, *(each.grader for each in stage.reward.graders)):
         refused(partial(build, one))
     deciding_grader(context)
     if stage.technique in REINFORCED:

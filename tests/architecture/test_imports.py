@@ -39,6 +39,7 @@ OWNERS = {
         r"services/(planner/\w+|scheduler|scheduler/memory)"
         r"/(catalogue|recipe|lexicon|template|profile|base_model|library)\w*"
         r"|services/common/language_lexicon"
+        r"|cli/grader_file"
     ),
     "gpuhunt": r"services/scheduler/price_refresh",
     "openai": r"cli/(chat|demo/serving)|services/trainer/grading/judge_client",

@@ -15,6 +15,7 @@ from services.trainer.grading.mathematics import mathematics
 from services.trainer.grading.multi import multi
 from services.trainer.grading.python_code import python_code
 from services.trainer.grading.sample import Grade, Sample, Score, one_by_one
+from services.trainer.sandbox.box import Limits
 from services.trainer.settings import JudgeSettings
 
 JUDGED = ("score_model", "label_model", "win_rate")
@@ -31,13 +32,21 @@ ONE_BY_ONE: Mapping[str, Callable[[str, Any], Score]] = {
 """Kinds that are pure functions of one sample."""
 
 
-def build(grader: Grader, settings: JudgeSettings | None = None, *, fresh: bool = False) -> Grade:
+def build(
+    grader: Grader,
+    settings: JudgeSettings | None = None,
+    *,
+    fresh: bool = False,
+    timeout_s: float | None = None,
+) -> Grade:
     """Return the function that grades as the grader says.
 
     Args:
         grader: Of any kind.
         settings: Where the judge is; those of this process when left out.
         fresh: Whether a judge is to be asked anew what it has said before.
+        timeout_s: Longest time of one request to a judge and of one run of code, in seconds, as a
+            reward limits it; their own limits when left out.
 
     Raises:
         InvalidArgument: If a setting, a template or a schema is wrong.
@@ -47,19 +56,37 @@ def build(grader: Grader, settings: JudgeSettings | None = None, *, fresh: bool 
     if kind in ONE_BY_ONE:
         return one_by_one(ONE_BY_ONE[kind](grader.name, getattr(grader, kind)))
     if kind in JUDGED:
-        return _judged(grader, settings or JudgeSettings.of_environment(), fresh)
+        known = settings or JudgeSettings.of_environment()
+        least = min(known.timeout_s, timeout_s or known.timeout_s)
+        return _judged(grader, known.model_copy(update={"timeout_s": least}), fresh)
     if kind == "math":
         return mathematics(grader.name, grader.math)
     if kind == "python":
-        return python_code(grader.name, grader.python)
+        limits = Limits(time_s=timeout_s) if timeout_s else Limits()
+        return python_code(grader.name, grader.python, limits)
     if kind == "multi":
-        parts = {each.name: build(each, settings, fresh=fresh) for each in grader.multi.graders}
+        _check_parts(grader)
+        parts = {
+            each.name: build(each, settings, fresh=fresh, timeout_s=timeout_s)
+            for each in grader.multi.graders
+        }
         return multi(grader.name, parts, grader.multi.calculate_output)
     raise InvalidArgument(
         f"Grader '{grader.name}' has no kind. Set one.",
         reason="UNSUPPORTED_GRADER",
         grader=grader.name,
     )
+
+
+def _check_parts(grader: Grader) -> None:
+    names = [each.name for each in grader.multi.graders]
+    if not names or len(set(names)) < len(names):
+        raise InvalidArgument(
+            f"Grader '{grader.name}' combines {', '.join(names) or 'nothing'}. Give it graders "
+            "with a name of its own each.",
+            reason="UNSUPPORTED_GRADER",
+            grader=grader.name,
+        )
 
 
 def kinds_of(grader: Grader) -> set[str]:

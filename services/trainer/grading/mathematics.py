@@ -35,7 +35,7 @@ ANSWER_CHARACTERS_MAX = 1000
 """Longest text that is taken for one mathematical answer."""
 BOXED = ("\\boxed", "\\fbox")
 MARKED = re.compile(r"####\s*([^\n]+)")
-SAID = re.compile(r"(?:answer|result|solution)\s*(?:is|:|=)+\s*:?\s*([^\n]+)", re.IGNORECASE)
+SAID = re.compile(r"(?:answer|result|solution)[ \t]*(?:is|:|=)+[ \t:]*([^\n]+)", re.IGNORECASE)
 DOLLARS = re.compile(r"\$\$?([^$]+)\$\$?")
 SENTENCE_END = re.compile(r"\.(?=\s|$)")
 TEXT = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{([^{}]*)\}")

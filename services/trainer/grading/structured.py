@@ -11,10 +11,10 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import referencing
 import referencing.exceptions
-import regex  # type: ignore[import-untyped]
 from attune.spec.v1.grader_pb2 import JsonSchemaGrader, NumericGrader, ToolCallGrader
 
 from services.common.errors import InvalidArgument
+from services.trainer.grading.pattern import SEARCH_TIMEOUT_S, compile_pattern, is_found
 from services.trainer.grading.sample import Fault, Sample, Score, Ungradable
 from services.trainer.grading.template import NOT_JSON, canonical, compile_template, parse_json
 
@@ -24,10 +24,8 @@ THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 RESULT = re.compile(r"(?:####|\\boxed\s*\{)\s*([^{}\n]*)")
 """How answers mark their result: as in GSM8K, or boxed."""
 NUMBER_CHARACTERS_MAX = 400
-CALL_TAG = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
-"""How models write calls in their text."""
-PATTERN_TIMEOUT_S = 1.0
-"""Longest search of a schema's pattern in one value."""
+CALL_BEGIN, CALL_END = "<tool_call>", "</tool_call>"
+"""Between which models write calls in their text."""
 
 
 def json_schema(name: str, settings: JsonSchemaGrader) -> Score:
@@ -159,7 +157,12 @@ def _is_valid(name: str, validator: Any, found: Any) -> bool:
         raise Ungradable(
             Fault.UNRESPONSIVE_REWARD,
             f"A pattern in the schema of grader '{name}' was searched for over "
-            f"{PATTERN_TIMEOUT_S:g} s. Write it without nested repeats.",
+            f"{SEARCH_TIMEOUT_S:g} s. Write it without nested repeats.",
+        ) from None
+    except ValueError as error:
+        raise Ungradable(
+            Fault.OTHER,
+            f"A pattern in the schema of grader '{name}' is not run: {error}. Correct it.",
         ) from None
     except referencing.exceptions.Unresolvable as error:
         raise Ungradable(
@@ -170,7 +173,7 @@ def _is_valid(name: str, validator: Any, found: Any) -> bool:
 
 
 def _pattern(_validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:
-    if isinstance(value, str) and not regex.search(pattern, value, timeout=PATTERN_TIMEOUT_S):
+    if isinstance(value, str) and not is_found(compile_pattern(pattern), value):
         yield jsonschema.ValidationError(f"{value[:80]!r} does not match {pattern!r}")
 
 
@@ -179,18 +182,18 @@ def _pattern_properties(validator: Any, patterns: Any, value: Any, _schema: Any)
         return
     for pattern, inner in patterns.items():
         for key, each in value.items():
-            if regex.search(pattern, key, timeout=PATTERN_TIMEOUT_S):
+            if is_found(compile_pattern(pattern), key):
                 yield from validator.descend(each, inner, path=key, schema_path=pattern)
 
 
 def _said(sample: Sample) -> list[tuple[str, Any]] | None:
     """Return the calls that stand in the answer's text; None when there are none."""
-    tagged = CALL_TAG.findall(sample.output_text)
+    _, *tagged = sample.output_text.split(CALL_BEGIN)
     if not tagged:
         return _calls(parse_json(sample.output_text))
     found: list[tuple[str, Any]] = []
     for text in tagged:
-        calls = _calls(parse_json(text))
+        calls = _calls(parse_json(text.partition(CALL_END)[0]))
         if calls is None:
             return None
         found.extend(calls)

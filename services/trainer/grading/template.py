@@ -11,7 +11,7 @@ from typing import Any
 from services.common.errors import InvalidArgument
 from services.trainer.grading.sample import Fault, Sample, Ungradable, WrongAnswer
 
-VARIABLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+VARIABLE = re.compile(r"\{\{([^{}]*)\}\}")
 ITEM_PATH = re.compile(r"item(\.[^.\s{}]+)+")
 OUTPUT_PATH = re.compile(r"sample\.(output_text|output_tools|output_json(\.[^.\s{}]+)*)")
 NOT_JSON = object()
@@ -57,7 +57,7 @@ def parse_template(name: str, text: str) -> Template:
         InvalidArgument: If it names anything else.
     """
     parts = VARIABLE.split(text)
-    return Template(parts[0::2], [_reader(name, variable) for variable in parts[1::2]])
+    return Template(parts[0::2], [_reader(name, variable.strip()) for variable in parts[1::2]])
 
 
 def compile_template(name: str, text: str) -> Fill:

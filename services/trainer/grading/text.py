@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
-import regex  # type: ignore[import-untyped]
 from attune.spec.v1.grader_pb2 import (
     LengthGrader,
     RegexGrader,
@@ -15,13 +13,10 @@ from attune.spec.v1.grader_pb2 import (
 
 from services.common.errors import InvalidArgument
 from services.trainer.grading.likeness import LIKENESS
+from services.trainer.grading.pattern import SEARCH_TIMEOUT_S, compile_pattern, is_found
 from services.trainer.grading.sample import Fault, Sample, Score, Ungradable
 from services.trainer.grading.template import compile_template
 
-PATTERN_TIMEOUT_S = 1.0
-"""Longest search of a pattern in one answer; a pattern that backtracks without end is stopped."""
-PATTERN_CHARACTERS_MAX = 1000
-"""As attune.spec.v1.RegexGrader says."""
 COMPARED_CHARACTERS_MAX = 200_000
 """Longest text whose likeness is measured; its time grows with the product of both lengths."""
 
@@ -71,23 +66,20 @@ def regex_match(name: str, settings: RegexGrader) -> Score:
     """Return the function that searches a pattern in the answer.
 
     Raises:
-        InvalidArgument: If the pattern is none, or too long.
+        InvalidArgument: If the pattern is none, or too large.
     """
-    if len(settings.pattern) > PATTERN_CHARACTERS_MAX:
-        raise _refused(name, f"has a pattern of over {PATTERN_CHARACTERS_MAX:,} characters.")
     try:
-        re.compile(settings.pattern)  # The syntax is Python's; the search is one that can stop.
-        pattern = regex.compile(settings.pattern)
-    except (re.error, regex.error, RecursionError, OverflowError) as error:
-        raise _refused(name, f"holds no pattern: {error}. Correct it.") from None
+        pattern = compile_pattern(settings.pattern)
+    except ValueError as error:
+        raise _refused(name, f"holds no pattern that is run: {error}. Correct it.") from None
 
     def score(sample: Sample) -> float:
         try:
-            return float(pattern.search(sample.output_text, timeout=PATTERN_TIMEOUT_S) is not None)
+            return float(is_found(pattern, sample.output_text))
         except TimeoutError:
             raise Ungradable(
                 Fault.UNRESPONSIVE_REWARD,
-                f"Grader '{name}' searched its pattern for over {PATTERN_TIMEOUT_S:g} s in an "
+                f"Grader '{name}' searched its pattern for over {SEARCH_TIMEOUT_S:g} s in an "
                 f"answer of {len(sample.output_text):,} characters. Write it without nested "
                 "repeats.",
             ) from None

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.trainer.sandbox import walls
 from services.trainer.sandbox.frames import Late, PipeClosed, read_frame, write_frame
@@ -33,6 +33,13 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 SAMPLE = "<grader>"
 
 
+class Pipes(NamedTuple):
+    """To and from the side that asks."""
+
+    asked: int
+    told: int
+
+
 def main() -> None:
     """Build the walls, say so, and grade until nobody asks any more."""
     settings = read_frame(0)
@@ -49,24 +56,30 @@ def main() -> None:
     walls.die_with_parent()
     # Both are opened now: behind the walls they have no names.
     null, pages = os.open(os.devnull, os.O_RDWR), os.open("/proc/self/statm", os.O_RDONLY)
+    # What a module prints when it is imported must not be taken for a message.
+    pipes = Pipes(os.dup(0), os.dup(1))
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
     try:
         scratch = walls.close_files(settings["readable"], settings["scratch_bytes"])
         walls.drop_capabilities()
         walls.restrict_files(settings["readable"], scratch)
     except (walls.WallMissing, OSError) as error:
-        write_frame(1, {"missing": str(error)})
+        write_frame(pipes.told, {"missing": str(error)})
         return
     os.chdir(scratch)
-    _serve(settings, null, pages)
+    _serve(settings, pipes, null, pages)
 
 
-def _serve(settings: dict[str, Any], null: int, pages: int) -> None:
+def _serve(settings: dict[str, Any], pipes: Pipes, null: int, pages: int) -> None:
     sys.path[:] = settings["path"]
     try:
         tree = ast.parse(settings["source"])
         code = compile(tree, SAMPLE, "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        write_frame(1, {"broken": f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]})
+        write_frame(
+            pipes.told, {"broken": f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]}
+        )
         return
     os.environ.update(ONE_THREAD)
     for name in [*PRELOADED, *_imported(tree)]:
@@ -78,11 +91,11 @@ def _serve(settings: dict[str, Any], null: int, pages: int) -> None:
     held = int(os.pread(pages, 64, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
     settings["address_bytes"] = held + settings["memory_bytes"]
     os.close(pages)
-    write_frame(1, {"ready": True})
+    write_frame(pipes.told, {"ready": True})
     while True:
         try:
-            message = read_frame(0)
-            write_frame(1, _graded(code, message, settings, null))
+            message = read_frame(pipes.asked)
+            write_frame(pipes.told, _graded(code, message, settings, null))
             _clean()
         except (PipeClosed, OSError):
             return  # Nobody asks any more, or a sample left what cannot be removed.

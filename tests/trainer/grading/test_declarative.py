@@ -5,6 +5,7 @@ from attune.spec.v1.grader_pb2 import (
     Grader,
     JsonSchemaGrader,
     LengthGrader,
+    MathGrader,
     NumericGrader,
     RegexGrader,
     StringCheckGrader,
@@ -109,6 +110,7 @@ def test_a_reference_that_is_no_json_is_an_error_of_the_row_and_no_score():
         string_check(EQ, "{{sample.output_textual}}"),
         regex_grader("("),
         regex_grader("a" * 1001),
+        regex_grader("((a{1000}){1000}){1000}"),
         Grader(name="g", numeric=NumericGrader(reference="1", tolerance=-1)),
         similarity("cosine"),
         json_grader(json_schema="{"),
@@ -138,6 +140,30 @@ def test_patterns_that_backtrack_without_end_are_stopped():
     for grader, text in [(regex_grader(endless), answer), *zip(graders, answers, strict=True)]:
         graded = build(grader)([Sample(text)])[0]
         assert (graded.score, graded.fault) == (None, Fault.UNRESPONSIVE_REWARD)
+
+
+def test_a_schemas_pattern_that_would_fill_memory_is_not_run():
+    schema = json.dumps({"pattern": "((a{1000}){1000}){1000}"})
+    graded = build(json_grader(json_schema=schema))([Sample('"a"')])[0]
+    assert (graded.score, graded.fault) == (None, Fault.OTHER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>" * 50_000, "<tool_call>" + " " * 200_000, "1," * 100_000, "-" * 200_000,
+        "{" * 100_000, "#### " * 50_000, "\\boxed{" * 50_000, "answer:" + "\n" * 200_000,
+        "answer " * 30_000, "$" * 200_000, "the answer is " * 20_000 + " " * 100_000,
+    ],
+)  # fmt: skip
+def test_long_hostile_answers_are_wrong_and_take_no_time(text):
+    graders = [
+        Grader(name="g", tool_call=ToolCallGrader(reference=WEATHER)),
+        Grader(name="g", numeric=NumericGrader(reference="7")),
+        Grader(name="g", math=MathGrader(reference="7")),
+        json_grader(),
+    ]
+    assert [score(grader, text) for grader in graders] == [0.0] * 4
 
 
 def test_a_pattern_is_searched_anywhere_in_the_answer():

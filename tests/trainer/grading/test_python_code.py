@@ -43,6 +43,11 @@ def test_libraries_of_the_environment_may_be_used():
     assert grade(source, Sample(""))[0].score == 0.5
 
 
+def test_what_modules_and_graders_print_goes_nowhere():
+    source = "import this\ndef grade(sample, item):\n    print('x' * 9999)\n    return 1\n"
+    assert [each.score for each in grade(source, Sample(""), Sample(""))] == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
