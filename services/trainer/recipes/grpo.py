@@ -66,7 +66,7 @@ def train(training: Training, observer: Observer) -> None:
             training.model_folder, local_files_only=True
         ),
         peft_config=adapter(training),
-        callbacks=[RewardBridge(observer, training.output_folder)],
+        callbacks=[RewardBridge(observer, training)],
     )
     # Sampling a batch of answers may take minutes, and a run must stop within seconds: every token
     # passes here, however the model is wrapped.
