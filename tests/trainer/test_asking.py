@@ -30,6 +30,12 @@ def test_a_target_that_it_misses_and_no_target_at_all_are_not():
     assert target_met(SuccessCriterion(), 1.0, 1.0) is None
 
 
+def test_a_score_that_is_unknown_meets_nothing():
+    assert target_met(SuccessCriterion(target=0.8), None, None) is None
+    question = target_met(SuccessCriterion(target=0.8), None, 0.9)
+    assert question.figures == {"few_shot_score": 0.9, "target": 0.8}
+
+
 def test_where_less_is_better_less_meets_the_target():
     criterion = SuccessCriterion(target=0.2, direction=LOWER)
     assert target_met(criterion, 0.3, 0.25) is None
