@@ -47,19 +47,21 @@ def ask_whether_prompting_is_enough(context: RunContext, base: Mapping[str, Any]
 
 
 def target_met(
-    criterion: SuccessCriterion, base_score: float, few_shot_score: float
+    criterion: SuccessCriterion, base_score: float | None, few_shot_score: float | None
 ) -> Question | None:
     """Return the question whether to train at all; None while prompting misses the target.
 
     Args:
         criterion: The deciding one.
-        base_score: Mean score of the base on the hold-out, as it is.
+        base_score: Mean score of the base on the hold-out, as it is; None if nothing was graded.
         few_shot_score: The same with examples in the prompt.
     """
-    if not criterion.HasField("target"):
+    scores = {"base_score": base_score, "few_shot_score": few_shot_score}
+    known = {name: score for name, score in scores.items() if score is not None}
+    if not criterion.HasField("target") or not known:
         return None
     lower = criterion.direction == SuccessCriterion.DIRECTION_LOWER_IS_BETTER
-    best = min(base_score, few_shot_score) if lower else max(base_score, few_shot_score)
+    best = min(known.values()) if lower else max(known.values())
     if best > criterion.target if lower else best < criterion.target:
         return None
     how = "as it is" if best == base_score else "with examples in the prompt"
@@ -67,9 +69,5 @@ def target_met(
         TARGET_MET,
         f"The base model {how} already scores {best:.3f} on the hold-out, and the target is "
         f"{criterion.target:.3f}: a prompt may be enough. Stop and use it, or continue to train.",
-        {
-            "base_score": base_score,
-            "few_shot_score": few_shot_score,
-            "target": criterion.target,
-        },
+        {**known, "target": criterion.target},
     )

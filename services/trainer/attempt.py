@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ PROGRESS = "progress.jsonl"
 METRICS = "metrics.jsonl"
 MESSAGES = "messages.jsonl"
 SAMPLES = "samples.jsonl"
+TRAINING_SAMPLES = "training_samples.jsonl"
 ERROR = "error.json"
 QUESTION = "question.json"
 OUTCOME = "outcome.json"
@@ -32,6 +34,10 @@ TRACKING = "mlflow.json"
 LOG = "run.log"
 PAGE_MARKDOWN, PAGE_HTML = "report.md", "report.html"
 """The page about the evaluation, in both forms."""
+SCRATCH = "scratch"
+"""Where the trainer library writes before a checkpoint is moved to its place."""
+PROBE = "probe"
+"""The same for the steps that are thrown away."""
 READ_BYTES_MAX = 4 * 1024 * 1024
 """Largest piece of a file that one reading takes in."""
 TAIL_BYTES = 4096
@@ -125,6 +131,12 @@ class Attempt:
     def write_text(self, name: str, text: str) -> None:
         """Write a file for people; it is there whole or not at all."""
         self._write(name, text)
+
+    def discard_half_written(self) -> None:
+        """Delete what is no checkpoint yet; call it when nobody writes here any more."""
+        halves = [self.folder / SCRATCH, self.folder / PROBE, *self.checkpoints.glob(".*.tmp")]
+        for half in halves:
+            shutil.rmtree(half, ignore_errors=True)
 
     def write_error(self, reason: str, message: str, **facts: int) -> None:
         """Write why the run cannot go on, and what belongs to the reason."""

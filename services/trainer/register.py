@@ -11,6 +11,7 @@ from typing import Any
 from attune.spec.v1.stage_pb2 import Method
 
 from services.common.artefacts import publish, staging_folder, write_manifest
+from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.evaluation.answers import open_generator
 from services.trainer.model_card import describe
 from services.trainer.parity import parity_line, write_parity
@@ -43,11 +44,14 @@ def register(context: RunContext, chosen: Path, tuned: dict[str, Any]) -> dict[s
     method = context.stage.method
     is_adapter = METHODS[method].is_adapter
     place = context.artefacts.adapter if is_adapter else context.artefacts.merged
+    for left in place(manifest.run_id).parent.glob(f".{manifest.run_id}.*.tmp"):
+        shutil.rmtree(left)  # Of an attempt that was killed here.
     folder = staging_folder(place(manifest.run_id))
     if is_adapter:
         _copy_adapter(context, chosen, folder)
     else:
         copy_whole(chosen, context.model_folder, folder)
+    reach(CrashPoint.REGISTER_COPIED)
     (folder / "report.json").write_text(json.dumps(tuned["report"], indent=1))
     (folder / "spec.json").write_bytes(context.spec.approval.canonical_spec)
     write_parity(folder, _parity(context, open_generator(context, chosen)))
@@ -70,7 +74,9 @@ def register(context: RunContext, chosen: Path, tuned: dict[str, Any]) -> dict[s
     if manifest.base_adapter_sha256:
         facts["base_adapter_sha256"] = manifest.base_adapter_sha256
     digest = write_manifest(folder, facts)
+    reach(CrashPoint.REGISTER_SEALED)
     publish(folder, place(digest))
+    reach(CrashPoint.REGISTER_PUBLISHED)
     if is_adapter:
         return {"adapter_sha256": digest, "lora_rank": rank}
     model_id = put_at_hand(context.artefacts, digest, base.licence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
@@ -53,6 +54,10 @@ def check_reward(context: RunContext) -> None:
             "out.",
         )
     refused(partial(weighted, stage.reward), "reward")
+    if context.use_cuda and find_spec("vllm") is None:
+        context.attempt.say(
+            "vLLM is not installed here: answers are sampled by transformers, which is slower."
+        )
 
 
 def check_prompts(context: RunContext, learnt_count: int) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -35,21 +33,12 @@ from services.trainer.run import (
     RunFailed,
     RunPaused,
 )
+from services.trainer.stopping import Signals
 
 Result = TypeVar("Result")
 
 REPORT_INTERVAL_S = 0.25
 """Least time between two reports of progress within a phase."""
-
-
-@dataclass
-class Signals:
-    """What the supervisor has asked for."""
-
-    cancel: threading.Event = field(default_factory=threading.Event)
-    """Stop within a step, for good."""
-    pause: threading.Event = field(default_factory=threading.Event)
-    """Halt where another attempt can continue."""
 
 
 class RunContext:
@@ -75,6 +64,7 @@ class RunContext:
         self.spec = ParseDict(dict(manifest.spec), Spec(), ignore_unknown_fields=True)
         placement = ParseDict(dict(manifest.placement), StageCompute(), ignore_unknown_fields=True)
         self.plan = placement.parallel_plan
+        self.memory = placement.memory
         self.device_count = max(1, placement.device_count)
         self.cost_micro_usd = placement.cost_micro_usd
         """Expected cost of the stage in millionths of a US dollar; 0 when unknown."""
@@ -157,6 +147,7 @@ class RunContext:
     def begin(self, phase: Phase) -> None:
         """Write that a phase begins, and tell the supervisor."""
         self._phase = phase
+        self._signals.step_s = 0.0
         self._begin_s, self._report_s = time.monotonic(), 0.0
         self._first_done, self.done = None, 0
         begin_peak(cuda=self.use_cuda)
@@ -200,7 +191,19 @@ class RunContext:
     @property
     def is_pausing(self) -> bool:
         """Whether the run is to halt at its next checkpoint."""
-        return self._signals.pause.is_set()
+        return self._signals.is_pausing
+
+    def expect_step(self, step_s: float) -> None:
+        """Say how long a step takes, for a pause to wait for its end."""
+        self._signals.step_s = step_s
+
+    def begin_saving(self) -> None:
+        """Say that the checkpoint of a halt is being written: that may take longer than a halt."""
+        self._signals.saving.set()
+
+    def end_saving(self) -> None:
+        """Say that it is written."""
+        self._signals.saved.set()
 
     def _examples(self, rows: Sequence[Row]) -> list[Example | None]:
         made = self._prompt if self.stage.technique in REINFORCED else self._example

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -30,6 +31,10 @@ from services.trainer.settings import TrainerSettings
 DOMAIN = "trainer.attune"
 ENGINES = ("local",)
 RUN_PATTERN = "projects/{project}/runs/{run}"
+QUESTION_CHARACTERS_MAX = 2000
+"""Of what a run asks; the scheduler takes no more."""
+FIGURES_MAX = 16
+"""Numbers behind it; the scheduler takes no more, and finite ones only."""
 ROWS_MAX = 1000
 ROW_BYTES_MAX = 2 * 1024 * 1024
 
@@ -158,8 +163,10 @@ def halt(lease: Lease, question: Question | None) -> FinishRunRequest:
     """
     request = _finish(lease, FinishRunRequest.OUTCOME_PAUSED)
     if question is not None:
-        request.question.reason, request.question.message = question.reason, question.message
-        for name, value in question.figures.items():
+        request.question.reason = question.reason
+        request.question.message = question.message[:QUESTION_CHARACTERS_MAX]
+        finite = [one for one in question.figures.items() if math.isfinite(one[1])]
+        for name, value in finite[:FIGURES_MAX]:
             request.question.figures.add(name=name, value=value)
     return request
 
@@ -224,6 +231,18 @@ def metrics_to_proto(line: dict[str, Any]) -> trainer_pb2.MetricPoint:
     point = trainer_pb2.MetricPoint(step=line["step"], values=line["values"])
     point.time.FromDatetime(datetime.fromisoformat(line["time"]))
     return point
+
+
+def sample_to_proto(line: dict[str, Any]) -> trainer_pb2.TrainingSample:
+    """Return one line of an attempt's training samples."""
+    sample = trainer_pb2.TrainingSample(
+        step=line["step"],
+        prompt=line["prompt"],
+        reference=line["reference"],
+        answer=line["answer"],
+    )
+    sample.create_time.FromDatetime(datetime.fromisoformat(line["time"]))
+    return sample
 
 
 def rows_from_request(rows: Sequence[str], most: int = ROWS_MAX) -> list[ShapedRow]:

@@ -40,6 +40,7 @@ OWNERS = {
         r"/(catalogue|recipe|lexicon|template|profile|base_model|library)\w*"
         r"|services/common/language_lexicon"
         r"|cli/grader_file"
+        r"|services/trainer/watchdogs"
     ),
     "gpuhunt": r"services/scheduler/price_refresh",
     "openai": r"cli/(chat|demo/serving)|services/trainer/grading/judge_client",

@@ -122,6 +122,17 @@ def test_a_deadline_takes_more_devices_and_no_more_than_it_must():
     assert stage.missing == ("No trainer is connected; start one with `attune up`.",)
 
 
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_a_technique_is_refused_until_a_node_offers_it(technique):
+    spec = a_stage_spec("attune/starter", technique, Method.METHOD_LORA)
+    node = a_node(memory_gib=16)
+    node.techniques[:] = [other for other in TECHNIQUES if other != technique]
+    demands = demands_of(spec, DataShape(), [node], CATALOGUE)
+    assert make_plan(spec, demands, [node], PROFILES).missing
+    node.techniques.append(technique)
+    assert not make_plan(spec, demands, [node], PROFILES).missing
+
+
 def test_what_fits_nowhere_names_the_smallest_change_that_would():
     spec = a_stage_spec(LARGE, TECHNIQUES[0], Method.METHOD_LORA, batch=1, max_length=262_144)
     (stage,) = planned(spec).stages

@@ -234,6 +234,7 @@ def a_manifest(
     fence: int = 1,
     placement: StageCompute | None = None,
     job: str = "j1",
+    waived_reasons: tuple[str, ...] = (),
     stage_index: int = 0,
     base_adapter_sha256: str = "",
 ) -> Manifest:
@@ -253,5 +254,6 @@ def a_manifest(
         cpus=(0,),
         threads=1,
         accelerator="cpu",
+        waived_reasons=waived_reasons,
         base_adapter_sha256=base_adapter_sha256,
     )

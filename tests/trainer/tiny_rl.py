@@ -101,7 +101,7 @@ def a_spec(
     **changes: object,
 ) -> Spec:
     """Return an approved spec of one stage of reinforcement; `changes` are hyperparameters."""
-    values = {"learning_rate": 4e-3, "effective_batch_size": PROMPTS, "epoch_count": 3.0}
+    values = {"learning_rate": 3e-3, "effective_batch_size": PROMPTS, "epoch_count": 3.0}
     values |= {"evaluations_per_epoch": 1, "schedule": 3, **changes}
     rl = {name: values.pop(name) for name in list(values) if name in RL}
     spec = tiny.a_spec(revision, train_sha256, holdout_sha256, **values)

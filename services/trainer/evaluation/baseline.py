@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.evaluation.answers import Answers, few_shot_prompts, plain_prompts
 from services.trainer.evaluation.general_ability import measure
 from services.trainer.evaluation.grades import (
@@ -47,6 +48,7 @@ def baseline(context: RunContext) -> dict[str, Any]:
     pass_s = time.monotonic() - begin_s
     prompts, example_count = few_shot_prompts(context, rows, answers.generator.context_length)
     few_shot = answers.of(prompts, len(rows), total) if example_count else base
+    reach(CrashPoint.BASELINE_ANSWERED)
     majority = most_frequent_answer(context.split.train)
     context.estimate.expect(Phase.EVALUATE, pass_s)
     graders = refused(lambda: builders(context.spec.evaluation.graders))

@@ -12,6 +12,7 @@ from attune.spec.v1.spec_pb2 import SuccessCriterion
 from google.protobuf.json_format import MessageToDict
 
 from services.trainer.attempt import SAMPLES
+from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.evaluation import general_ability
 from services.trainer.evaluation.answers import Answers, plain_prompts
 from services.trainer.evaluation.baseline import (
@@ -76,6 +77,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     answers = Answers(context, adapter)
     total = len(rows) + len(taught)
     texts = answers.of(plain_prompts(context, rows), 0, total)
+    reach(CrashPoint.EVALUATE_ANSWERED)
     taught_texts = answers.of(plain_prompts(context, taught), len(rows), total)
     graders = refused(lambda: builders(context.spec.evaluation.graders))
     deciding = deciding_grader(context).name

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from attune.spec.v1.compute_pb2 import ParallelPlan
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from services.trainer.recipes.generation import generator_of
 from services.trainer.recipes.model import widen_learnt
 from services.trainer.recipes.training import Observer, Resolved, Training
 
 REFERENCE = "ref"
 """What TRL calls its frozen copy of an adapter that is trained on, and the folder of it."""
+SAMPLES_SHARE_MAX = 0.01
+"""Share of the time of training that samples may take: where a model is so small that evaluations
+follow each other within a second, some go without. The first and the last have them always."""
 
 
 def execute(trainer: Any, training: Training) -> None:
@@ -30,10 +34,14 @@ def execute(trainer: Any, training: Training) -> None:
 class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no types.
     """Hands the trainer library's events to the observer."""
 
-    def __init__(self, observer: Observer, output_folder: Path) -> None:
-        """Keep the observer and where the trainer library writes checkpoints."""
+    def __init__(self, observer: Observer, training: Training) -> None:
+        """Keep the observer, and where the trainer library writes checkpoints."""
         self._observer = observer
-        self._output_folder = output_folder
+        self._output_folder = training.output_folder
+        self._samples = training.samples
+        self._sample_tokens_max = training.sample_tokens_max
+        self._begin_s = time.monotonic()
+        self._sampled_s = 0.0
 
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any
@@ -42,6 +50,7 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self._observer.on_resolved(resolved(args, parts["model"]))
         numbers = ((int(entry["step"]), self.numbers(entry)) for entry in state.log_history)
         losses = {step: found["eval_loss"] for step, found in numbers if "eval_loss" in found}
+        self._begin_s = time.monotonic()
         # A resumed state says the layout of the attempt that wrote it; this one has its own.
         state.train_batch_size = args.train_batch_size
         self._observer.on_start(state.global_step, losses)
@@ -65,6 +74,34 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
     ) -> None:
         """Let a run be stopped within an evaluation."""
         self._observer.on_step(state.global_step)
+
+    def on_evaluate(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        processing_class: Any = None,
+        **_: Any,
+    ) -> None:
+        """Let the model answer the sample prompts: greedily, so that no random number is drawn."""
+        if not self._samples or args.world_size > 1:  # One process alone has not all weights.
+            return
+        begin_s = time.monotonic()
+        last = state.global_step >= state.max_steps
+        if not last and self._sampled_s > SAMPLES_SHARE_MAX * (begin_s - self._begin_s):
+            return
+        was_training = model.training
+        try:
+            answers = generator_of(model, processing_class).answer(
+                self._samples,
+                self._sample_tokens_max,
+                lambda _: self._observer.on_step(state.global_step),
+            )
+        finally:
+            model.train(was_training)
+            self._sampled_s += time.monotonic() - begin_s
+        self._observer.on_samples(state.global_step, answers)
 
     def on_log(
         self,

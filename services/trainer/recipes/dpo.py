@@ -45,7 +45,7 @@ def make_trainer(training: Training, observer: Observer) -> DPOTrainer:
         eval_dataset=_dataset(training.validation),
         processing_class=AutoTokenizer.from_pretrained(folder, local_files_only=True),
         peft_config=adapter(training),
-        callbacks=[Bridge(observer, training.output_folder)],
+        callbacks=[Bridge(observer, training)],
     )
 
 

@@ -186,11 +186,16 @@ def load_generator(
     is_adapter = tuned is not None and (tuned / ADAPTER_CONFIG).exists()
     whole = folder if tuned is None or is_adapter else tuned
     model = load_base(whole, torch.float32)
-    stop_ids = _as_list(model.generation_config.eos_token_id)
     if is_adapter:
         model = PeftModel.from_pretrained(model, str(tuned), is_trainable=False)
     if use_cuda:
         model = model.to("cuda")
+    return generator_of(model, tokenizer)
+
+
+def generator_of(model: Any, tokenizer: Any) -> Generator:
+    """Return a generator of a model that is loaded already; it is in evaluation mode then."""
+    stop_ids = _as_list(model.generation_config.eos_token_id)
     stops = {*stop_ids, *_as_list(tokenizer.eos_token_id)}
     pad_id = tokenizer.pad_token_id
     return Generator(model, sorted(stops), tokenizer.eos_token_id if pad_id is None else pad_id)

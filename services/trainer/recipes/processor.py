@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import platform
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from services.trainer.memory import peak_resident_bytes, restart_peak
@@ -66,3 +71,21 @@ def processor_name(*, cuda: bool) -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, "") or platform.processor() or platform.machine()
+
+
+@contextmanager
+def left_as_found() -> Iterator[None]:
+    """Put random states and memory back as they were, whatever is done within."""
+    python, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+        torch.set_rng_state(tensors)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            if devices is not None:
+                torch.cuda.set_rng_state_all(devices)

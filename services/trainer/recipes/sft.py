@@ -35,7 +35,7 @@ def train(training: Training, observer: Observer) -> None:
         processing_class=tokenizer,
         data_collator=packer,
         peft_config=adapter(training),
-        callbacks=[Bridge(observer, training.output_folder)],
+        callbacks=[Bridge(observer, training)],
     )
     execute(trainer, training)
 

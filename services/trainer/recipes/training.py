@@ -13,6 +13,9 @@ from attune.spec.v1.stage_pb2 import Hyperparameters, Method
 IGNORED = -100
 """Label of a token that is not learnt."""
 
+VALIDATION_PROMPTS_MAX = 64
+"""Validation prompts whose answers are rewarded at each evaluation, the first of a random split."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -90,6 +93,10 @@ class Training:
     """Optimizer steps between two points of the metrics."""
     warmup_steps: int
     """Optimizer steps in which the learning rate rises."""
+    samples: Sequence[Sequence[int]] = ()
+    """Token ids of prompts that the model answers at each evaluation, for people to read."""
+    sample_tokens_max: int = 32
+    """Longest such answer."""
     base_adapter: Path | None = None
     """Folder of the adapter that is trained on, of the stage before; None for a new one."""
     reward: Reward | None = None
@@ -138,7 +145,11 @@ class Observer(Protocol):
         """Take in where it begins, and the evaluations before that by step."""
 
     def on_step(self, step: int) -> None:
-        """Take in that so many optimizer steps are done."""
+        """Take in that so many optimizer steps are done.
+
+        Called within a step too, at least with every micro-batch and every batch of answers: it is
+        where a run is stopped.
+        """
 
     def on_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Take in numbers of a step; evaluations have names that begin with `eval_`.
@@ -150,6 +161,9 @@ class Observer(Protocol):
         the length limit), `completions/mean_length` in tokens, `kl` and `entropy` in nats per
         token, and `ungraded` (share of answers without a reward).
         """
+
+    def on_samples(self, step: int, answers: Sequence[Sequence[int]]) -> None:
+        """Take in the token ids of the answers to `samples`, in their order."""
 
     def on_checkpoint(self, step: int, folder: Path) -> None:
         """Take over a folder that the trainer library has written."""
