@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from services.trainer import checkpoint
 from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint, find_checkpoints
+from services.trainer.gang import Meeting
 from services.trainer.recipes import RECIPES
-from services.trainer.recipes.training import Train, Training
+from services.trainer.recipes.together import joined
+from services.trainer.recipes.training import Observer, Train, Training
 from services.trainer.run import RunFailed, RunPaused
 from services.trainer.run_context import RunContext
 
@@ -48,7 +51,8 @@ def train(context: RunContext) -> dict[str, Any]:
     recipe: Train = module.train
     # A run that died after its last step has nothing left to train.
     if not found or found[0].step < training.steps_total:
-        recipe(training, watch)
+        with _with_others(context, training, watch) as observer:
+            recipe(training, observer)
     shutil.rmtree(scratch, ignore_errors=True)
     complete, _ = find_checkpoints(run_folder, context.origin, context.manifest.fence)
     chosen = checkpoint.best(complete)
@@ -86,6 +90,17 @@ def _memory(context: RunContext, training: Training, fresh: int) -> dict[str, An
     }
 
 
+@contextmanager
+def _with_others(context: RunContext, training: Training, watch: Observer) -> Iterator[Observer]:
+    """Lead the gang of this attempt, if it is one; yields whom to tell."""
+    if context.gang is None:
+        yield watch
+        return
+    meeting = Meeting.call(context.gang, context.attempt.folder, training.resume_from)
+    with joined(context.gang, meeting, watch, cuda=training.use_cuda) as observer:
+        yield observer
+
+
 def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Training:
     """Return the stage with all counts resolved to optimizer steps."""
     settings = context.stage.hyperparameters
@@ -107,6 +122,7 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
         logging_steps=max(1, steps_total // POINTS_MAX),
         warmup_steps=round(settings.warmup_ratio * steps_total),
+        device_count=context.gang.size if context.gang else 1,
     )
 
 

@@ -12,6 +12,7 @@ from trl import SFTConfig, SFTTrainer
 from services.trainer.recipes.arguments import shared_arguments
 from services.trainer.recipes.bridge import Bridge, execute
 from services.trainer.recipes.model import adapter, load_model
+from services.trainer.recipes.order import BLANK, keep_order
 from services.trainer.recipes.training import Example, Observer, Training
 
 
@@ -19,10 +20,11 @@ def train(training: Training, observer: Observer) -> None:
     """Train one stage; checkpoints and numbers go to the observer, whose errors pass through."""
     transformers_logging.set_verbosity_error()
     datasets.disable_progress_bars()
+    shared = training.device_count > 1
     trainer = SFTTrainer(
         model=load_model(training),
         args=config(training),
-        train_dataset=_dataset(training.train),
+        train_dataset=_dataset([*training.train, *([BLANK] if shared else [])]),
         eval_dataset=_dataset(training.validation),
         processing_class=AutoTokenizer.from_pretrained(
             training.model_folder, local_files_only=True
@@ -30,6 +32,8 @@ def train(training: Training, observer: Observer) -> None:
         peft_config=adapter(training),
         callbacks=[Bridge(observer, training.output_folder)],
     )
+    if shared:
+        keep_order(trainer, len(training.train))
     execute(trainer, training)
 
 

@@ -45,6 +45,8 @@ class Training:
     """Optimizer steps between two points of the metrics."""
     warmup_steps: int
     """Optimizer steps in which the learning rate rises."""
+    device_count: int = 1
+    """Processes that train together, one on each device."""
 
 
 class Observer(Protocol):
