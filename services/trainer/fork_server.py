@@ -47,6 +47,8 @@ class RunHandle:
         self._pipe = pipe
         self.abandoned = False
         """Whether the run was stopped because its lease is no longer ours."""
+        self.oom_killed = False
+        """Never known here: who supervises counts such kills on this machine."""
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(process.sentinel, self._on_end)
