@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from attune.spec.v1.compute_pb2 import ParallelPlan
+
 from services.trainer import checkpoint
 from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint, find_checkpoints
@@ -25,6 +27,9 @@ POINTS_MAX = 400
 BLIND_TIMES_MAX = 3.0
 """An evaluation so many times worse than equal chances for every token has lost its way, though
 its loss is still a number."""
+SHARDED = "pytorch_model_fsdp.bin"
+"""What the trainer library writes only where it shards; it goes on from such a checkpoint only by
+sharding."""
 SCRATCH = "scratch"
 """Where the trainer library writes before a checkpoint is moved to its place."""
 
@@ -43,6 +48,7 @@ def train(context: RunContext) -> dict[str, Any]:
     found, broken = find_checkpoints(run_folder, context.origin, context.manifest.fence)
     for folder in broken:
         context.attempt.say(f"Checkpoint {folder.name} of {folder.parts[-3]} is broken; left out.")
+    found = _resumable(context, found)
     scratch = context.attempt.folder / SCRATCH
     training = plan(context, scratch, found[0].folder if found else None)
     context.longest_count = max((len(one.token_ids) for one in training.train), default=0)
@@ -88,6 +94,22 @@ def _memory(context: RunContext, training: Training, fresh: int) -> dict[str, An
         "profile": context.manifest.placement.get("profile", ""),
         "parallel_plan": context.manifest.placement.get("parallel_plan", {}),
     }
+
+
+def _resumable(context: RunContext, found: list[Checkpoint]) -> list[Checkpoint]:
+    """Return the checkpoints whose optimizer's state is laid out as this attempt's will be.
+
+    The others still count when the best one is chosen.
+    """
+    sharded = context.gang is not None and context.plan.sharding == ParallelPlan.SHARDING_FSDP
+    fitting = [one for one in found if (one.folder / SHARDED).exists() == sharded]
+    if found and fitting[:1] != found[:1]:
+        context.attempt.say(
+            f"The checkpoint of step {found[0].step} was written with weights "
+            f"{'whole' if sharded else 'sharded'}, and they are {'sharded' if sharded else 'whole'}"
+            f" now; goes on from step {fitting[0].step if fitting else 0}."
+        )
+    return fitting
 
 
 @contextmanager

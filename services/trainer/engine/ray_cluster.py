@@ -59,6 +59,8 @@ PLACE_MAX_S = 15 * 60.0
 """Longest that a run waits for its devices."""
 PROBE_MAX_S = 60.0
 """Longest that a machine may take to say what it has; Ray starts a process there for it."""
+REACH_MAX_S = 10.0
+"""Longest that the cluster's head may take to accept a connection."""
 END_MAX_S = 15.0
 """Longest to wait for actors to end their processes before they are killed."""
 HANDED_ON = ("ATTUNE_", "HF_", "TRANSFORMERS_", "TOKENIZERS_", "OMP_", "MKL_", "NCCL_", "GLOO_")
@@ -229,6 +231,7 @@ class RayEngine:
         """
         address = settings.ray_address
         try:
+            await _reach(address)
             await asyncio.to_thread(
                 ray.init,
                 address=address,
@@ -236,7 +239,7 @@ class RayEngine:
                 log_to_driver=False,
                 configure_logging=False,
             )
-        except (RayError, OSError, RuntimeError, ValueError) as error:
+        except (RayError, OSError, RuntimeError, TimeoutError, ValueError) as error:
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise SystemExit(
                 f"ATTUNE_TRAINER_RAY_ADDRESS={address!r}: no cluster to be joined from here "
@@ -354,6 +357,19 @@ class RayEngine:
             log.warning("machine %s of the cluster is left out: %s", key[:12], error)
             return None
         return list(found)
+
+
+async def _reach(address: str) -> None:
+    """Knock at the head's door; Ray itself would knock for minutes.
+
+    Raises:
+        OSError: If nobody listens there.
+        TimeoutError: If nothing comes back.
+    """
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), REACH_MAX_S)
+        writer.close()
 
 
 async def _answer(reference: Any, timeout_s: float = ANSWER_MAX_S) -> Any:

@@ -179,7 +179,8 @@ def logs(attempt: Attempt) -> str:
 
 
 async def test_a_lost_machine_costs_what_came_after_the_last_checkpoint(bench, cluster):
-    extra = add_node(cluster)
+    # Two are left for the tests that follow.
+    add_node(cluster)
     async with bench.scheduler.serving() as address, bench.working(address):
         await bench.scheduler.queue.put(bench.lease(1, epoch_count=5.0))
         await bench.in_training(10)
@@ -192,7 +193,7 @@ async def test_a_lost_machine_costs_what_came_after_the_last_checkpoint(bench, c
         (machine,) = set(group["bundles_to_node_id"].values())
         assert len(group["bundles"]) == 2
 
-        nodes = {one.node_id: one for one in [*cluster.worker_nodes]}
+        nodes = {one.node_id: one for one in cluster.worker_nodes}
         cluster.remove_node(nodes[machine], allow_graceful=False)
         lost = await bench.outcome()
         assert lost.outcome == FinishRunRequest.OUTCOME_LOST
@@ -211,12 +212,10 @@ async def test_a_lost_machine_costs_what_came_after_the_last_checkpoint(bench, c
     assert max(steps(bench.attempt(1))) - 4 <= resumed <= max(steps(bench.attempt(1)))
     assert min(steps(bench.attempt(2))) > resumed
     assert groups() == []
-    if extra.node_id != machine:
-        cluster.remove_node(extra)
 
 
 async def test_a_run_outlives_its_supervisor_and_is_taken_up_by_the_next(bench):
-    lease = bench.lease(1, size=1, epoch_count=15.0)
+    lease = bench.lease(1, size=1, epoch_count=8.0)
     attempt, _ = bench.prepared(lease)
     command = [sys.executable, "-c", SUPERVISOR, bench.settings.model_dump_json(), attempt.folder]
     supervisor = subprocess.Popen(command)  # noqa: ASYNC220  # It is to be killed.
@@ -239,7 +238,7 @@ async def test_a_run_outlives_its_supervisor_and_is_taken_up_by_the_next(bench):
         )
     assert request.outcome == FinishRunRequest.OUTCOME_SUCCEEDED, logs(attempt)
     assert (request.run, request.fence) == (lease.run, 1)
-    assert steps(attempt) == list(range(1, 136))
+    assert steps(attempt) == list(range(1, 73))
     assert groups() == []
 
 
@@ -272,9 +271,8 @@ async def until_free(engine: RayEngine, count: int) -> None:
 async def test_a_cluster_that_is_not_there_is_refused_in_one_line(bench):
     settings = bench.settings.model_copy(update={"ray_address": "127.0.0.1:1"})
     command = [sys.executable, "-c", SUPERVISOR, settings.model_dump_json(), "none"]
-    environ = {**os.environ, "RAY_gcs_rpc_server_connect_timeout_s": "1"}
     done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, env=environ, check=False
+        subprocess.run, command, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "ATTUNE_TRAINER_RAY_ADDRESS='127.0.0.1:1'" in done.stderr.splitlines()[-1]
