@@ -45,7 +45,7 @@ from services.trainer.engine.member import Member, Seen
 from services.trainer.engine.verdict import explain, verdict
 from services.trainer.fork_server import CANCEL, PAUSE
 from services.trainer.gang import Gang
-from services.trainer.run import ExitCode, Manifest
+from services.trainer.run import ExitCode, Manifest, Phase
 from services.trainer.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
@@ -141,6 +141,9 @@ class RayExecution:
             halted = await self._place()
             return halted if halted is not None else await self._watch()
         except (RayError, TimeoutError) as error:
+            if self._attempt.result(Phase.REGISTER) is not None:
+                # Its last act was done, whatever became of who watched it.
+                return ExitCode.SUCCEEDED
             log.warning("attempt %s: %s", self._name, next(iter(str(error).splitlines()), ""))
             text = "A machine of the cluster was lost, or a process on it, with what ran there."
             explain(self._attempt, self._size, "PROCESS_LOST", text)
