@@ -12,21 +12,37 @@ from cli.home import Home
 from cli.launcher.bring_up import bring_up
 from cli.launcher.status import ENGINE, ProcessStatus, all_healthy, process_statuses
 from cli.launcher.teardown import end_all, living
-from cli.options import json_option, model_option, port_base_option
+from cli.options import (
+    engine_option,
+    json_option,
+    model_option,
+    port_base_option,
+    ray_address_option,
+)
 from cli.views.screen import Screen
 
 
 @click.command(epilog="Example:  attune up --port-base 0")
 @model_option
 @port_base_option
+@engine_option
+@ray_address_option
 @json_option
-def up(model: str, port_base: int | None, as_json: bool) -> None:
+def up(
+    model: str,
+    port_base: int | None,
+    engine: str | None,
+    ray_address: str | None,
+    as_json: bool,
+) -> None:
     """Start everything and leave it running.
 
     Single ports are set by ATTUNE_PLANNER_PORT and the like.
     """
     screen = Screen(as_json)
-    running = bring_up(Home.read(), model, port_base, screen)
+    running = bring_up(
+        Home.read(), model, port_base, screen, engine=engine, ray_address=ray_address
+    )
     if as_json:
         print(json.dumps(asdict(running.endpoints), indent=2))
         return

@@ -18,6 +18,18 @@ port_base_option = click.option(
     type=click.IntRange(0, 65_000),
     help="First of the range of ports, default 7100; 0 picks free ones.",
 )
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    help="Where training runs: local, on this machine, or ray, on a cluster. Default "
+    "ATTUNE_ENGINE, or local.",
+)
+ray_address_option = click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="Head of the Ray cluster that this machine is part of, such as 10.0.0.1:6379, or auto. "
+    "Default ATTUNE_RAY_ADDRESS.",
+)
 system_option = click.option(
     "--system", default="", help="System message before it; use the one of the training rows."
 )

@@ -17,7 +17,7 @@ from cli.home import Home
 from cli.launcher.base_model import ensure_base_model
 from cli.launcher.checks import broken_preconditions
 from cli.launcher.health import healthy
-from cli.launcher.launch import STARTER, Launch, base_model_of
+from cli.launcher.launch import STARTER, Launch, RunEngine, base_model_of
 from cli.launcher.process_plan import NAMES
 from cli.launcher.supervision import State, Supervised, read_supervision
 from cli.launcher.teardown import SUPERVISOR, end_all, living
@@ -45,7 +45,15 @@ class Running:
     """Whether nothing ran before."""
 
 
-def bring_up(home: Home, base_model: str, port_base: int | None, screen: Screen) -> Running:
+def bring_up(
+    home: Home,
+    base_model: str,
+    port_base: int | None,
+    screen: Screen,
+    *,
+    engine: str | None = None,
+    ray_address: str | None = None,
+) -> Running:
     """Start what does not run yet, and return when everything answers.
 
     When this fails or is interrupted and nothing ran before, everything is ended again.
@@ -55,17 +63,21 @@ def bring_up(home: Home, base_model: str, port_base: int | None, screen: Screen)
         base_model: Id or path; empty takes what runs already, or else the starter.
         port_base: As in `Ports.read`.
         screen: Told how it goes.
+        engine: Where training is to run; None takes what runs already, or else the environment's.
+        ray_address: Of the cluster, likewise.
 
     Raises:
-        FailedPrecondition: If a precondition does not hold, or another base model is running.
+        FailedPrecondition: If a precondition does not hold, or what runs is something else.
         Unavailable: If a process cannot be started, with its reason.
     """
     anew = not living(home)
     launch = None if anew else _running_launch(home, base_model)
     if launch is None:
-        launch = _new_launch(home, base_model, port_base)
+        wanted = RunEngine.read(os.environ, engine, ray_address)
+        launch = _new_launch(home, base_model, port_base, wanted)
         screen.say(f"Starting Attune in {home.root}")
     else:
+        _check_engine(launch, engine, ray_address)
         screen.say(f"Attune runs already in {home.root}")
     with _ending_on_failure(home, anew):
         launch.write(home)
@@ -127,14 +139,27 @@ def _running_launch(home: Home, base_model: str) -> Launch | None:
     )
 
 
-def _new_launch(home: Home, base_model: str, port_base: int | None) -> Launch:
+def _check_engine(launch: Launch, engine: str | None, ray_address: str | None) -> None:
+    kept = launch.engine
+    wanted = RunEngine(engine or kept.name, ray_address or kept.ray_address)
+    if wanted != kept:
+        raise FailedPrecondition(
+            f"Attune trains on the engine {kept.name} {kept.ray_address}".rstrip()
+            + ". Run `attune down` first, or leave --engine and --ray-address out.",
+            reason="OTHER_ENGINE",
+            running=kept.name,
+            wanted=wanted.name,
+        )
+
+
+def _new_launch(home: Home, base_model: str, port_base: int | None, engine: RunEngine) -> Launch:
     host = os.environ.get("ATTUNE_HOST", LOOPBACK)
     ports = Ports.read(os.environ, port_base).resolved()
-    broken = broken_preconditions(home.root, host, ports, os.environ)
+    broken = broken_preconditions(home.root, host, ports, os.environ, engine)
     if broken:
         raise FailedPrecondition("\n".join(broken), reason="PRECONDITION")
     model, source = base_model_of(base_model or STARTER)
-    return Launch(host, ports, model, source)
+    return Launch(host, ports, model, source, engine=engine)
 
 
 def _look_again(home: Home) -> bool:

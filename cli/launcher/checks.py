@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import runpy
 import shutil
 import socket
@@ -12,10 +13,12 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from cli.launcher.launch import RunEngine
 from cli.ports import LOOPBACK, VARIABLES, Ports
 
 FREE_BYTES_MIN = 3 * 1000**3
 PYTHON = (3, 11)
+ADDRESS = re.compile(r"[^\s:/]+:[0-9]{1,5}")
 # pip takes any build of 2.13.0 for what is asked, unless it is made to install again.
 CPU_TORCH = (
     "pip install --force-reinstall --no-deps torch==2.13.0 "
@@ -24,7 +27,7 @@ CPU_TORCH = (
 
 
 def broken_preconditions(
-    root: Path, host: str, ports: Ports, environ: Mapping[str, str]
+    root: Path, host: str, ports: Ports, environ: Mapping[str, str], engine: RunEngine
 ) -> list[str]:
     """Return one line for each condition that does not hold.
 
@@ -33,11 +36,13 @@ def broken_preconditions(
         host: Address that the services are to listen on.
         ports: Those they are to listen on, none of them 0.
         environ: Says which accelerator is asked for.
+        engine: Where training is to run.
     """
     lines = [
         machine_line(platform.system(), platform.machine()),
         python_line(sys.version_info[:2]),
         torch_line(environ.get("ATTUNE_ACCELERATOR", "cpu")),
+        engine_line(engine, has_ray=find_spec("ray") is not None),
         home_line(root),
     ]
     if lines[-1] is None:
@@ -84,6 +89,20 @@ def torch_build_line(accelerator: str, cuda: str | None) -> str | None:
     if accelerator == "cuda" and cuda is None:
         return "ATTUNE_ACCELERATOR=cuda, but torch is a CPU build. Install a CUDA build of torch."
     return None
+
+
+def engine_line(engine: RunEngine, *, has_ray: bool) -> str | None:
+    """Return what is wrong with where training is to run, or None."""
+    name, address = engine.name, engine.ray_address
+    if name not in ("local", "ray"):
+        return f"ATTUNE_ENGINE={name!r} is unknown. Set it to local or ray."
+    if name == "local":
+        return f"--ray-address {address} is for --engine ray. Add that." if address else None
+    if not address:
+        return "--engine ray needs --ray-address: the head's HOST:PORT, or auto."
+    if address != "auto" and not ADDRESS.fullmatch(address):
+        return f"--ray-address {address!r} is not HOST:PORT, such as 10.0.0.1:6379, nor auto."
+    return None if has_ray else "ray is not installed in this environment. Run `make setup`."
 
 
 def home_line(root: Path) -> str | None:

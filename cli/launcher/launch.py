@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cli.home import Home, write_whole
@@ -27,6 +28,32 @@ def base_model_of(id_or_path: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
+class RunEngine:
+    """Where training runs."""
+
+    name: str = "local"
+    """`local` or `ray`."""
+    ray_address: str = ""
+    """Head of the cluster, `host:port` or `auto`; empty with `local`."""
+
+    @classmethod
+    def read(
+        cls, environ: Mapping[str, str], name: str | None = None, ray_address: str | None = None
+    ) -> RunEngine:
+        """Return what is asked for.
+
+        Args:
+            environ: Says what is not given: `ATTUNE_ENGINE`, `ATTUNE_RAY_ADDRESS`.
+            name: `local` or `ray`.
+            ray_address: Head of the cluster.
+        """
+        chosen = name or environ.get("ATTUNE_ENGINE") or "local"
+        if ray_address is None and chosen == "ray":
+            ray_address = environ.get("ATTUNE_RAY_ADDRESS")
+        return cls(chosen, ray_address or "")
+
+
+@dataclass(frozen=True)
 class Launch:
     """One way to run Attune on this machine."""
 
@@ -39,6 +66,7 @@ class Launch:
     """The folder that the base model is taken from; empty for the starter and for the hub's."""
     at_hand: bool = False
     """Whether all its files are here; trainer and serving need them."""
+    engine: RunEngine = field(default_factory=RunEngine)
 
     def write(self, home: Home) -> None:
         """Keep it."""
@@ -49,6 +77,7 @@ class Launch:
         """Return what was kept last, or None."""
         try:
             kept = json.loads(home.launch.read_text())
-            return cls(**{**kept, "ports": Ports(**kept["ports"])})
+            parts = {"ports": Ports(**kept["ports"]), "engine": RunEngine(**kept["engine"])}
+            return cls(**{**kept, **parts})
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -133,6 +133,8 @@ def _settings(
     }
     defaults = {
         "ATTUNE_PLANNER_BASE_MODELS": launch.base_model,
+        "ATTUNE_TRAINER_ENGINE": launch.engine.name,
+        "ATTUNE_TRAINER_RAY_ADDRESS": launch.engine.ray_address,
         "ATTUNE_TRAINER_ACCELERATOR": environ.get("ATTUNE_ACCELERATOR", "cpu"),
         **cores.environment(),
     }

@@ -42,9 +42,6 @@ def main() -> None:
     os.environ.update(QUIET, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
     if settings.accelerator == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    else:
-        # With several in sight the trainer library would spread one process over all of them.
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     asyncio.run(_serve(settings))
 
 
@@ -63,6 +60,7 @@ async def _serve(settings: Any) -> None:
     from services.common.clock import SystemClock
     from services.common.rpc import Server, until_signal
     from services.trainer import wire
+    from services.trainer.engine.choice import open_engine
     from services.trainer.fork_server import ForkServer
     from services.trainer.peers import SchedulerPeer
     from services.trainer.servicer import TrainerServicer
@@ -74,6 +72,7 @@ async def _serve(settings: Any) -> None:
 
     artefacts = Artefacts(settings.artefact_root)
     forks = ForkServer()
+    engine = await open_engine(settings, forks)
     server = Server(wire.DOMAIN)
     server.add(
         trainer_pb2_grpc.add_TrainerServiceServicer_to_server,
@@ -94,9 +93,12 @@ async def _serve(settings: Any) -> None:
     logging.getLogger(__name__).info("listening on %s:%d", settings.host, port)
     forks.warm()
     tracker = Tracker(settings.mlflow_url) if settings.mlflow_url else None
-    await asyncio.to_thread(close_orphans, settings, tracker)
     scheduler = SchedulerPeer(settings.scheduler_address)
-    worker = Worker(settings, scheduler, Supervisor(settings, scheduler, forks, tracker))
+    supervisor = Supervisor(settings, scheduler, engine, tracker)
+    worker = Worker(settings, scheduler, supervisor, engine)
+    kept = await worker.adopt()
+    await engine.sweep(kept)
+    await asyncio.to_thread(close_orphans, settings, tracker, kept)
     leasing = asyncio.create_task(worker.run(), name="worker")
     try:
         await until_signal([leasing])
@@ -105,6 +107,7 @@ async def _serve(settings: Any) -> None:
         await worker.stop()
         await server.stop()
         await scheduler.close()
+        await engine.close()
         forks.close()
         if tracker is not None:
             await asyncio.to_thread(tracker.close)

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, forkserver, get_context, parent_process
@@ -48,6 +48,8 @@ class RunHandle:
         self._pipe = pipe
         self.abandoned = False
         """Whether the run was stopped because its lease is no longer ours."""
+        self.oom_killed = False
+        """Never known here: who supervises counts such kills on this machine."""
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(process.sentinel, self._on_end)
@@ -132,10 +134,17 @@ class ForkServer:
         """Start importing in the background; the environment must be complete by now."""
         forkserver.ensure_running()
 
-    async def start_run(self, folder: Path) -> RunHandle:
-        """Start the run whose attempt lies in the folder."""
+    async def start_run(
+        self, folder: Path, environment: Mapping[str, str] | None = None
+    ) -> RunHandle:
+        """Start the run whose attempt lies in the folder.
+
+        Args:
+            folder: Of the attempt.
+            environment: What its process has besides ours.
+        """
         ours, theirs = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=_call, args=(RUN, "main", folder, theirs))
+        process = self._context.Process(target=_run, args=(dict(environment or {}), folder, theirs))
         # Blocks while the fork server is still importing.
         await asyncio.to_thread(process.start)
         theirs.close()
@@ -203,6 +212,11 @@ class ForkServer:
         """End the rendering process."""
         if self._renderer is not None:
             self._renderer.shutdown(wait=False, cancel_futures=True)
+
+
+def _run(environment: dict[str, str], folder: Path, pipe: Connection) -> None:
+    os.environ.update(environment)
+    _call(RUN, "main", folder, pipe)
 
 
 def _call(module: str, function: str, *arguments: Any) -> Any:

@@ -109,7 +109,7 @@ class Manifest:
     home: str
     """Folder that holds the records of processes."""
     cpus: tuple[int, ...]
-    """Cores that the run is bound to."""
+    """Cores that the run is bound to; none where its engine places it."""
     threads: int
     """OpenMP threads."""
     accelerator: str

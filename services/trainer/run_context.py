@@ -17,6 +17,7 @@ from services.common.artefacts import Artefacts
 from services.common.errors import ServiceError
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin
+from services.trainer.gang import Gang
 from services.trainer.pairs import make_pair
 from services.trainer.recipes import REINFORCED
 from services.trainer.recipes.processor import begin_peak, peak_bytes
@@ -50,6 +51,7 @@ class RunContext:
         manifest: Manifest,
         signals: Signals,
         wake: Callable[[], None],
+        gang: Gang | None = None,
     ) -> None:
         """Read the spec.
 
@@ -58,9 +60,11 @@ class RunContext:
             manifest: What is to be done.
             signals: Set when the run is to stop or to halt.
             wake: Tells the supervisor that a phase has begun.
+            gang: The processes that train together; None for one alone.
         """
         self.attempt = attempt
         self.manifest = manifest
+        self.gang = gang
         self.spec = ParseDict(dict(manifest.spec), Spec(), ignore_unknown_fields=True)
         placement = ParseDict(dict(manifest.placement), StageCompute(), ignore_unknown_fields=True)
         self.plan = placement.parallel_plan

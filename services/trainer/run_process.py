@@ -25,6 +25,8 @@ from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.disk import is_disk_full
 from services.trainer.evaluation.baseline import baseline
 from services.trainer.evaluation.tuned import evaluate
+from services.trainer.follow import follow
+from services.trainer.gang import Gang, take_gang
 from services.trainer.learnability import ask_whether_it_can_learn, probe
 from services.trainer.recipes.processor import is_out_of_memory, use_threads
 from services.trainer.register import register
@@ -59,19 +61,23 @@ def main(folder: Path, connection: Connection) -> None:
         folder: Of the attempt.
         connection: To the supervisor.
     """
-    attempt = Attempt(folder)
-    manifest = attempt.manifest()
+    gang = take_gang(os.environ)
+    manifest = Attempt(folder).manifest()
     if manifest is None:
         os._exit(ExitCode.CRASHED)
+    attempt = Attempt(folder if gang is None else gang.folder(folder))
+    attempt.folder.mkdir(exist_ok=True)
     signals = Signals()
     obey_sigterm(signals)
     threading.Thread(target=listen, args=(connection, signals), daemon=True).start()
-    ProcessFolder(Path(manifest.home)).record_self(f"run-{manifest.run_id}")
-    _write_output_to(folder / LOG)
+    suffix = "" if gang is None or gang.leads else f"-rank-{gang.rank}"
+    ProcessFolder(Path(manifest.home)).record_self(f"run-{manifest.run_id}{suffix}")
+    _write_output_to(attempt.folder / LOG)
     configure_logging("run", "INFO")
-    os.sched_setaffinity(0, manifest.cpus)
+    if manifest.cpus:
+        os.sched_setaffinity(0, manifest.cpus)
     use_threads(manifest.threads)
-    code = _execute(attempt, manifest, signals, lambda: connection.send_bytes(PHASE))
+    code = _execute(attempt, manifest, signals, lambda: connection.send_bytes(PHASE), gang)
     # Not a normal exit: what libraries do at the end of a process must not change the outcome.
     os._exit(code)
 
@@ -84,12 +90,19 @@ def _write_output_to(path: Path) -> None:
 
 
 def _execute(
-    attempt: Attempt, manifest: Manifest, signals: Signals, wake: Callable[[], None]
+    attempt: Attempt,
+    manifest: Manifest,
+    signals: Signals,
+    wake: Callable[[], None],
+    gang: Gang | None,
 ) -> ExitCode:
     context: RunContext | None = None
     try:
-        context = RunContext(attempt, manifest, signals, wake)
-        _run_phases(context)
+        context = RunContext(attempt, manifest, signals, wake, gang)
+        if gang is None or gang.leads:
+            _run_phases(context)
+        else:
+            follow(context, gang)
     except RunFailed as error:
         attempt.write_error(error.reason, error.message)
         return ExitCode.FAILED

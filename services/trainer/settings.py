@@ -7,10 +7,11 @@ import re
 import socket
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from services.common.settings import Settings
 
+ADDRESS = re.compile(r"[^\s:/]+:[0-9]{1,5}")
 NODE = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -31,6 +32,23 @@ class TrainerSettings(Settings):
     """OpenMP threads of a run. More than there are free cores makes a step 10 times slower."""
     accelerator: Literal["cpu", "cuda"] = "cpu"
     """What runs compute on: cpu, or cuda where PyTorch was installed with it."""
+
+    engine: Literal["local", "ray"] = "local"
+    """Where runs execute: local, on this machine, or ray, on the cluster at RAY_ADDRESS."""
+    ray_address: str = Field(default="", validate_default=True)
+    """Head of the Ray cluster that this machine is part of, host:port, or auto to find it."""
+
+    @field_validator("ray_address")
+    @classmethod
+    def _ray_address_fits(cls, address: str, info: ValidationInfo) -> str:
+        wanted = info.data.get("engine") == "ray"
+        if wanted and not address:
+            raise ValueError("the engine ray needs it: host:port of the head, or auto")
+        if address and not wanted:
+            raise ValueError("is for the engine ray; set ATTUNE_TRAINER_ENGINE=ray")
+        if address and address != "auto" and not ADDRESS.fullmatch(address):
+            raise ValueError("must be host:port of the cluster's head, or auto")
+        return address
 
     @field_validator("node")
     @classmethod

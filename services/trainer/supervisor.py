@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ from services.common.processes import ProcessFolder
 from services.trainer import wire
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin, find_checkpoints
-from services.trainer.fork_server import ForkServer, RunHandle
+from services.trainer.engine.engine import Engine, Execution
 from services.trainer.memory import oom_kill_count
 from services.trainer.peers import SchedulerPeer
 from services.trainer.run import DISK_FULL, OUT_OF_MEMORY, ExitCode, MemoryFacts, Phase
@@ -43,19 +44,19 @@ REFUSALS = (FailedPrecondition, InvalidArgument, NotFound)
 
 
 class Supervisor:
-    """Executes leases, one at a time."""
+    """Executes leases."""
 
     def __init__(
         self,
         settings: TrainerSettings,
         scheduler: SchedulerPeer,
-        forks: ForkServer,
+        engine: Engine,
         tracker: Tracker | None,
     ) -> None:
         """Keep what a run needs."""
         self._settings = settings
         self._scheduler = scheduler
-        self._forks = forks
+        self._engine = engine
         self._tracker = tracker
 
     async def execute(self, lease: Lease) -> None:
@@ -64,16 +65,28 @@ class Supervisor:
         When the task is cancelled, because this service stops, the run is stopped and handed back
         as LOST.
         """
-        manifest = wire.manifest_from_lease(lease, self._settings)
-        folder = Artefacts(self._settings.artefact_root).attempt(manifest.run_id, lease.fence)
+        folder = Artefacts(self._settings.artefact_root).attempt(last_part(lease.run), lease.fence)
+        manifest = wire.manifest_from_lease(lease, self._settings, folder)
         attempt = Attempt.create(folder, manifest)
         log.info("run %s begins, attempt %d", lease.run, lease.fence)
+        await self._supervise(lease, attempt, self._engine.start(attempt, manifest))
+
+    async def adopt(self, lease: Lease, attempt: Attempt, run: Execution) -> None:
+        """Go on with a run that an earlier service began, to its end, as `execute` would."""
+        log.info("run %s goes on, attempt %d", lease.run, lease.fence)
+
+        async def found() -> Execution:
+            return run
+
+        await self._supervise(lease, attempt, found())
+
+    async def _supervise(self, lease: Lease, attempt: Attempt, start: Awaitable[Execution]) -> None:
         if self._tracker is not None:
             self._tracker.begin(attempt)
-        run: RunHandle | None = None
+        run: Execution | None = None
         kill_count = oom_kill_count()
         try:
-            run = await self._forks.start_run(folder)
+            run = await start
             code = await self._watch(lease, attempt, run)
         except asyncio.CancelledError:
             ended = None if run is None else await _wind_down(run)
@@ -88,15 +101,14 @@ class Supervisor:
         if run.abandoned:
             self._close(attempt, "LOST")
         else:
+            killed = run.oom_killed or oom_kill_count() > kill_count
             # Reading checkpoints may take a while: other leases must be renewed meanwhile.
             await self._end(
                 attempt,
-                await asyncio.to_thread(
-                    outcome, lease, attempt, code, oom_killed=oom_kill_count() > kill_count
-                ),
+                await asyncio.to_thread(outcome, lease, attempt, code, oom_killed=killed),
             )
 
-    async def _watch(self, lease: Lease, attempt: Attempt, run: RunHandle) -> int:
+    async def _watch(self, lease: Lease, attempt: Attempt, run: Execution) -> int:
         keeping = asyncio.create_task(self._keep(lease, attempt, run))
         try:
             return await run.wait()
@@ -104,7 +116,7 @@ class Supervisor:
             keeping.cancel()
             ProcessFolder(self._settings.home).forget(f"run-{last_part(lease.run)}")
 
-    async def _keep(self, lease: Lease, attempt: Attempt, run: RunHandle) -> None:
+    async def _keep(self, lease: Lease, attempt: Attempt, run: Execution) -> None:
         """Renew the lease until it is lost or cannot be renewed any more, then stop the run."""
         changed = asyncio.Event()
         run.on_message(changed.set)
@@ -199,7 +211,7 @@ def outcome(
     return wire.loss(lease, reason or "CRASHED", message or f"The run ended with code {code}.")
 
 
-async def _wind_down(run: RunHandle) -> int | None:
+async def _wind_down(run: Execution) -> int | None:
     """Give the run the time for a checkpoint, end it, and return its exit code; None if killed."""
     run.terminate()
     try:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import importlib
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from attune.spec.v1.compute_pb2 import ParallelPlan
+
 from services.trainer import checkpoint
 from services.trainer.attempt import SCRATCH
-from services.trainer.checkpoint import find_checkpoints
+from services.trainer.checkpoint import Checkpoint, find_checkpoints
 from services.trainer.crash_points import CrashPoint, reach
+from services.trainer.gang import Meeting
 from services.trainer.recipes import RECIPES, REINFORCED
-from services.trainer.recipes.training import Train, Training
+from services.trainer.recipes.together import joined
+from services.trainer.recipes.training import Observer, Train, Training
 from services.trainer.reward import reward_of
 from services.trainer.run_context import RunContext, refused
 from services.trainer.training_watch import TrainingWatch, sample_rows
@@ -23,6 +29,9 @@ POINTS_MAX = 400
 """Points that the metrics of a run have at most, evaluations aside."""
 SAMPLE_TOKENS_MAX = 32
 """Longest answer to a sample prompt: enough to see what it becomes."""
+SHARDED = "pytorch_model_fsdp.bin"
+"""What the trainer library writes only where it shards; it goes on from such a checkpoint only by
+sharding."""
 
 
 def train(context: RunContext) -> dict[str, Any]:
@@ -40,6 +49,7 @@ def train(context: RunContext) -> dict[str, Any]:
     for one in left_out:
         name, attempt = one.folder.name, one.folder.parts[-3]
         context.attempt.say(f"Checkpoint {name} of {attempt} {one.why}; left out.")
+    found = _resumable(context, found)
     scratch = context.attempt.folder / SCRATCH
     training = plan_of(context, scratch, found[0].folder if found else None)
     context.longest_count = longest_count(training)
@@ -50,7 +60,8 @@ def train(context: RunContext) -> dict[str, Any]:
     recipe: Train = module.train
     # A run that died after its last step has nothing left to train.
     if not found or found[0].step < training.steps_total:
-        recipe(training, watch)
+        with _with_others(context, training, watch) as observer:
+            recipe(training, observer)
     shutil.rmtree(scratch, ignore_errors=True)
     reach(CrashPoint.TRAIN_ENDED)
     complete, _ = find_checkpoints(run_folder, context.origin, context.manifest.fence)
@@ -107,6 +118,33 @@ def _say_when_evaluated_less(context: RunContext, training: Training) -> None:
         )
 
 
+def _resumable(context: RunContext, found: list[Checkpoint]) -> list[Checkpoint]:
+    """Return the checkpoints whose optimizer's state is laid out as this attempt's will be.
+
+    The others still count when the best one is chosen.
+    """
+    sharded = context.gang is not None and context.plan.sharding == ParallelPlan.SHARDING_FSDP
+    fitting = [one for one in found if (one.folder / SHARDED).exists() == sharded]
+    if found and fitting[:1] != found[:1]:
+        context.attempt.say(
+            f"The checkpoint of step {found[0].step} was written with weights "
+            f"{'whole' if sharded else 'sharded'}, and they are {'sharded' if sharded else 'whole'}"
+            f" now; goes on from step {fitting[0].step if fitting else 0}."
+        )
+    return fitting
+
+
+@contextmanager
+def _with_others(context: RunContext, training: Training, watch: Observer) -> Iterator[Observer]:
+    """Lead the gang of this attempt, if it is one; yields whom to tell."""
+    if context.gang is None:
+        yield watch
+        return
+    meeting = Meeting.call(context.gang, context.attempt.folder, training.resume_from)
+    with joined(context.gang, meeting, watch, cuda=training.use_cuda) as observer:
+        yield observer
+
+
 def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Training:
     """Return the stage with all counts resolved to optimizer steps."""
     settings = context.stage.hyperparameters
@@ -132,7 +170,9 @@ def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Tra
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
         logging_steps=max(1, steps_total // POINTS_MAX),
         warmup_steps=round(settings.warmup_ratio * steps_total),
-        samples=[context.prompt_ids(row) for row in sample_rows(context)],
+        # A gang's processes would wait for the one that answers.
+        samples=[] if context.gang else [context.prompt_ids(row) for row in sample_rows(context)],
         sample_tokens_max=min(SAMPLE_TOKENS_MAX, context.spec.evaluation.max_answer_tokens),
         reward=refused(partial(reward_of, context)) if is_reinforced else None,
+        device_count=context.gang.size if context.gang else 1,
     )

@@ -7,6 +7,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
+from attune.spec.v1.compute_pb2 import ParallelPlan
 from attune.spec.v1.grader_pb2 import Grader
 from attune.spec.v1.spec_pb2 import SuccessCriterion
 from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Stage, Technique
@@ -172,6 +173,15 @@ def _check_preferences(stage: Stage) -> None:
 
 def _check_batch(context: RunContext) -> None:
     plan = context.plan
+    size = 1 if context.gang is None else context.gang.size
+    if size != context.device_count:
+        raise RunFailed(
+            "GANG_MISMATCH",
+            f"The placement has {context.device_count} devices and {size} processes were started. "
+            "Let an engine run it that takes several devices, such as ray.",
+        )
+    if plan.sharding == ParallelPlan.SHARDING_FSDP and size > 1 and not context.use_cuda:
+        raise RunFailed("UNSUPPORTED_SHARDING", "Weights are sharded over GPUs only. Use GPUs.")
     product = plan.micro_batch_size * plan.gradient_accumulation_steps * context.device_count
     settings = context.stage.hyperparameters
     wanted, what = settings.effective_batch_size, "rows"

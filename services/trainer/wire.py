@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from attune.scheduler.v1 import scheduler_pb2
@@ -23,13 +24,13 @@ from google.rpc.status_pb2 import Status
 from services.common.errors import Violation, invalid
 from services.trainer.attempt import PAGE_HTML, PAGE_MARKDOWN, Attempt
 from services.trainer.devices import Device, has_gpu
+from services.trainer.engine.engine import Engine
 from services.trainer.recipes import RECIPES, methods_here
 from services.trainer.row_shape import Counts, Preview, ShapedRow, shape_row
 from services.trainer.run import OUT_OF_MEMORY, Manifest, MemoryFacts, Phase, Progress, Question
 from services.trainer.settings import TrainerSettings
 
 DOMAIN = "trainer.attune"
-ENGINES = ("local",)
 RUN_PATTERN = "projects/{project}/runs/{run}"
 QUESTION_CHARACTERS_MAX = 2000
 """Of what a run asks; the scheduler takes no more."""
@@ -41,20 +42,20 @@ ROW_BYTES_MAX = 2 * 1024 * 1024
 
 def node_to_proto(
     settings: TrainerSettings,
-    instance: str,
+    engine: Engine,
     devices: Sequence[Device],
     base_models: Sequence[ModelShape],
     free_slot_count: int,
 ) -> Node:
-    """Return this machine as the scheduler registers it."""
+    """Return this machine, or the cluster behind it, as the scheduler registers it."""
     return Node(
         id=settings.node_id,
-        instance=instance,
+        instance=engine.instance,
         devices=[
             DeviceMessage(profile=one.profile, memory_bytes=one.memory_bytes) for one in devices
         ],
         core_count=len(settings.cpu_numbers),
-        engines=ENGINES,
+        engines=[engine.name],
         techniques=list(RECIPES),  # type: ignore[arg-type]  # Numbers are enum values on the wire.
         methods=methods_here(has_cuda=has_gpu(devices)),  # type: ignore[arg-type]
         base_models=base_models,
@@ -62,8 +63,15 @@ def node_to_proto(
     )
 
 
-def manifest_from_lease(lease: Lease, settings: TrainerSettings) -> Manifest:
-    """Return what the process of a leased run is told."""
+def manifest_from_lease(lease: Lease, settings: TrainerSettings, folder: Path) -> Manifest:
+    """Return what the process of a leased run is told.
+
+    Args:
+        lease: Of the run.
+        settings: Of this service.
+        folder: Of the attempt.
+    """
+    elsewhere = settings.engine == "ray"
     return Manifest(
         run=lease.run,
         job=lease.job,
@@ -74,13 +82,27 @@ def manifest_from_lease(lease: Lease, settings: TrainerSettings) -> Manifest:
         spec=_to_json(lease.spec),
         placement=_to_json(lease.placement),
         artefacts=str(settings.artefact_root),
-        home=str(settings.home),
-        cpus=settings.cpu_numbers,
+        # Elsewhere neither this home nor these cores are there; the attempt's folder is.
+        home=str(folder if elsewhere else settings.home),
+        cpus=() if elsewhere else settings.cpu_numbers,
         threads=settings.threads,
         accelerator=settings.accelerator,
         base_adapter_sha256=lease.base_adapter_sha256,
         waived_reasons=tuple(lease.waived_reasons),
     )
+
+
+def lease_from_manifest(manifest: Manifest) -> Lease:
+    """Return the lease that an attempt was begun with, but for its times."""
+    lease = Lease(
+        run=manifest.run,
+        job=manifest.job,
+        stage_index=manifest.stage_index,
+        fence=manifest.fence,
+    )
+    ParseDict(dict(manifest.spec), lease.spec, ignore_unknown_fields=True)
+    ParseDict(dict(manifest.placement), lease.placement, ignore_unknown_fields=True)
+    return lease
 
 
 def renewal(lease: Lease, progress: Progress | None) -> RenewLeaseRequest:

@@ -30,6 +30,7 @@ OWNERS = {
     "aiohttp": r"services/serving/(engine\w*|http\w*)",
     "starlette": r"services/serving/http\w*",
     "mlflow": r"services/trainer/tracking",
+    "ray": r"services/trainer/engine/ray_cluster",
     "pydantic_ai": r"services/planner/reading/language_model",
     "pydantic": (
         r"services/(common|planner|scheduler|trainer|serving)/settings"

@@ -6,12 +6,13 @@ import socket
 import pytest
 
 from cli.launcher import checks
+from cli.launcher.launch import RunEngine
 from cli.ports import Ports
 
 
 def test_this_machine_passes(tmp_path):
     ports = Ports.read({}, 0).resolved()
-    assert checks.broken_preconditions(tmp_path / "home", "127.0.0.1", ports, {}) == []
+    assert checks.broken_preconditions(tmp_path / "home", "127.0.0.1", ports, {}, RunEngine()) == []
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,26 @@ def test_a_port_in_use_names_the_process_the_port_and_the_variable():
     assert f"Port {port} for serving" in line
     assert "ATTUNE_SERVING_PORT" in line
     assert checks.port_line("serving", port, "127.0.0.1") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "said"),
+    [
+        ("slurm", "", "ATTUNE_ENGINE='slurm' is unknown"),
+        ("local", "10.0.0.1:6379", "is for --engine ray"),
+        ("ray", "", "needs --ray-address"),
+        ("ray", "ray://10.0.0.1:10001", "is not HOST:PORT"),
+        ("ray", "10.0.0.1", "is not HOST:PORT"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_one_line_with_the_remedy(name, address, said):
+    line = checks.engine_line(RunEngine(name, address), has_ray=True)
+    assert said in line
+    assert "\n" not in line
+
+
+def test_an_engine_that_can_be_is_no_line():
+    assert checks.engine_line(RunEngine(), has_ray=False) is None
+    assert checks.engine_line(RunEngine("ray", "auto"), has_ray=True) is None
+    assert checks.engine_line(RunEngine("ray", "head:6379"), has_ray=True) is None
+    assert "make setup" in checks.engine_line(RunEngine("ray", "auto"), has_ray=False)

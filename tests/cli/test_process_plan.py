@@ -7,7 +7,7 @@ import pytest
 
 from cli.home import Home
 from cli.launcher.cores import divide
-from cli.launcher.launch import Launch, base_model_of
+from cli.launcher.launch import Launch, RunEngine, base_model_of
 from cli.launcher.process_plan import NAMES, QUIET, process_plan
 from cli.ports import Ports
 
@@ -121,3 +121,25 @@ def test_local_addresses_are_reached_beside_a_proxy():
 )
 def test_a_base_model_is_an_id_or_a_folder(given, model, source):
     assert base_model_of(given) == (model, source)
+
+
+def test_the_trainer_is_told_where_runs_execute():
+    assert planned()["trainer"].environment["ATTUNE_TRAINER_ENGINE"] == "local"
+    wanted = RunEngine.read({"ATTUNE_ENGINE": "ray", "ATTUNE_RAY_ADDRESS": "head:6379"})
+    found = planned(replace(LAUNCH, engine=wanted))["trainer"].environment
+    assert found["ATTUNE_TRAINER_ENGINE"] == "ray"
+    assert found["ATTUNE_TRAINER_RAY_ADDRESS"] == "head:6379"
+
+
+def test_what_is_given_wins_over_the_environment():
+    environ = {"ATTUNE_ENGINE": "ray", "ATTUNE_RAY_ADDRESS": "head:6379"}
+    assert RunEngine.read(environ, "local") == RunEngine()
+    assert RunEngine.read(environ, None, "other:1") == RunEngine("ray", "other:1")
+    assert RunEngine.read({}) == RunEngine()
+
+
+def test_a_launch_is_found_as_it_was_kept(tmp_path):
+    home = Home(tmp_path)
+    kept = replace(LAUNCH, engine=RunEngine("ray", "auto"))
+    kept.write(home)
+    assert Launch.find(home) == kept

@@ -42,7 +42,8 @@ async def site(tmp_path, forks):
     )
     async with _listening(scheduler) as address:
         peer = SchedulerPeer(address)
-        worker = Worker(settings, peer, Supervisor(settings, peer, forks, tracker=None))
+        engine = LocalEngine(forks, offered("cpu"))
+        worker = Worker(settings, peer, Supervisor(settings, peer, engine, tracker=None), engine)
         task = asyncio.create_task(worker.run())
         yield SimpleNamespace(scheduler=scheduler, settings=settings)
         task.cancel()

@@ -32,6 +32,7 @@ def test_values_are_read():
         ("ACCELERATOR", "tpu"),
         ("THREADS", "0"),
         ("SPEED", "1"),
+        ("ENGINE", "slurm"),
     ],
 )
 def test_what_is_wrong_stops_the_start_in_one_line(field, text):
@@ -43,3 +44,23 @@ def test_every_setting_is_described():
     lines = TrainerSettings.describe("trainer").splitlines()
     assert len(lines) == len(TrainerSettings.model_fields)
     assert all(re.match(r"ATTUNE_\S+ +\S", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"ENGINE": "ray"},
+        {"RAY_ADDRESS": "head:6379"},
+        {"ENGINE": "ray", "RAY_ADDRESS": "ray://head:10001"},
+        {"ENGINE": "ray", "RAY_ADDRESS": "head"},
+    ],
+)
+def test_the_engine_ray_needs_an_address_and_only_it_has_one(environ):
+    with pytest.raises(SystemExit, match="ATTUNE_TRAINER_RAY_ADDRESS") as caught:
+        read(**environ)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_cluster_is_named_by_its_head_or_found():
+    assert read(ENGINE="ray", RAY_ADDRESS="head:6379").ray_address == "head:6379"
+    assert read(ENGINE="ray", RAY_ADDRESS="auto").engine == "ray"

@@ -17,6 +17,8 @@ from services.common.processes import ProcessFolder
 from services.scheduler.outcome import check_outcome
 from services.trainer import supervisor as supervisor_module
 from services.trainer.attempt import METRICS, Attempt
+from services.trainer.devices import offered
+from services.trainer.engine.local import LocalEngine
 from services.trainer.fork_server import ForkServer
 from services.trainer.peers import SchedulerPeer
 from services.trainer.run import Phase
@@ -52,9 +54,9 @@ class Bench:
     @asynccontextmanager
     async def working(self, address: str):
         peer = SchedulerPeer(address)
-        worker = Worker(
-            self.settings, peer, Supervisor(self.settings, peer, self.forks, tracker=None)
-        )
+        engine = LocalEngine(self.forks, offered("cpu"))
+        supervisor = Supervisor(self.settings, peer, engine, tracker=None)
+        worker = Worker(self.settings, peer, supervisor, engine)
         task = asyncio.create_task(worker.run())
         try:
             yield worker
@@ -152,7 +154,7 @@ async def test_a_lost_lease_stops_the_run_and_nothing_more_is_written(bench):
         async with asyncio.timeout(TIMEOUT_S):
             while psutil.pid_exists(pid):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            await worker._run
+            await asyncio.wait(worker._runs)
     assert bench.attempt().outcome() == "LOST"
     assert bench.attempt().result(Phase.TRAIN) is None
     assert bench.scheduler.outcomes.empty()

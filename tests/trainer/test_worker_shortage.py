@@ -15,6 +15,8 @@ from services.scheduler.approval import new_job
 from services.scheduler.servicer_worker import WorkerServicer
 from services.scheduler.state import FINAL, State
 from services.trainer.attempt import PROGRESS, Attempt
+from services.trainer.devices import offered
+from services.trainer.engine.local import LocalEngine
 from services.trainer.fork_server import ForkServer
 from services.trainer.peers import SchedulerPeer
 from services.trainer.run import Phase
@@ -58,7 +60,8 @@ async def test_a_run_that_gets_too_little_memory_goes_on_with_a_smaller_plan_and
         WORKER,
     )
     peer = SchedulerPeer(f"127.0.0.1:{await server.start('127.0.0.1', 0)}")
-    worker = Worker(settings, peer, Supervisor(settings, peer, forks, tracker=None))
+    engine = LocalEngine(forks, offered("cpu"))
+    worker = Worker(settings, peer, Supervisor(settings, peer, engine, tracker=None), engine)
     job = new_job(an_approved_spec(artefacts, revision), "j1", SystemClock().now())
     await scheduler.jobs.add(job, None)
     task = asyncio.create_task(worker.run())

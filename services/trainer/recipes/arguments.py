@@ -16,6 +16,18 @@ SCHEDULERS = {
 }
 
 
+FSDP = {
+    "version": 2,
+    # One unit a layer, as the model class names its layers itself.
+    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+    "reshard_after_forward": True,
+    # Adapters and weights are read by one process later, whatever their number was here.
+    "state_dict_type": "FULL_STATE_DICT",
+    "cpu_ram_efficient_loading": False,
+}
+"""How weights and states are sharded."""
+
+
 def shared_arguments(training: Training) -> dict[str, Any]:
     """Return the keyword arguments that the settings of every technique begin with."""
     values = training.hyperparameters
@@ -57,4 +69,19 @@ def shared_arguments(training: Training) -> dict[str, Any]:
         "report_to": "none",
         "push_to_hub": False,
         "use_cpu": not training.use_cuda,
+        **_gang_arguments(training),
     }
+
+
+def _gang_arguments(training: Training) -> dict[str, Any]:
+    """Return how several devices train together; nothing for one."""
+    if training.device_count == 1:
+        return {}
+    arguments: dict[str, Any] = {
+        "ddp_backend": "nccl" if training.use_cuda else "gloo",
+        "ddp_find_unused_parameters": False,
+    }
+    if training.plan.sharding == ParallelPlan.SHARDING_FSDP:
+        arguments["fsdp"] = True
+        arguments["fsdp_config"] = FSDP
+    return arguments

@@ -13,6 +13,7 @@ from trl import SFTConfig, SFTTrainer
 from services.trainer.recipes.arguments import shared_arguments
 from services.trainer.recipes.bridge import Bridge, execute
 from services.trainer.recipes.model import adapter, load_model
+from services.trainer.recipes.order import BLANK, keep_order
 from services.trainer.recipes.packing import Packer, check_boundaries
 from services.trainer.recipes.training import Example, Observer, Prompt, Training
 
@@ -27,16 +28,19 @@ def train(training: Training, observer: Observer) -> None:
     if training.hyperparameters.packing:
         check_boundaries(model)
         packer = Packer(training.hyperparameters.max_length, pad_id_of(tokenizer))
+    shared = training.device_count > 1
     trainer = SFTTrainer(
         model=model,
         args=config(training),
-        train_dataset=_dataset(training.train),
+        train_dataset=_dataset([*training.train, *([BLANK] if shared else [])]),
         eval_dataset=_dataset(training.validation),
         processing_class=tokenizer,
         data_collator=packer,
         peft_config=adapter(training),
         callbacks=[Bridge(observer, training)],
     )
+    if shared:
+        keep_order(trainer, len(training.train))
     execute(trainer, training)
 
 

@@ -101,6 +101,8 @@ class Training:
     """Folder of the adapter that is trained on, of the stage before; None for a new one."""
     reward: Reward | None = None
     """Of answers to prompts; None where examples are learnt."""
+    device_count: int = 1
+    """Processes that train together, one on each device."""
 
 
 @dataclass(frozen=True)
