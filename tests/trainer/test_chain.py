@@ -14,7 +14,8 @@ from services.trainer.evaluation.bootstrap import Figure
 from services.trainer.evaluation.previous import verdict_of
 from services.trainer.rows import read_split, without_repeats
 from services.trainer.run import RunFailed
-from services.trainer.run_context import RunContext, Signals
+from services.trainer.run_context import RunContext
+from services.trainer.stopping import Signals
 from services.trainer.validate import check_spec
 from tests.trainer import tiny
 from tests.trainer.stages import a_training, same, tensors, train

@@ -19,6 +19,8 @@ from services.scheduler.approval import new_job
 from services.scheduler.servicer_worker import WorkerServicer
 from services.scheduler.state import FINAL, State
 from services.trainer.attempt import LOG, MESSAGES, Attempt
+from services.trainer.devices import offered
+from services.trainer.engine.local import LocalEngine
 from services.trainer.peers import SchedulerPeer
 from services.trainer.run import Phase
 from services.trainer.settings import TrainerSettings

@@ -15,7 +15,8 @@ from services.trainer.grader_check import check_graders, reward_of
 from services.trainer.grading.build import scores
 from services.trainer.grading.sample import Sample
 from services.trainer.run import RunFailed
-from services.trainer.run_context import RunContext, Signals
+from services.trainer.run_context import RunContext
+from services.trainer.stopping import Signals
 from services.trainer.validate import deciding_grader
 from tests.trainer import tiny
 from tests.trainer.judge_server import JudgeServer

@@ -12,7 +12,8 @@ from services.trainer.attempt import METRICS, Attempt
 from services.trainer.learnability import ask_whether_it_can_learn, probe
 from services.trainer.reward import REWARD_FAILING
 from services.trainer.run import Phase, RunFailed, RunPaused
-from services.trainer.run_context import RunContext, Signals
+from services.trainer.run_context import RunContext
+from services.trainer.stopping import Signals
 from services.trainer.train import train
 from services.trainer.validate import validate
 from tests.trainer import tiny, tiny_rl

@@ -14,7 +14,8 @@ from services.common.artefacts import Artefacts, read_manifest
 from services.trainer.attempt import LOG, MESSAGES, SAMPLES, Attempt
 from services.trainer.evaluation.answers import ANSWERS
 from services.trainer.run import ExitCode, Phase
-from services.trainer.run_context import RunContext, Signals
+from services.trainer.run_context import RunContext
+from services.trainer.stopping import Signals
 from tests.trainer import tiny
 
 pytestmark = pytest.mark.system
