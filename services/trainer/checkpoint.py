@@ -10,6 +10,7 @@ from pathlib import Path
 
 from services.common.artefacts import publish, read_manifest, staging_folder, write_manifest
 from services.trainer.attempt import list_attempts
+from services.trainer.crash_points import CrashPoint, reach
 
 KEPT_MIN = 2
 """Newest checkpoints that are kept; the best one is kept besides."""
@@ -37,6 +38,15 @@ class Checkpoint:
     """On the validation rows, in nats per token; infinite when not evaluated."""
 
 
+@dataclass(frozen=True)
+class Refused:
+    """A folder among the checkpoints that is not gone on from."""
+
+    folder: Path
+    why: str
+    """What is wrong with it, such as `is broken`."""
+
+
 def save(
     trainer_folder: Path,
     checkpoints: Path,
@@ -59,7 +69,9 @@ def save(
     target = checkpoints / f"step-{step:08d}"
     staged = staging_folder(target)
     staged.rmdir()
+    reach(CrashPoint.CHECKPOINT_TAKEN)
     trainer_folder.rename(staged)
+    reach(CrashPoint.CHECKPOINT_STAGED)
     facts: dict[str, str | int] = {
         "spec_hash": origin.spec_hash,
         "base_revision": origin.base_revision,
@@ -69,7 +81,9 @@ def save(
         "eval_loss": repr(eval_loss),
     }
     write_manifest(staged, facts)
+    reach(CrashPoint.CHECKPOINT_SEALED)
     publish(staged, target)
+    reach(CrashPoint.CHECKPOINT_RENAMED)
     return Checkpoint(target, step, fence, eval_loss)
 
 
@@ -90,31 +104,46 @@ def best(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
 
 def find_checkpoints(
     run_folder: Path, origin: Origin, fence_max: int
-) -> tuple[list[Checkpoint], list[Path]]:
-    """Return a run's verified checkpoints, newest first, and the folders that are broken.
+) -> tuple[list[Checkpoint], list[Refused]]:
+    """Return a run's verified checkpoints, newest first, and the folders that are refused.
 
     Args:
         run_folder: Folder of all attempts of the run.
-        origin: What they must belong to; others are passed over.
+        origin: What they must belong to.
         fence_max: Those of newer attempts are left alone.
     """
-    found, broken = [], []
+    found, refused = [], []
     for attempt in list_attempts(run_folder, fence_max):
-        for folder in attempt.checkpoints.glob("step-*"):
+        for folder in sorted(attempt.checkpoints.glob("step-*")):
             facts = read_manifest(folder)
-            if facts is None:
-                broken.append(folder)
-            elif _origin_of(facts) == origin:
-                eval_loss = float(facts.get("eval_loss", math.inf))
-                found.append(Checkpoint(folder, int(facts["step"]), attempt.fence, eval_loss))
+            why = _objection(facts, origin, attempt.fence)
+            if facts is None or why:
+                refused.append(Refused(folder, why))
+                continue
+            eval_loss = float(facts.get("eval_loss", math.inf))
+            found.append(Checkpoint(folder, int(facts["step"]), attempt.fence, eval_loss))
     found.sort(key=lambda checkpoint: (checkpoint.step, checkpoint.fence), reverse=True)
-    return found, broken
+    return found, refused
 
 
-def _origin_of(facts: dict[str, str | int]) -> Origin | None:
+def _objection(facts: dict[str, str | int] | None, origin: Origin, fence: int) -> str:
+    """Return why a folder must not be gone on from; empty when it may."""
+    if facts is None:
+        return "is broken"
     try:
-        return Origin(
+        written = Origin(
             str(facts["spec_hash"]), str(facts["base_revision"]), int(facts["stage_index"])
         )
+        other_fence = int(facts["fence"])
+        int(facts["step"])
     except (KeyError, ValueError):
-        return None
+        return "does not say what it belongs to"
+    if written.spec_hash != origin.spec_hash:
+        return "belongs to another spec"
+    if written.base_revision != origin.base_revision:
+        return "belongs to another base model"
+    if written.stage_index != origin.stage_index:
+        return "belongs to another stage"
+    if other_fence != fence:
+        return f"was written by attempt {other_fence}, not by the one in whose folder it lies"
+    return ""

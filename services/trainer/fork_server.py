@@ -25,14 +25,13 @@ from typing import Any
 import psutil
 
 from services.common.errors import Unavailable
+from services.trainer.stopping import CANCEL, PAUSE, TERMINATE
 
 log = logging.getLogger(__name__)
 
 PRELOAD = "services.trainer.recipes.preload"
 RUN = "services.trainer.run_process"
 RENDER = "services.trainer.render"
-CANCEL = b"cancel"
-PAUSE = b"pause"
 STOP_GRACE_S = 5.0
 """Time that a run has to see that its pipe is closed, before it is killed."""
 POLL_S = 0.05
@@ -79,6 +78,11 @@ class RunHandle:
         """Ask the run to halt at its next checkpoint."""
         with contextlib.suppress(OSError):
             self._pipe.send_bytes(PAUSE)
+
+    def terminate(self) -> None:
+        """Ask the run to halt because this service ends."""
+        with contextlib.suppress(OSError):
+            self._pipe.send_bytes(TERMINATE)
 
     async def abandon(self) -> None:
         """End the run at once, its lease being no longer ours."""

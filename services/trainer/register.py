@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.artefacts import publish, staging_folder, write_manifest
+from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.recipes.generation import Generator
 from services.trainer.rows import Row, spread
 from services.trainer.run_context import RunContext
@@ -40,6 +41,7 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
     # A path of this machine means nothing elsewhere, and would say more than it should.
     config |= {"base_model_name_or_path": base.id, "revision": base.revision}
     (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True))
+    reach(CrashPoint.REGISTER_COPIED)
     (folder / "report.json").write_text(json.dumps(report, indent=1))
     (folder / "spec.json").write_bytes(context.spec.approval.canonical_spec)
     with (folder / "parity.jsonl").open("w") as file:
@@ -55,7 +57,9 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
         "lora_rank": rank,
     }
     adapter_sha256 = write_manifest(folder, facts)
+    reach(CrashPoint.REGISTER_SEALED)
     publish(folder, context.artefacts.adapter(adapter_sha256))
+    reach(CrashPoint.REGISTER_PUBLISHED)
     return {"adapter_sha256": adapter_sha256, "lora_rank": rank}
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
 """Reason of a run whose memory was not enough."""
+DISK_FULL = "DISK_FULL"
+"""Reason of a run whose disk had no room left."""
 
 
 class Phase(IntEnum):
@@ -41,6 +43,10 @@ class ExitCode(IntEnum):
     """Its supervisor is gone; nobody reads this code."""
     PAUSED = 6
     """It was asked to halt and has written a checkpoint, or has none to write in its phase."""
+    TERMINATED = 7
+    """It halted likewise because its machine or service ends; another attempt is to go on."""
+    DISK_FULL = 8
+    """The disk had no room left, perhaps not even to say so."""
 
 
 class RunFailed(Exception):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +30,7 @@ from services.trainer.run import (
     RunFailed,
     RunPaused,
 )
+from services.trainer.stopping import Signals
 
 Result = TypeVar("Result")
 
@@ -39,16 +38,6 @@ REPORT_INTERVAL_S = 0.25
 """Least time between two reports of progress within a phase."""
 IGNORED = -100
 """Label of a token that is not learnt."""
-
-
-@dataclass
-class Signals:
-    """What the supervisor has asked for."""
-
-    cancel: threading.Event = field(default_factory=threading.Event)
-    """Stop within a step, for good."""
-    pause: threading.Event = field(default_factory=threading.Event)
-    """Halt where another attempt can continue."""
 
 
 class RunContext:
@@ -74,6 +63,7 @@ class RunContext:
         self.spec = ParseDict(dict(manifest.spec), Spec(), ignore_unknown_fields=True)
         placement = ParseDict(dict(manifest.placement), StageCompute(), ignore_unknown_fields=True)
         self.plan = placement.parallel_plan
+        self.memory = placement.memory
         self.device_count = max(1, placement.device_count)
         self.artefacts = Artefacts(Path(manifest.artefacts))
         train_s = placement.step_count * placement.step_duration.ToTimedelta().total_seconds()
@@ -181,7 +171,15 @@ class RunContext:
     @property
     def is_pausing(self) -> bool:
         """Whether the run is to halt at its next checkpoint."""
-        return self._signals.pause.is_set()
+        return self._signals.is_pausing
+
+    def begin_saving(self) -> None:
+        """Say that the checkpoint of a halt is being written: that may take longer than a halt."""
+        self._signals.saving.set()
+
+    def end_saving(self) -> None:
+        """Say that it is written."""
+        self._signals.saved.set()
 
     def _examples(self, rows: Sequence[Row]) -> list[Example | None]:
         examples = []

@@ -6,9 +6,10 @@ through one pipe: `cancel`, `pause`, or its end, which means that its supervisor
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
 import os
+import shutil
 import threading
 import traceback
 from collections.abc import Callable
@@ -20,9 +21,12 @@ from services.common.artefacts import read_manifest
 from services.common.processes import ProcessFolder
 from services.common.telemetry import configure_logging
 from services.trainer.attempt import LOG, Attempt, list_attempts
+from services.trainer.crash_points import CrashPoint, reach
+from services.trainer.disk import is_disk_full
 from services.trainer.recipes.processor import is_out_of_memory, use_threads
 from services.trainer.register import register
 from services.trainer.run import (
+    DISK_FULL,
     OUT_OF_MEMORY,
     ExitCode,
     Manifest,
@@ -31,17 +35,19 @@ from services.trainer.run import (
     RunFailed,
     RunPaused,
 )
-from services.trainer.run_context import RunContext, Signals
+from services.trainer.run_context import RunContext
 from services.trainer.score import baseline, evaluate
-from services.trainer.train import train
+from services.trainer.stopping import Signals, listen, obey_sigterm
+from services.trainer.train import SCRATCH, train
 from services.trainer.validate import validate
 
 log = logging.getLogger(__name__)
 
-CANCEL = b"cancel"
-PAUSE = b"pause"
 PHASE = b"phase"
 """What the run sends when a phase begins."""
+
+
+WRITTEN = {phase: CrashPoint(f"{phase.key}.written") for phase in Phase}
 
 
 def main(folder: Path, connection: Connection) -> None:
@@ -56,7 +62,8 @@ def main(folder: Path, connection: Connection) -> None:
     if manifest is None:
         os._exit(ExitCode.CRASHED)
     signals = Signals()
-    threading.Thread(target=_listen, args=(connection, signals), daemon=True).start()
+    obey_sigterm(signals)
+    threading.Thread(target=listen, args=(connection, signals), daemon=True).start()
     ProcessFolder(Path(manifest.home)).record_self(f"run-{manifest.run_id}")
     _write_output_to(folder / LOG)
     configure_logging("run", "INFO")
@@ -65,18 +72,6 @@ def main(folder: Path, connection: Connection) -> None:
     code = _execute(attempt, manifest, signals, lambda: connection.send_bytes(PHASE))
     # Not a normal exit: what libraries do at the end of a process must not change the outcome.
     os._exit(code)
-
-
-def _listen(connection: Connection, signals: Signals) -> None:
-    while True:
-        try:
-            message = connection.recv_bytes()
-        except (EOFError, OSError):
-            os._exit(ExitCode.ORPHANED)
-        if message == CANCEL:
-            signals.cancel.set()
-        elif message == PAUSE:
-            signals.pause.set()
 
 
 def _write_output_to(path: Path) -> None:
@@ -100,17 +95,33 @@ def _execute(
         return ExitCode.CANCELLED
     except RunPaused:
         attempt.say("Halted as asked; another attempt continues from here.")
-        return ExitCode.PAUSED
+        return signals.halt_code
     except BaseException as error:
         reason = _crash_reason(error)
         if reason == OUT_OF_MEMORY:
             # What the failed step holds is let go: without memory nothing could be written.
             traceback.clear_frames(error.__traceback__)
+        if reason == DISK_FULL:
+            return _without_room(attempt, error)
         facts = {} if context is None else _memory_facts(context)
         attempt.write_error(reason, f"{type(error).__name__}: {error}"[:2000], **facts)
         log.exception("the run crashed")
         return ExitCode.CRASHED
     return ExitCode.SUCCEEDED
+
+
+def _without_room(attempt: Attempt, error: BaseException) -> ExitCode:
+    """Delete what is only half written, and use the room to say why; checkpoints stay."""
+    for leftover in [attempt.folder / SCRATCH, *attempt.checkpoints.glob(".*.tmp")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+    text = (
+        f"The disk has no room left for what the run writes ({error}). Make room; it goes on from "
+        "its last checkpoint."
+    )
+    with contextlib.suppress(OSError):
+        attempt.write_error(DISK_FULL, text[:2000])
+        log.error("the run has no room left: %s", error)
+    return ExitCode.DISK_FULL
 
 
 def _memory_facts(context: RunContext) -> dict[str, int]:
@@ -122,8 +133,8 @@ def _memory_facts(context: RunContext) -> dict[str, int]:
 
 
 def _crash_reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "DISK_FULL"
+    if is_disk_full(error):
+        return DISK_FULL
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     return "CRASHED"
@@ -159,6 +170,7 @@ def _phase(
     if result is None or not holds(context, result):
         result = act()
     context.attempt.write_result(phase, result)
+    reach(WRITTEN[phase])
     context.attempt.end_phase(phase)
     return result
 

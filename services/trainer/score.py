@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToDict
 
 from services.trainer import bootstrap
 from services.trainer.attempt import SAMPLES
+from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.criteria import criterion_scores
 from services.trainer.grading.build import build, scores
 from services.trainer.recipes.generation import Generator, load_generator
@@ -52,6 +53,7 @@ def baseline(context: RunContext) -> dict[str, Any]:
     few_shot = base
     if example_count:
         few_shot = _answers(context, generator, few_shot_prompts, len(holdout), total)
+    reach(CrashPoint.BASELINE_ANSWERED)
     majority = most_frequent_answer(training)
     context.estimate.expect(Phase.EVALUATE, pass_s)
     context.report(total, total)
@@ -85,6 +87,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     generator = open_generator(context, adapter)
     prompts = [context.renderer.prompt(row.prompt, row.tools) for row in holdout]
     answers = _answers(context, generator, prompts, 0, len(holdout))
+    reach(CrashPoint.EVALUATE_ANSWERED)
     tuned_scores = _graded(context, holdout, answers)
     settings = context.spec.evaluation
     outcome = bootstrap.compare(

@@ -22,7 +22,7 @@ from services.trainer.checkpoint import Origin, find_checkpoints
 from services.trainer.fork_server import ForkServer, RunHandle
 from services.trainer.memory import oom_kill_count
 from services.trainer.peers import SchedulerPeer
-from services.trainer.run import OUT_OF_MEMORY, ExitCode, MemoryFacts, Phase
+from services.trainer.run import DISK_FULL, OUT_OF_MEMORY, ExitCode, MemoryFacts, Phase
 from services.trainer.settings import TrainerSettings
 from services.trainer.tracking import Tracker
 
@@ -34,6 +34,8 @@ RETRY_S = 2.0
 """Time between two offers of an outcome."""
 STOP_TIMEOUT_S = 5.0
 """Time to hand a run back when this service stops."""
+WIND_DOWN_S = 15.0
+"""Time that a run has for a checkpoint when this service stops; the lease outlasts it."""
 RENEW_DEFAULT_S = 10.0
 LEASE_LOST = "LEASE_LOST"
 REFUSALS = (FailedPrecondition, InvalidArgument, NotFound)
@@ -74,13 +76,10 @@ class Supervisor:
             run = await self._forks.start_run(folder)
             code = await self._watch(lease, attempt, run)
         except asyncio.CancelledError:
-            if run is not None:
-                await run.stop()
+            code = None if run is None else await _wind_down(run)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await self._end(
-                        attempt, wire.loss(lease, "TRAINER_STOPPED", "The trainer stops.")
-                    )
+                    await self._end(attempt, _last_word(lease, attempt, code))
             raise
         except (OSError, EOFError) as error:
             text = f"The run's process could not be started: {error!r}."
@@ -137,7 +136,10 @@ class Supervisor:
         await self._hand_in(request)
 
     def _close(self, attempt: Attempt, name: str) -> None:
-        attempt.write_outcome(name)
+        try:
+            attempt.write_outcome(name)
+        except OSError as error:  # A full disk must not keep the scheduler from being told.
+            log.warning("%s: its outcome %s could not be written: %s", attempt.folder, name, error)
         if self._tracker is not None:
             self._tracker.end(attempt)
 
@@ -181,6 +183,11 @@ def outcome(
         return wire.cancellation(lease)
     if code == ExitCode.PAUSED:
         return wire.halt(lease)
+    if code == ExitCode.TERMINATED:
+        return wire.loss(lease, "TERMINATED", "The run's process was told to end, and halted.")
+    if code == ExitCode.DISK_FULL:
+        text = f"The disk under {attempt.folder.parents[2]} has no room left. Make room."
+        return wire.loss(lease, DISK_FULL, message or text)
     if code == -signal.SIGKILL and oom_killed:
         text = "The system killed the run's process because the machine had no memory left."
         return _shortage(lease, attempt, text, {})
@@ -189,6 +196,23 @@ def outcome(
     if code < 0:
         return wire.loss(lease, "KILLED", f"The run's process was killed by signal {-code}.")
     return wire.loss(lease, reason or "CRASHED", message or f"The run ended with code {code}.")
+
+
+async def _wind_down(run: RunHandle) -> int | None:
+    """Give the run the time for a checkpoint, end it, and return its exit code; None if killed."""
+    run.terminate()
+    try:
+        return await asyncio.wait_for(run.wait(), WIND_DOWN_S)
+    except TimeoutError:
+        await run.stop()
+        return None
+
+
+def _last_word(lease: Lease, attempt: Attempt, code: int | None) -> FinishRunRequest:
+    """Return what a run means that ended while this service stopped."""
+    if code is None or code < 0 or code == ExitCode.TERMINATED:
+        return wire.loss(lease, "TRAINER_STOPPED", "The trainer stops.")
+    return outcome(lease, attempt, code)
 
 
 def _shortage(

@@ -12,17 +12,16 @@ from attune.spec.v1.spec_pb2 import SuccessCriterion
 from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
 
 from services.trainer.base_models import read_shape
+from services.trainer.crash_points import CrashPoint, reach
+from services.trainer.disk import CHECKPOINTS_MAX, bytes_needed, trained_count
 from services.trainer.grading.build import build
+from services.trainer.memory_probe import probe_memory
 from services.trainer.recipes import METHODS, RECIPES, lack_of
-from services.trainer.run import RunFailed
+from services.trainer.run import DISK_FULL, RunFailed
 from services.trainer.run_context import RunContext, refused
 
 USELESS_SHARE_MAX = 0.05
 """Share of rows that may train nothing; more of them stop the run."""
-CHECKPOINTS_ON_DISK = 3
-BYTES_PER_TRAINABLE = 12
-"""Weight and two moments of the optimizer, in float32."""
-SPARE_BYTES = 64 * 1024 * 1024
 
 
 def validate(context: RunContext) -> dict[str, Any]:
@@ -44,6 +43,7 @@ def validate(context: RunContext) -> dict[str, Any]:
     validation = context.validation_examples
     context.report(len(train) + len(validation), total)
     for row in split.holdout:
+        context.check()
         prompt = partial(context.renderer.prompt, row.prompt, row.tools)
         refused(prompt, f"line {row.line}")
     learnt = [example for example in train if example is not None]
@@ -63,7 +63,9 @@ def validate(context: RunContext) -> dict[str, Any]:
     cut = sum(len(example.token_ids) >= longest for example in [*learnt, *measured])
     if cut:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
+    probed_bytes = probe_memory(context)
     context.report(total, total)
+    reach(CrashPoint.VALIDATE_CHECKED)
     return {
         "train_row_count": len(learnt),
         "validation_row_count": len(measured),
@@ -72,6 +74,7 @@ def validate(context: RunContext) -> dict[str, Any]:
         "cut_row_count": cut,
         "token_count": sum(len(example.token_ids) for example in learnt),
         "token_count_max": max(len(example.token_ids) for example in learnt),
+        "probed_bytes": probed_bytes,
     }
 
 
@@ -157,17 +160,14 @@ def _check_disk(context: RunContext) -> None:
     shape = read_shape(context.model_folder)
     if shape is None:
         raise RunFailed("BASE_MODEL_BROKEN", "The base model's config.json cannot be read.")
-    rank = context.stage.hyperparameters.lora.rank
-    # Query, key, value and output projections, and the three of the feed-forward part.
-    widths = 8 * shape.hidden_size + 3 * (shape.hidden_size + shape.intermediate_size)
-    one = shape.layer_count * rank * widths * BYTES_PER_TRAINABLE
-    needed = CHECKPOINTS_ON_DISK * one + SPARE_BYTES
+    needed = bytes_needed(shape, context.stage)
     free = shutil.disk_usage(context.attempt.folder).free
     if free < needed:
         raise RunFailed(
-            "DISK_FULL",
+            DISK_FULL,
             f"{free / 2**20:,.0f} MiB are free under {context.artefacts.root}, and "
-            f"{needed / 2**20:,.0f} MiB are needed for checkpoints. Make room.",
+            f"{needed / 2**20:,.0f} MiB are needed for {CHECKPOINTS_MAX} checkpoints of "
+            f"{trained_count(shape, context.stage):,} trained values. Make room.",
         )
 
 

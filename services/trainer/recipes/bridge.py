@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from services.trainer.recipes.generation import generator_of
 from services.trainer.recipes.training import Observer, Training
 
 
@@ -21,10 +21,12 @@ def execute(trainer: Any, training: Training) -> None:
 class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no types.
     """Hands the trainer library's events to the observer."""
 
-    def __init__(self, observer: Observer, output_folder: Path) -> None:
-        """Keep the observer and where the trainer library writes checkpoints."""
+    def __init__(self, observer: Observer, training: Training) -> None:
+        """Keep the observer, and where the trainer library writes checkpoints."""
         self._observer = observer
-        self._output_folder = output_folder
+        self._output_folder = training.output_folder
+        self._samples = training.samples
+        self._sample_tokens_max = training.sample_tokens_max
 
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
@@ -55,6 +57,29 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
     ) -> None:
         """Let a run be stopped within an evaluation."""
         self._observer.on_step(state.global_step)
+
+    def on_evaluate(
+        self,
+        args: Any,
+        state: TrainerState,
+        control: TrainerControl,
+        model: Any = None,
+        processing_class: Any = None,
+        **_: Any,
+    ) -> None:
+        """Let the model answer the sample prompts: greedily, so that no random number is drawn."""
+        if not self._samples or args.world_size > 1:  # One process alone has not all weights.
+            return
+        was_training = model.training
+        try:
+            answers = generator_of(model, processing_class).answer(
+                self._samples,
+                self._sample_tokens_max,
+                lambda _: self._observer.on_step(state.global_step),
+            )
+        finally:
+            model.train(was_training)
+        self._observer.on_samples(state.global_step, answers)
 
     def on_log(
         self,

@@ -149,11 +149,16 @@ def load_generator(
         use_cuda: Whether to compute on the GPU.
     """
     model = load_base(folder, torch.float32)
-    stop_ids = _as_list(model.generation_config.eos_token_id)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
     if use_cuda:
         model = model.to("cuda")
+    return generator_of(model, tokenizer)
+
+
+def generator_of(model: Any, tokenizer: Any) -> Generator:
+    """Return a generator of a model that is loaded already; it is in evaluation mode then."""
+    stop_ids = _as_list(model.generation_config.eos_token_id)
     stops = {*stop_ids, *_as_list(tokenizer.eos_token_id)}
     pad_id = tokenizer.pad_token_id
     return Generator(model, sorted(stops), tokenizer.eos_token_id if pad_id is None else pad_id)

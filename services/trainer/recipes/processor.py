@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from services.trainer.memory import peak_resident_bytes, restart_peak
@@ -52,3 +57,21 @@ def begin_peak(*, cuda: bool) -> None:
 def peak_bytes(*, cuda: bool) -> int:
     """Return the highest use since then: of tensors on the GPU, else of the whole process."""
     return torch.cuda.max_memory_allocated() if cuda else peak_resident_bytes()
+
+
+@contextmanager
+def left_as_found() -> Iterator[None]:
+    """Put random states and memory back as they were, whatever is done within."""
+    python, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+        torch.set_rng_state(tensors)
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+            if devices is not None:
+                torch.cuda.set_rng_state_all(devices)

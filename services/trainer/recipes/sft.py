@@ -28,7 +28,7 @@ def train(training: Training, observer: Observer) -> None:
             training.model_folder, local_files_only=True
         ),
         peft_config=adapter(training),
-        callbacks=[Bridge(observer, training.output_folder)],
+        callbacks=[Bridge(observer, training)],
     )
     execute(trainer, training)
 

@@ -20,6 +20,11 @@ class Example:
     labels: Sequence[int]
     """[T]; the token itself where it is learnt, -100 elsewhere."""
 
+    @property
+    def token_count(self) -> int:
+        """Tokens that a pass over it holds; T."""
+        return len(self.token_ids)
+
 
 @dataclass(frozen=True)
 class Training:
@@ -45,6 +50,10 @@ class Training:
     """Optimizer steps between two points of the metrics."""
     warmup_steps: int
     """Optimizer steps in which the learning rate rises."""
+    samples: Sequence[Sequence[int]] = ()
+    """Token ids of prompts that the model answers at each evaluation, for people to read."""
+    sample_tokens_max: int = 32
+    """Longest such answer."""
 
 
 class Observer(Protocol):
@@ -54,10 +63,17 @@ class Observer(Protocol):
         """Take in where it begins, and the evaluations before that by step."""
 
     def on_step(self, step: int) -> None:
-        """Take in that so many optimizer steps are done."""
+        """Take in that so many optimizer steps are done.
+
+        Called within a step too, at least with every micro-batch and every batch of answers: it is
+        where a run is stopped.
+        """
 
     def on_metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Take in numbers of a step; evaluations have names that begin with `eval_`."""
+
+    def on_samples(self, step: int, answers: Sequence[Sequence[int]]) -> None:
+        """Take in the token ids of the answers to `samples`, in their order."""
 
     def on_checkpoint(self, step: int, folder: Path) -> None:
         """Take over a folder that the trainer library has written."""
