@@ -115,6 +115,10 @@ def start_of(job: scheduler_pb2.Job) -> str:
 def show_job(screen: Screen, job: scheduler_pb2.Job) -> None:
     """Show all that a person may want to know of one job."""
     rows = [("state", state_of(job)), ("why", job.state_reason)]
+    if job.HasField("question"):
+        rows.append(("asks" if asks(job) else "asked", question_of(job)))
+    if job.waived_reasons:
+        rows.append(("goes on despite", ", ".join(words(one, "") for one in job.waived_reasons)))
     if job.queue_position:
         rows.append(("position", position_of(job)))
     if job.HasField("estimated_start_time"):
@@ -135,6 +139,23 @@ def show_job(screen: Screen, job: scheduler_pb2.Job) -> None:
     screen.say(f"{short(job.name)}  {job.display_name}".rstrip(), "bold")
     rows += [("ran out", told) for told in job.memory_shortages]
     screen.table(("", ""), [row for row in rows if row[1]])
+
+
+def asks(job: scheduler_pb2.Job) -> bool:
+    """Return whether a job rests until a person has answered its run."""
+    return job.state == scheduler_pb2.Job.STATE_PAUSED and job.HasField("question")
+
+
+def question_of(job: scheduler_pb2.Job) -> str:
+    """Return what a job's run asks, with its figures."""
+    figures = ", ".join(f"{words(one.name, '')} {one.value:.4g}" for one in job.question.figures)
+    return f"{job.question.message} ({figures})" if figures else job.question.message
+
+
+def answers_of(job: scheduler_pb2.Job) -> list[str]:
+    """Return the two commands that answer a job."""
+    command = f"attune job resume {short(job.name)}"
+    return [f"{command} --continue", f"{command} --stop"]
 
 
 def phase_name(phase: scheduler_pb2.Phase.ValueType) -> str:

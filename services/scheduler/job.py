@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 
-from attune.scheduler.v1.scheduler_pb2 import JobProgress, JobResult
+from attune.scheduler.v1.scheduler_pb2 import JobProgress, JobQuestion, JobResult
 from attune.spec.v1.spec_pb2 import Spec
 from google.rpc.status_pb2 import Status
 
 from services.common import names
-from services.common.errors import FailedPrecondition, Violation, invalid
+from services.common.errors import FailedPrecondition
 from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.queue.entry import Priority
 from services.scheduler.state import FINAL, HAPPENED, LEASED, Event, State, next_state
 
-SPEC_NAME = "projects/{project}/specs/{spec}"
 JOB_NAME = "projects/{project}/jobs/{job}"
 LOSSES_MAX = 5
 """How often a job that lost its worker is queued again; after the next loss it fails."""
@@ -78,6 +76,10 @@ class Job:
     progress: JobProgress | None = None
     result: JobResult | None = None
     error: Status | None = None
+    question: JobQuestion | None = None
+    """What its run asked before it goes on; None when nothing is or was left unanswered."""
+    waived_reasons: tuple[str, ...] = ()
+    """Reasons of questions that were answered with going on, in the present stage."""
     start_time: datetime | None = None
     end_time: datetime | None = None
     version: int = 1
@@ -229,6 +231,16 @@ class Job:
                 job = self._step(Event.HALT, why, now)
         return self._finished(job)
 
+    def ask(self, question: JobQuestion, now: datetime) -> Job:
+        """Return the job after its run paused of itself, with what a person must decide.
+
+        Raises:
+            FailedPrecondition: If it holds no lease.
+        """
+        before = "Stopped on request. " if self.state is State.CANCELLING else ""
+        job = self._finished(self._step(Event.ASK, f"{before}{question.message}", now))
+        return replace(job, question=question)
+
     def set_priority(self, priority: Priority, now: datetime) -> Job:
         """Return the job with another priority within its project.
 
@@ -362,38 +374,3 @@ def events_of(before: Job | None, after: Job) -> list[str]:
         if after.progress.phase != phase:
             return ["job.phase_changed"]
     return []
-
-
-def new_job(spec: Spec, job_id: str, now: datetime) -> Job:
-    """Return the job of an approved spec.
-
-    Args:
-        spec: Approved; as the planner sent it.
-        job_id: A new identifier.
-        now: The present moment.
-
-    Raises:
-        InvalidArgument: If it is not an approved spec whose bytes have the approved hash.
-    """
-    project = names.parse(spec.name, SPEC_NAME, field="spec.name")["project"]
-    approval = spec.approval
-    if approval.revision < 1:
-        text = f"Approval of revision {approval.revision}; revisions count from 1. Approve it."
-        raise invalid([Violation("spec.approval.revision", "RANGE", text)])
-    found = sha256(approval.canonical_spec).hexdigest()
-    if found != approval.hash:
-        text = (
-            f"The approved bytes have the hash {found}, not the approved '{approval.hash}'. "
-            "Approve the spec again."
-        )
-        raise invalid([Violation("spec.approval.hash", "HASH", text)])
-    return Job(
-        name=f"projects/{project}/jobs/{job_id}",
-        spec=spec.name,
-        spec_revision=approval.revision,
-        spec_hash=approval.hash,
-        approved_spec=spec,
-        create_time=now,
-        update_time=now,
-        queue_time=now,
-    )

@@ -9,6 +9,7 @@ from attune.scheduler.v1.worker_pb2 import FinishRunRequest
 
 from services.common.errors import Violation, invalid
 from services.scheduler.job import Job
+from services.scheduler.question import question_violations
 from services.scheduler.shortage import World, after_shortage
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,6 +52,11 @@ def check_outcome(request: FinishRunRequest) -> None:
     if request.outcome == Outcome.OUTCOME_OUT_OF_MEMORY and not request.HasField("memory"):
         text = f"This field is required with {name}. Set it."
         found.append(Violation("memory", "OUTCOME", text))
+    if request.HasField("question"):
+        if request.outcome != Outcome.OUTCOME_PAUSED:
+            text = f"This field does not go with {name}. Leave it out."
+            found.append(Violation("question", "OUTCOME", text))
+        found += question_violations(request.question)
     if found:
         raise invalid(found)
 
@@ -67,7 +73,8 @@ def apply_outcome(
         world: Where it could run next; None where that does not matter.
 
     Raises:
-        FailedPrecondition: If the run says it was cancelled or paused and nobody asked it to.
+        FailedPrecondition: If the run says it was cancelled or paused, nobody asked it to, and it
+            asks nothing itself.
     """
     if request.outcome == Outcome.OUTCOME_SUCCEEDED:
         return job.succeed(request.result, now)
@@ -76,6 +83,8 @@ def apply_outcome(
     if request.outcome == Outcome.OUTCOME_CANCELLED:
         return job.stop(now)
     if request.outcome == Outcome.OUTCOME_PAUSED:
+        if request.HasField("question"):
+            return job.ask(request.question, now)
         return job.halt(now)
     if request.outcome == Outcome.OUTCOME_OUT_OF_MEMORY and world is not None:
         return after_shortage(job, request, world, now)

@@ -71,6 +71,8 @@ JOBS = Table(
     Column("progress", LargeBinary, nullable=True),
     Column("result", LargeBinary, nullable=True),
     Column("error", LargeBinary, nullable=True),
+    Column("question", LargeBinary, nullable=True),
+    Column("waived_reasons", JSON, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
     Column("start_time", DateTime(timezone=True), nullable=True),
     Column("end_time", DateTime(timezone=True), nullable=True),
@@ -130,6 +132,7 @@ MESSAGES: dict[str, type[Message]] = {
     "progress": scheduler_pb2.JobProgress,
     "result": scheduler_pb2.JobResult,
     "error": Status,
+    "question": scheduler_pb2.JobQuestion,
 }
 """Columns that hold serialised messages."""
 
@@ -141,6 +144,7 @@ def row_of(job: Job) -> dict[str, Any]:
         row[name] = None if row[name] is None else row[name].SerializeToString()
     row["layout"] = {} if job.layout is None else asdict(job.layout)
     row["failed"] = [asdict(one) for one in job.failed]
+    row["waived_reasons"] = list(job.waived_reasons)
     row["id"], row["project"] = last_part(job.name), project_of(job.name)
     row["base_model"] = job.approved_spec.base_model.id
     return row
@@ -156,5 +160,6 @@ def job_of(row: Row[Any]) -> Job:
             values[name] = aware(value)
     values["layout"] = FailedLayout(**row.layout) if row.layout else None
     values["failed"] = tuple(FailedLayout(**one) for one in row.failed)
+    values["waived_reasons"] = tuple(row.waived_reasons)
     values["state"], values["priority"] = State(values["state"]), Priority(values["priority"])
     return Job(**values)

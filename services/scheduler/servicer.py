@@ -10,8 +10,8 @@ from attune.spec.v1 import compute_pb2
 
 from services.common import names
 from services.common.paging import read_page
+from services.scheduler import approval, wire
 from services.scheduler import job as jobs
-from services.scheduler import wire
 from services.scheduler.desk import Desk
 
 
@@ -35,7 +35,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self, request: scheduler_pb2.ListJobsRequest, context: Any
     ) -> scheduler_pb2.ListJobsResponse:
         if request.spec:
-            names.parse(request.spec, jobs.SPEC_NAME, field="spec")
+            names.parse(request.spec, approval.SPEC_NAME, field="spec")
         parent = names.parse(
             request.parent, "projects/{project}", field="parent", wildcard="project"
         )

@@ -53,6 +53,8 @@ class Event(StrEnum):
     """It is to make room for another job."""
     HALT = "HALT"
     """The run ended at a checkpoint because it was asked to."""
+    ASK = "ASK"
+    """The run paused of itself: a person must decide how it goes on."""
     LOSE = "LOSE"
     """The trainer gives it back; another may go on."""
     EXPIRE = "EXPIRE"
@@ -68,6 +70,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.RUNNING, Event.CANCEL): State.CANCELLING,
     (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
     (State.RUNNING, Event.FAIL): State.FAILED,
+    (State.RUNNING, Event.ASK): State.PAUSED,
     (State.RUNNING, Event.LOSE): State.QUEUED,
     (State.RUNNING, Event.EXPIRE): State.QUEUED,
     (State.RUNNING, Event.GIVE_UP): State.FAILED,
@@ -81,6 +84,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.CANCELLING, Event.EXPIRE): State.CANCELLED,
     # It halted for a pause before it heard that it should stop for good.
     (State.CANCELLING, Event.HALT): State.CANCELLED,
+    (State.CANCELLING, Event.ASK): State.CANCELLED,
     (State.CANCELLED, Event.CANCEL): State.CANCELLED,
     (State.QUEUED, Event.PAUSE): State.PAUSED,
     (State.QUEUED, Event.RESUME): State.QUEUED,
@@ -98,6 +102,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.PAUSING, Event.SUCCEED): State.SUCCEEDED,
     (State.PAUSING, Event.FAIL): State.FAILED,
     (State.PAUSING, Event.HALT): State.PAUSED,
+    (State.PAUSING, Event.ASK): State.PAUSED,
     (State.PAUSING, Event.LOSE): State.PAUSED,
     (State.PAUSING, Event.EXPIRE): State.PAUSED,
     (State.YIELDING, Event.RENEW): State.YIELDING,
@@ -108,6 +113,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.YIELDING, Event.SUCCEED): State.SUCCEEDED,
     (State.YIELDING, Event.FAIL): State.FAILED,
     (State.YIELDING, Event.HALT): State.QUEUED,
+    (State.YIELDING, Event.ASK): State.PAUSED,
     (State.YIELDING, Event.LOSE): State.QUEUED,
     (State.YIELDING, Event.EXPIRE): State.QUEUED,
     (State.YIELDING, Event.GIVE_UP): State.FAILED,

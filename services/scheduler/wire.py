@@ -16,12 +16,16 @@ from services.scheduler.layout import Placement
 from services.scheduler.lease import Lease
 from services.scheduler.placement import Plan, StagePlan
 from services.scheduler.profile import Precision
+from services.scheduler.question import Decision
 from services.scheduler.queue.entry import Priority
 from services.scheduler.state import HALTING, State
 
 WAIT_MAX_S = 20.0
 STATES = {state: scheduler_pb2.Job.State.Value(f"STATE_{state}") for state in State}
 PRIORITIES = {one: scheduler_pb2.Job.Priority.Value(f"PRIORITY_{one.name}") for one in Priority}
+DECISIONS = {
+    one: scheduler_pb2.ResumeJobRequest.Decision.Value(f"DECISION_{one}") for one in Decision
+}
 PRECISIONS = {
     Precision.FLOAT32: compute_pb2.ParallelPlan.PRECISION_FLOAT32,
     Precision.BFLOAT16: compute_pb2.ParallelPlan.PRECISION_BFLOAT16,
@@ -83,6 +87,8 @@ def job_to_proto(job: Job, prospect: Prospect | None = None) -> scheduler_pb2.Jo
         start_promised=prospect.start_promised,
         cost_micro_usd=prospect.cost_micro_usd,
         memory_shortages=[one.reason for one in job.failed],
+        question=job.question,
+        waived_reasons=job.waived_reasons,
     )
 
 
@@ -115,6 +121,23 @@ def priority_from_proto(priority: scheduler_pb2.Job.Priority.ValueType) -> Prior
     raise invalid([Violation("priority", "ENUM", text)])
 
 
+def decision_from_proto(
+    decision: scheduler_pb2.ResumeJobRequest.Decision.ValueType,
+) -> Decision | None:
+    """Return what a request decides; None when it does not say.
+
+    Raises:
+        InvalidArgument: If there is no such decision.
+    """
+    if decision == scheduler_pb2.ResumeJobRequest.DECISION_UNSPECIFIED:
+        return None
+    for known, value in DECISIONS.items():
+        if value == decision:
+            return known
+    text = f"{decision} is not a decision. Send one of {', '.join(DECISIONS)}."
+    raise invalid([Violation("decision", "ENUM", text)])
+
+
 def wait_s(request: worker_pb2.LeaseRunRequest) -> float:
     """Return how long a LeaseRun may wait, in seconds.
 
@@ -143,6 +166,7 @@ def lease_to_response(lease: Lease | None) -> worker_pb2.LeaseRunResponse:
         renew_interval=_duration(lease.terms.renew_s),
         spec=job.approved_spec,
         placement=_stage(lease.placement, job.stage_index, reason),
+        waived_reasons=job.waived_reasons,
     )
     return worker_pb2.LeaseRunResponse(lease=message)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from services.common.artefacts import sync
-from services.trainer.run import Manifest, Phase, Progress
+from services.trainer.run import Manifest, Phase, Progress, Question
 
 MANIFEST = "run.json"
 PHASES = "phases.jsonl"
@@ -25,6 +25,7 @@ METRICS = "metrics.jsonl"
 MESSAGES = "messages.jsonl"
 SAMPLES = "samples.jsonl"
 ERROR = "error.json"
+QUESTION = "question.json"
 OUTCOME = "outcome.json"
 TRACKING = "mlflow.json"
 LOG = "run.log"
@@ -118,6 +119,11 @@ class Attempt:
         """Write why the run cannot go on, and what belongs to the reason."""
         self._write(ERROR, json.dumps({"reason": reason, "message": message, **facts}))
 
+    def write_question(self, question: Question) -> None:
+        """Write what a person must decide before the run goes on, and say it."""
+        self._write(QUESTION, json.dumps(asdict(question)))
+        self.say(question.message)
+
     def write_outcome(self, outcome: str) -> None:
         """Write how the attempt ended, as FinishRunRequest.Outcome names it."""
         self._write(OUTCOME, json.dumps({"outcome": outcome}))
@@ -140,6 +146,11 @@ class Attempt:
     def error(self) -> dict[str, Any] | None:
         """Return `reason`, `message` and what belongs to them of what stopped it, or None."""
         return self._read(ERROR)
+
+    def question(self) -> Question | None:
+        """Return what a person must decide before the run goes on, or None."""
+        values = self._read(QUESTION)
+        return None if values is None else Question(**values)
 
     def outcome(self) -> str | None:
         """Return how the attempt ended, or None while it goes on."""

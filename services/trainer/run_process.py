@@ -20,6 +20,7 @@ from typing import Any
 from services.common.artefacts import read_manifest
 from services.common.processes import ProcessFolder
 from services.common.telemetry import configure_logging
+from services.trainer.asking import ask_whether_prompting_is_enough
 from services.trainer.attempt import LOG, Attempt, list_attempts
 from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.disk import is_disk_full
@@ -93,7 +94,10 @@ def _execute(
         return ExitCode.FAILED
     except RunCancelled:
         return ExitCode.CANCELLED
-    except RunPaused:
+    except RunPaused as pause:
+        if pause.question is not None:
+            attempt.write_question(pause.question)
+            return ExitCode.PAUSED
         attempt.say("Halted as asked; another attempt continues from here.")
         return signals.halt_code
     except BaseException as error:
@@ -143,6 +147,7 @@ def _crash_reason(error: BaseException) -> str:
 def _run_phases(context: RunContext) -> None:
     _phase(context, Phase.VALIDATE, lambda: validate(context))
     base = _phase(context, Phase.BASELINE, lambda: baseline(context))
+    ask_whether_prompting_is_enough(context, base)
     context.estimate.expect(Phase.EVALUATE, base["pass_s"])
     training = _phase(context, Phase.TRAIN, lambda: train(context), _best_is_whole)
     chosen = context.artefacts.run(context.manifest.run_id) / training["best"]

@@ -57,7 +57,7 @@ def baseline(context: RunContext) -> dict[str, Any]:
     majority = most_frequent_answer(training)
     context.estimate.expect(Phase.EVALUATE, pass_s)
     context.report(total, total)
-    result: dict[str, Any] = {
+    return {
         "base_answers": base,
         "few_shot_answers": few_shot,
         "few_shot_example_count": example_count,
@@ -68,8 +68,6 @@ def baseline(context: RunContext) -> dict[str, Any]:
         "pass_s": pass_s,
         **_general_ability(context, generator),
     }
-    _say_when_prompting_is_enough(context, _mean(result["few_shot_scores"]))
-    return result
 
 
 def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[str, Any]:
@@ -204,15 +202,6 @@ def _compare_general_ability(
     if before is not None and after is not None:
         context.attempt.say(
             f"Loss on the general text: {before:.3f} before, {after:.3f} after, in nats per token."
-        )
-
-
-def _say_when_prompting_is_enough(context: RunContext, few_shot_score: float) -> None:
-    criterion = context.spec.objective.success_criteria[0]
-    if criterion.HasField("target") and few_shot_score >= criterion.target:
-        context.attempt.say(
-            f"Examples in the prompt already score {few_shot_score:.3f}, the target is "
-            f"{criterion.target:.3f}: a prompt may be enough."
         )
 
 

@@ -182,7 +182,7 @@ def outcome(
     if code == ExitCode.CANCELLED:
         return wire.cancellation(lease)
     if code == ExitCode.PAUSED:
-        return wire.halt(lease)
+        return wire.halt(lease, attempt.question())
     if code == ExitCode.TERMINATED:
         return wire.loss(lease, "TERMINATED", "The run's process was told to end, and halted.")
     if code == ExitCode.DISK_FULL:

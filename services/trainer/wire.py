@@ -24,7 +24,7 @@ from services.trainer.attempt import Attempt
 from services.trainer.devices import Device, has_gpu
 from services.trainer.recipes import RECIPES, methods_here
 from services.trainer.row_shape import Counts, Preview, ShapedRow, shape_row
-from services.trainer.run import OUT_OF_MEMORY, Manifest, MemoryFacts, Phase, Progress
+from services.trainer.run import OUT_OF_MEMORY, Manifest, MemoryFacts, Phase, Progress, Question
 from services.trainer.settings import TrainerSettings
 
 DOMAIN = "trainer.attune"
@@ -73,6 +73,7 @@ def manifest_from_lease(lease: Lease, settings: TrainerSettings) -> Manifest:
         cpus=settings.cpu_numbers,
         threads=settings.threads,
         accelerator=settings.accelerator,
+        waived_reasons=tuple(lease.waived_reasons),
     )
 
 
@@ -146,9 +147,19 @@ def cancellation(lease: Lease) -> FinishRunRequest:
     return _finish(lease, FinishRunRequest.OUTCOME_CANCELLED)
 
 
-def halt(lease: Lease) -> FinishRunRequest:
-    """Return the request that says that the run halted as asked, and can be continued."""
-    return _finish(lease, FinishRunRequest.OUTCOME_PAUSED)
+def halt(lease: Lease, question: Question | None) -> FinishRunRequest:
+    """Return the request that says that the run halted and can be continued.
+
+    Args:
+        lease: Of the run.
+        question: What a person must decide first; None when it halted as asked.
+    """
+    request = _finish(lease, FinishRunRequest.OUTCOME_PAUSED)
+    if question is not None:
+        request.question.reason, request.question.message = question.reason, question.message
+        for name, value in question.figures.items():
+            request.question.figures.add(name=name, value=value)
+    return request
 
 
 def progress_to_proto(progress: Progress) -> scheduler_pb2.JobProgress:

@@ -99,6 +99,7 @@ class Services(
         self.approved = False
         self.aliases: set[str] = set()
         self.openai = ""
+        self.shown = a_waiting_job()
         self.job_end = a_job(scheduler_pb2.Job.STATE_SUCCEEDED)
         self.version_states = [
             model_pb2.ModelVersion.STATE_STAGED,
@@ -250,7 +251,7 @@ class Services(
 
     async def GetJob(self, request, context):
         self._keep(request)
-        return a_waiting_job()
+        return self.shown
 
     async def PauseJob(self, request, context):
         self._keep(request)

@@ -291,6 +291,29 @@ def test_a_job_is_paused_resumed_and_ranked(attune, services):
     assert len({request.request_id for request in sent}) == 3
 
 
+def test_a_job_that_asks_says_what_with_the_two_commands_that_answer_it(attune, services):
+    services.job_end = a_job(scheduler_pb2.Job.STATE_PAUSED)
+    question = services.job_end.question
+    question.reason, question.message = "TARGET_MET", "The base meets the target."
+    question.figures.add(name="few_shot_score", value=0.9375)
+    watched = attune("job", "watch", "j1")
+    assert watched.code == 1
+    said = watched.err.replace("\n", " ")
+    assert "jobs/j1 asks: The base meets the target. (few shot score 0.9375)" in said
+    services.shown = services.job_end
+    shown = attune("job", "show", "j1").out
+    for command in ("attune job resume jobs/j1 --continue", "attune job resume jobs/j1 --stop"):
+        assert command in said
+        assert command in shown
+    assert "The base meets the target." in shown
+
+
+@pytest.mark.parametrize(("flags", "decision"), [([], 0), (["--continue"], 1), (["--stop"], 2)])
+def test_a_decision_goes_with_the_request(attune, services, flags, decision):
+    attune("job", "resume", "j1", *flags)
+    assert services.asked[-1].decision == decision
+
+
 def test_a_priority_that_does_not_exist_is_refused(attune, services):
     assert attune("job", "prioritize", "j1", "top").code == 2
 

@@ -15,12 +15,13 @@ from google.rpc.status_pb2 import Status
 
 from services.common.database import Database
 from services.scheduler.account import Shares
+from services.scheduler.approval import new_job
 from services.scheduler.board import Board
 from services.scheduler.catalogue import read_catalogue
 from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
 from services.scheduler.dispatch import Dispatcher
-from services.scheduler.job import Job, new_job
+from services.scheduler.job import Job
 from services.scheduler.lease import LeaseTerms
 from services.scheduler.node_store import NodeStore
 from services.scheduler.observation_store import ObservationStore
@@ -148,6 +149,12 @@ def an_error(text: str = "The data cannot be read.") -> Status:
     return Status(code=9, message=text)
 
 
+def a_question(reason: str = "TARGET_MET") -> scheduler_pb2.JobQuestion:
+    question = scheduler_pb2.JobQuestion(reason=reason, message="The base meets the target.")
+    question.figures.add(name="base_score", value=0.9)
+    return question
+
+
 def a_finish(
     run: str, fence: int, outcome: str = "SUCCEEDED", **fields: object
 ) -> worker_pb2.FinishRunRequest:
@@ -172,8 +179,14 @@ def a_pause(name: str, request_id: str = "") -> scheduler_pb2.PauseJobRequest:
     return scheduler_pb2.PauseJobRequest(name=name, request_id=request_id or str(uuid4()))
 
 
-def a_resume(name: str, request_id: str = "") -> scheduler_pb2.ResumeJobRequest:
-    return scheduler_pb2.ResumeJobRequest(name=name, request_id=request_id or str(uuid4()))
+def a_resume(
+    name: str, request_id: str = "", decision: str = "UNSPECIFIED"
+) -> scheduler_pb2.ResumeJobRequest:
+    return scheduler_pb2.ResumeJobRequest(
+        name=name,
+        request_id=request_id or str(uuid4()),
+        decision=scheduler_pb2.ResumeJobRequest.Decision.Value(f"DECISION_{decision}"),
+    )
 
 
 def a_priority(name: str, priority: str) -> scheduler_pb2.SetJobPriorityRequest:

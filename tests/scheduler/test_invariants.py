@@ -26,13 +26,15 @@ from tests.scheduler.factories import (
     a_node,
     a_pause,
     a_priority,
+    a_question,
     a_resume,
     a_scheduler,
     sqlite_url,
 )
 
 NODES = st.sampled_from(["node-a", "node-b"])
-OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST", "PAUSED"])
+OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST", "PAUSED", "ASKS"])
+DECISIONS = st.sampled_from(["UNSPECIFIED", "CONTINUE", "STOP"])
 PRIORITIES = st.sampled_from(["LOW", "NORMAL", "HIGH"])
 PHASES = st.sampled_from([PHASE_VALIDATE, PHASE_TRAIN])
 JOBS_MAX = 3
@@ -105,7 +107,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         if self.leases:
             run, fence, name = pick.choice(self.leases)
             before = self.runner.run(self.scheduler.jobs.get(name))
-            taken = self.try_to(self.scheduler.dispatcher.finish(a_finish(run, fence, outcome)))
+            request = a_finish(run, fence, outcome if outcome != "ASKS" else "PAUSED")
+            if outcome == "ASKS":
+                request.question.CopyFrom(a_question())
+            taken = self.try_to(self.scheduler.dispatcher.finish(request))
             after = self.runner.run(self.scheduler.jobs.get(name))
             if not taken or before.attempt_count != fence:
                 assert after == before
@@ -124,13 +129,19 @@ class SchedulerMachine(RuleBasedStateMachine):
             done = self.try_to(self.other.desk.pause(a_pause(name)))
             assert done == (before not in FINAL and before is not State.CANCELLING)
 
-    @rule(pick=st.randoms())
-    def resume(self, pick):
+    @rule(pick=st.randoms(), decision=DECISIONS)
+    def resume(self, pick, decision):
         if self.states:
             name = pick.choice(sorted(self.states))
-            before = self.states[name]
-            done = self.try_to(self.scheduler.desk.resume(a_resume(name)))
-            assert done or before in FINAL or before is State.CANCELLING
+            before = self.runner.run(self.scheduler.jobs.get(name))
+            if decision == "UNSPECIFIED" and before.question and before.state is State.PAUSED:
+                decision = "CONTINUE"
+            request = a_resume(name, decision=decision)
+            done = self.try_to(self.scheduler.desk.resume(request))
+            if decision == "STOP":
+                assert done == (before.state is State.PAUSED)
+            else:
+                assert done or before.state in FINAL or before.state is State.CANCELLING
 
     @rule(pick=st.randoms(), priority=PRIORITIES)
     def rank(self, pick, priority):

@@ -6,9 +6,10 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_EVALUATE, PHASE_TRAIN, JobProgress
 
 from services.common.errors import FailedPrecondition, InvalidArgument
-from services.scheduler.job import LOSSES_MAX, events_of, new_job
+from services.scheduler.approval import new_job
+from services.scheduler.job import LOSSES_MAX, events_of
 from services.scheduler.state import FINAL, LEASED, TRANSITIONS, Event, State, next_state
-from tests.scheduler.factories import NOW, TERMS, a_job, a_result, a_spec, an_error
+from tests.scheduler.factories import NOW, TERMS, a_job, a_question, a_result, a_spec, an_error
 
 LATER = NOW + timedelta(seconds=5)
 EXPIRE = TERMS.expire_time(LATER)
@@ -26,6 +27,7 @@ DO = {
     Event.RESUME: lambda job: job.resume(LATER),
     Event.YIELD: lambda job: job.make_room("Makes room.", LATER),
     Event.HALT: lambda job: job.halt(LATER),
+    Event.ASK: lambda job: job.ask(a_question(), LATER),
 }
 AFTER = {
     State.QUEUED: {
@@ -35,6 +37,7 @@ AFTER = {
         Event.RESUME: State.QUEUED,
     },
     State.RUNNING: {
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.RUNNING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,
@@ -51,6 +54,7 @@ AFTER = {
         Event.CANCEL: State.CANCELLED,
     },
     State.PAUSING: {
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.PAUSING,
         Event.PAUSE: State.PAUSING,
         Event.RESUME: State.YIELDING,
@@ -62,6 +66,7 @@ AFTER = {
         Event.EXPIRE: State.PAUSED,
     },
     State.YIELDING: {
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.YIELDING,
         Event.PAUSE: State.PAUSING,
         Event.RESUME: State.YIELDING,
@@ -74,6 +79,7 @@ AFTER = {
         Event.EXPIRE: State.QUEUED,
     },
     State.CANCELLING: {
+        Event.ASK: State.CANCELLED,
         Event.RENEW: State.CANCELLING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,
