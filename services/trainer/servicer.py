@@ -14,7 +14,7 @@ from services.common.clock import Clock
 from services.common.errors import NotFound
 from services.common.names import parse
 from services.trainer import wire
-from services.trainer.attempt import MESSAGES, METRICS, Attempt, list_attempts
+from services.trainer.attempt import MESSAGES, METRICS, TRAINING_SAMPLES, Attempt, list_attempts
 from services.trainer.run import Manifest
 
 POLL_S = 0.25
@@ -36,7 +36,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self, request: pb.WatchRunRequest, context: Any
     ) -> AsyncIterator[pb.WatchRunResponse]:
         attempt, manifest = await asyncio.to_thread(self._newest, request.name)
-        offsets = {METRICS: 0, MESSAGES: 0}
+        offsets = {METRICS: 0, MESSAGES: 0, TRAINING_SAMPLES: 0}
         shown: tuple[object, ...] | None = None
         while True:
             # Before the lists: whatever was written before the end is then shown.
@@ -50,6 +50,8 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 yield pb.WatchRunResponse(metrics=wire.metrics_to_proto(line))
             for line in _new_lines(attempt, MESSAGES, offsets):
                 yield pb.WatchRunResponse(message=line["text"])
+            for line in _new_lines(attempt, TRAINING_SAMPLES, offsets):
+                yield pb.WatchRunResponse(sample=wire.sample_to_proto(line))
             if run.ended:
                 yield pb.WatchRunResponse(run=run)
                 return

@@ -23,7 +23,7 @@ TERMINATE_MAX_S = 12.0
 """The same after SIGTERM, of the 30 s that machines and containers give at least; the rest is for
 the supervisor to hand the run back."""
 SAVING_MAX_S = 60.0
-"""Time that a checkpoint which is being written has besides; large ones take longer than a pause."""
+"""Time that a checkpoint which is being written has besides; large ones need more than a pause."""
 
 
 @dataclass

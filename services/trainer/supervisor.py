@@ -76,10 +76,10 @@ class Supervisor:
             run = await self._forks.start_run(folder)
             code = await self._watch(lease, attempt, run)
         except asyncio.CancelledError:
-            code = None if run is None else await _wind_down(run)
+            ended = None if run is None else await _wind_down(run)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await self._end(attempt, _last_word(lease, attempt, code))
+                    await self._end(attempt, _last_word(lease, attempt, ended))
             raise
         except (OSError, EOFError) as error:
             text = f"The run's process could not be started: {error!r}."

@@ -5,23 +5,21 @@ from __future__ import annotations
 import importlib
 import math
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from services.trainer import checkpoint
-from services.trainer.base_models import read_shape
-from services.trainer.checkpoint import Checkpoint, find_checkpoints
+from services.trainer.checkpoint import find_checkpoints
+from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.recipes import RECIPES
 from services.trainer.recipes.training import Train, Training
-from services.trainer.run import RunFailed, RunPaused
 from services.trainer.run_context import RunContext
+from services.trainer.training_watch import TrainingWatch, sample_rows
 
 POINTS_MAX = 400
 """Points that the metrics of a run have at most, evaluations aside."""
-BLIND_TIMES_MAX = 3.0
-"""An evaluation so many times worse than equal chances for every token has lost its way, though
-its loss is still a number."""
+SAMPLE_TOKENS_MAX = 32
+"""Longest answer to a sample prompt: enough to see what it becomes."""
 SCRATCH = "scratch"
 """Where the trainer library writes before a checkpoint is moved to its place."""
 
@@ -37,19 +35,22 @@ def train(context: RunContext) -> dict[str, Any]:
         RunPaused: If the run is to halt; its checkpoint is written.
     """
     run_folder = context.artefacts.run(context.manifest.run_id)
-    found, broken = find_checkpoints(run_folder, context.origin, context.manifest.fence)
-    for folder in broken:
-        context.attempt.say(f"Checkpoint {folder.name} of {folder.parts[-3]} is broken; left out.")
+    found, refused = find_checkpoints(run_folder, context.origin, context.manifest.fence)
+    for one in refused:
+        name, attempt = one.folder.name, one.folder.parts[-3]
+        context.attempt.say(f"Checkpoint {name} of {attempt} {one.why}; left out.")
     scratch = context.attempt.folder / SCRATCH
-    training = plan(context, scratch, found[0].folder if found else None)
-    context.longest_count = max((len(one.token_ids) for one in training.train), default=0)
-    watch = _Watch(context, training)
+    training = plan_of(context, scratch, found[0].folder if found else None)
+    context.longest_count = max((one.token_count for one in training.train), default=0)
+    reach(CrashPoint.TRAIN_PLANNED)
+    watch = TrainingWatch(context, training)
     module = importlib.import_module(RECIPES[context.stage.technique])
     recipe: Train = module.train
     # A run that died after its last step has nothing left to train.
     if not found or found[0].step < training.steps_total:
         recipe(training, watch)
     shutil.rmtree(scratch, ignore_errors=True)
+    reach(CrashPoint.TRAIN_ENDED)
     complete, _ = find_checkpoints(run_folder, context.origin, context.manifest.fence)
     chosen = checkpoint.best(complete)
     return {
@@ -86,7 +87,7 @@ def _memory(context: RunContext, training: Training, fresh: int) -> dict[str, An
     }
 
 
-def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Training:
+def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Training:
     """Return the stage with all counts resolved to optimizer steps."""
     settings = context.stage.hyperparameters
     examples = [example for example in context.train_examples if example is not None]
@@ -107,84 +108,6 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
         logging_steps=max(1, steps_total // POINTS_MAX),
         warmup_steps=round(settings.warmup_ratio * steps_total),
+        samples=[context.renderer.prompt(row.prompt, row.tools) for row in sample_rows(context)],
+        sample_tokens_max=min(SAMPLE_TOKENS_MAX, context.spec.evaluation.max_answer_tokens),
     )
-
-
-class _Watch:
-    """The observer of a training: writes numbers, keeps checkpoints, stops what must stop."""
-
-    def __init__(self, context: RunContext, training: Training) -> None:
-        self.step = 0
-        self._context = context
-        self._training = training
-        self._losses: dict[int, float] = {}
-        self._loss: float | None = None
-        self._saved: list[Checkpoint] = []
-        shape = read_shape(context.model_folder)
-        vocabulary_size = shape.vocabulary_size if shape is not None else 0
-        self._loss_max = BLIND_TIMES_MAX * math.log(max(2, vocabulary_size))
-
-    def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
-        self.step = step
-        self._losses = dict(eval_losses)
-        if step:
-            self._context.attempt.say(f"Goes on from the checkpoint of step {step}.")
-        self._context.report(step, self._training.steps_total)
-
-    def on_step(self, step: int) -> None:
-        self.step = step
-        self._context.report(step, self._training.steps_total, self._loss)
-
-    def on_metrics(self, step: int, values: Mapping[str, float]) -> None:
-        for name in ("loss", "grad_norm", "eval_loss"):
-            value = values.get(name, 0.0)
-            if not math.isfinite(value):
-                raise self._diverged(f"{name} is {value}")
-        if values.get("eval_loss", 0.0) > self._loss_max:
-            raise self._diverged(
-                f"eval_loss is {values['eval_loss']:.3g} nats per token, where guessing blindly "
-                f"has {self._loss_max / BLIND_TIMES_MAX:.3g}"
-            )
-        if "eval_loss" in values:
-            self._losses[step] = values["eval_loss"]
-        self._loss = values.get("loss", self._loss)
-        self._context.attempt.log_metrics(step, values)
-
-    def on_checkpoint(self, step: int, folder: Path) -> None:
-        self._saved.append(
-            checkpoint.save(
-                folder,
-                self._context.attempt.checkpoints,
-                self._context.origin,
-                step=step,
-                fence=self._context.manifest.fence,
-                eval_loss=self._losses.get(step, math.inf),
-            )
-        )
-        self._saved = checkpoint.prune(self._saved)
-        if self._context.is_pausing:
-            raise RunPaused
-
-    def wants_checkpoint(self) -> bool:
-        return self._context.is_pausing
-
-    def _diverged(self, what: str) -> RunFailed:
-        rate = self._context.stage.hyperparameters.learning_rate
-        return RunFailed(
-            "DIVERGED",
-            f"{what} at step {self.step}. Lower the learning rate, now {rate:g}, or look for "
-            "broken rows.",
-        )
-
-    def is_enough(self) -> bool:
-        """Return whether the last evaluations, as many as the patience, brought no better loss."""
-        if not self._losses:
-            return False
-        best_step = min(self._losses, key=lambda step: (self._losses[step], step))
-        since = sum(step > best_step for step in self._losses)
-        patience = self._context.stage.hyperparameters.early_stopping_patience
-        if since >= patience:
-            self._context.attempt.say(
-                f"Stopped at step {self.step}: {since} evaluations without improvement."
-            )
-        return since >= patience

@@ -204,6 +204,18 @@ def metrics_to_proto(line: dict[str, Any]) -> trainer_pb2.MetricPoint:
     return point
 
 
+def sample_to_proto(line: dict[str, Any]) -> trainer_pb2.TrainingSample:
+    """Return one line of an attempt's training samples."""
+    sample = trainer_pb2.TrainingSample(
+        step=line["step"],
+        prompt=line["prompt"],
+        reference=line["reference"],
+        answer=line["answer"],
+    )
+    sample.time.FromDatetime(datetime.fromisoformat(line["time"]))
+    return sample
+
+
 def rows_from_request(rows: Sequence[str], most: int = ROWS_MAX) -> list[ShapedRow]:
     """Return rows taken apart.
 

@@ -38,6 +38,7 @@ OWNERS = {
     "yaml": (
         r"services/(planner/\w+|scheduler|scheduler/memory)"
         r"/(catalogue|recipe|lexicon|template|profile|base_model|library)\w*"
+        r"|services/trainer/watchdogs"
     ),
     "gpuhunt": r"services/scheduler/price_refresh",
     "openai": r"cli/(chat|demo/serving)",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from services.common.artefacts import write_manifest
 from services.trainer import checkpoint
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin, find_checkpoints, save
@@ -58,9 +59,9 @@ def test_any_damage_to_the_newest_picks_the_one_before_and_is_named(run_folder, 
         path.write_bytes(content[:-1])
     else:
         path.unlink()
-    found, broken = find_checkpoints(run_folder, ORIGIN, 9)
+    found, refused = find_checkpoints(run_folder, ORIGIN, 9)
     assert [one.step for one in found] == [5]
-    assert broken == [newest.folder]
+    assert [(one.folder, one.why) for one in refused] == [(newest.folder, "is broken")]
 
 
 def test_a_checkpoint_that_was_being_written_is_not_seen(run_folder):
@@ -72,17 +73,37 @@ def test_a_checkpoint_that_was_being_written_is_not_seen(run_folder):
 
 
 @pytest.mark.parametrize(
-    "other",
+    ("other", "why"),
     [
-        replace(ORIGIN, spec_hash="x" * 64),
-        replace(ORIGIN, base_revision="x" * 64),
-        replace(ORIGIN, stage_index=1),
+        (replace(ORIGIN, spec_hash="x" * 64), "belongs to another spec"),
+        (replace(ORIGIN, base_revision="x" * 64), "belongs to another base model"),
+        (replace(ORIGIN, stage_index=1), "belongs to another stage"),
     ],
 )
-def test_a_checkpoint_of_another_origin_is_passed_over(run_folder, other):
-    write(run_folder, 5, origin=other)
-    found, broken = find_checkpoints(run_folder, ORIGIN, 9)
-    assert found == broken == []
+def test_a_checkpoint_of_another_origin_is_refused_with_the_reason(run_folder, other, why):
+    foreign = write(run_folder, 5, origin=other)
+    found, refused = find_checkpoints(run_folder, ORIGIN, 9)
+    assert found == []
+    assert [(one.folder, one.why) for one in refused] == [(foreign.folder, why)]
+
+
+def test_a_checkpoint_in_the_folder_of_another_attempt_is_refused(run_folder):
+    moved = write(run_folder, 10, fence=2).folder
+    write(run_folder, 5, fence=1)
+    moved.rename(run_folder / "attempt-000001" / "checkpoints" / moved.name)
+    found, refused = find_checkpoints(run_folder, ORIGIN, 9)
+    assert [one.step for one in found] == [5]
+    assert [one.why for one in refused] == [
+        "was written by attempt 2, not by the one in whose folder it lies"
+    ]
+
+
+def test_a_manifest_that_does_not_say_where_it_belongs_is_refused(run_folder):
+    folder = write(run_folder, 5).folder
+    write_manifest(folder, {"step": 5})
+    found, refused = find_checkpoints(run_folder, ORIGIN, 9)
+    assert found == []
+    assert [one.why for one in refused] == ["does not say what it belongs to"]
 
 
 def test_two_newest_and_the_best_are_kept(run_folder):

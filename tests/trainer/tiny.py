@@ -190,13 +190,17 @@ def a_lease(spec: Spec, fence: int = 1, job: str = "j1") -> Lease:
 
 
 def a_manifest(
-    root: Path, spec: Spec, fence: int = 1, placement: StageCompute | None = None
+    root: Path,
+    spec: Spec,
+    fence: int = 1,
+    placement: StageCompute | None = None,
+    job: str = "j1",
 ) -> Manifest:
     from google.protobuf.json_format import MessageToDict
 
     return Manifest(
-        run="projects/default/runs/j1-s0",
-        job="projects/default/jobs/j1",
+        run=f"projects/default/runs/{job}-s0",
+        job=f"projects/default/jobs/{job}",
         stage_index=0,
         fence=fence,
         node="node-test",

@@ -63,7 +63,7 @@ def peak_bytes(*, cuda: bool) -> int:
 def left_as_found() -> Iterator[None]:
     """Put random states and memory back as they were, whatever is done within."""
     python, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
     try:
         yield
     finally:
@@ -71,7 +71,7 @@ def left_as_found() -> Iterator[None]:
         np.random.set_state(arrays)
         torch.set_rng_state(tensors)
         gc.collect()
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_available():
             torch.cuda.empty_cache()
             if devices is not None:
                 torch.cuda.set_rng_state_all(devices)
