@@ -137,5 +137,5 @@ class TrainingWatch:
 
 def sample_rows(context: RunContext) -> list[Row]:
     """Return the validation rows whose prompts are answered: the same ones at each evaluation."""
-    asked = [row for row in context.split.validation if row.prompt]
+    asked = list({row.asked: row for row in context.split.validation if row.prompt}.values())
     return [asked[index] for index in spread(asked, SAMPLES_MAX)]

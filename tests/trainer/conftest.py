@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 
 from services.common.artefacts import Artefacts
+from services.trainer.attempt import LOG, Attempt
 from services.trainer.fork_server import ForkServer
+from services.trainer.run import ExitCode
 from tests.trainer import tiny
+from tests.trainer.short_runs import ShortRuns
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +47,18 @@ def artefacts(tmp_path: Path) -> Artefacts:
 @pytest.fixture
 def revision(artefacts: Artefacts, saved_model: Path) -> str:
     return tiny.put_model(artefacts, saved_model)
+
+
+@pytest.fixture(scope="module")
+def short_runs(
+    tmp_path_factory: pytest.TempPathFactory, forks: ForkServer, saved_model: Path
+) -> ShortRuns:
+    return ShortRuns(tmp_path_factory.mktemp("short"), saved_model)
+
+
+@pytest.fixture(scope="module")
+def whole_run(short_runs: ShortRuns) -> Attempt:
+    """A short run that nothing happened to."""
+    attempt, code = short_runs.finish("whole", 1)
+    assert code == ExitCode.SUCCEEDED, (attempt.folder / LOG).read_text()
+    return attempt

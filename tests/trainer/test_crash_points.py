@@ -4,18 +4,15 @@ import json
 import os
 import signal
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
-from services.common.artefacts import Artefacts, read_manifest
+from services.common.artefacts import read_manifest
 from services.trainer import crash_points
 from services.trainer.attempt import LOG, METRICS, Attempt, list_attempts
 from services.trainer.crash_points import VARIABLE, CrashPoint, reach
-from services.trainer.fork_server import ForkServer
-from services.trainer.register import WEIGHTS
 from services.trainer.run import ExitCode, Phase
-from tests.trainer import crashing, tiny
+from tests.trainer.short_runs import ShortRuns
 
 LATER = [
     f"{CrashPoint.TRAIN_STEP}:4",
@@ -26,68 +23,28 @@ LATER = [
 """Places that a run comes by again, with checkpoints behind it."""
 
 
-class Runs:
-    """Attempts at one short run: four steps, a checkpoint after each."""
-
-    def __init__(self, root: Path, saved_model: Path) -> None:
-        self.root = root
-        self.artefacts = Artefacts(root / "artefacts")
-        revision = tiny.put_model(self.artefacts, saved_model)
-        train = tiny.put_rows(self.artefacts, tiny.rows(36))
-        holdout = tiny.put_rows(self.artefacts, tiny.rows(4))
-        self.spec = tiny.a_spec(revision, train, holdout, epoch_count=1.0, evaluations_per_epoch=4)
-        # So that a wrong random state after resuming would show in the weights.
-        self.spec.stages[0].hyperparameters.lora.dropout = 0.2
-        self.spec.evaluation.max_answer_tokens = 2
-        self.spec.evaluation.bootstrap_resample_count = 100
-
-    def attempt(self, job: str, fence: int, crash_at: str = "") -> tuple[Attempt, int]:
-        manifest = tiny.a_manifest(self.root, self.spec, fence, job=job)
-        folder = self.artefacts.attempt(manifest.run_id, fence)
-        attempt = Attempt.create(folder, manifest)
-        return attempt, crashing.finish(crashing.run, folder, crash_at)
-
-    def weights_sha256(self, attempt: Attempt) -> str:
-        folder = self.artefacts.adapter(attempt.result(Phase.REGISTER)["adapter_sha256"])
-        assert read_manifest(folder) is not None
-        return sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer, saved_model: Path) -> Runs:
-    return Runs(tmp_path_factory.mktemp("crashes"), saved_model)
-
-
-@pytest.fixture(scope="module")
-def unkilled(runs: Runs) -> str:
-    """Hash of the weights of a run that nothing happened to."""
-    attempt, code = runs.attempt("whole", 1)
-    assert code == ExitCode.SUCCEEDED, (attempt.folder / LOG).read_text()
-    return runs.weights_sha256(attempt)
-
-
 def trained_steps(attempt: Attempt) -> list[int]:
     return [one["step"] for one in attempt.lines(METRICS, 0)[0] if "loss" in one["values"]]
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("point", [*map(str, CrashPoint), *LATER])
-def test_a_run_killed_at_a_point_is_taken_up_to_the_same_weights(runs, unkilled, point):
+def test_a_run_killed_at_a_point_is_taken_up_to_the_same_weights(short_runs, whole_run, point):
     job = point.replace(".", "-").replace(":", "-")
-    first, code = runs.attempt(job, 1, point)
+    first, code = short_runs.finish(job, 1, crash_at=point)
     assert code == -signal.SIGKILL, f"{point} was not reached: {code}"
-    whatever_is_there_is_whole(runs, first)
+    whatever_is_there_is_whole(short_runs, first)
 
-    second, code = runs.attempt(job, 2)
+    second, code = short_runs.finish(job, 2)
     assert code == ExitCode.SUCCEEDED, (second.folder / LOG).read_text()
-    whatever_is_there_is_whole(runs, second)
-    assert runs.weights_sha256(second) == unkilled
+    whatever_is_there_is_whole(short_runs, second)
+    assert short_runs.weights_sha256(second) == short_runs.weights_sha256(whole_run)
     # A checkpoint follows each step, so at most one step is done twice.
     assert len(set(trained_steps(first)) & set(trained_steps(second))) <= 1
     assert second.result(Phase.TRAIN)["step_count"] == 4
 
 
-def whatever_is_there_is_whole(runs: Runs, attempt: Attempt) -> None:
+def whatever_is_there_is_whole(runs: ShortRuns, attempt: Attempt) -> None:
     """Look at all that others read: nothing half written has a name that they look for."""
     for one in list_attempts(attempt.folder.parent):
         for folder in one.checkpoints.glob("step-*"):

@@ -195,6 +195,7 @@ def a_manifest(
     fence: int = 1,
     placement: StageCompute | None = None,
     job: str = "j1",
+    waived_reasons: tuple[str, ...] = (),
 ) -> Manifest:
     from google.protobuf.json_format import MessageToDict
 
@@ -212,4 +213,5 @@ def a_manifest(
         cpus=(0,),
         threads=1,
         accelerator="cpu",
+        waived_reasons=waived_reasons,
     )
