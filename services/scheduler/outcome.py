@@ -46,9 +46,13 @@ def check_outcome(request: FinishRunRequest) -> None:
             advice = "is required with" if wanted else "does not go with"
             text = f"This field {advice} {name}. {'Set it' if wanted else 'Leave it out'}."
             found.append(Violation(field, "OUTCOME", text))
-    if request.HasField("result") and not SHA256.fullmatch(request.result.adapter_sha256):
-        text = f"'{request.result.adapter_sha256[:80]}' is not 64 lower-case hex digits. Send them."
-        found.append(Violation("result.adapter_sha256", "FORMAT", text))
+    if request.HasField("result"):
+        # An adapter, or a whole model; without either the adapter is missed.
+        field = "merged_sha256" if request.result.merged_sha256 else "adapter_sha256"
+        digest = getattr(request.result, field)
+        if not SHA256.fullmatch(digest):
+            text = f"'{digest[:80]}' is not 64 lower-case hex digits. Send them."
+            found.append(Violation(f"result.{field}", "FORMAT", text))
     if request.outcome == Outcome.OUTCOME_OUT_OF_MEMORY and not request.HasField("memory"):
         text = f"This field is required with {name}. Set it."
         found.append(Violation("memory", "OUTCOME", text))

@@ -28,6 +28,7 @@ TRAINING_SAMPLES = "training_samples.jsonl"
 ERROR = "error.json"
 QUESTION = "question.json"
 OUTCOME = "outcome.json"
+RESOLVED = "resolved.json"
 TRACKING = "mlflow.json"
 LOG = "run.log"
 READ_BYTES_MAX = 4 * 1024 * 1024
@@ -116,6 +117,10 @@ class Attempt:
         """Write what a phase found; it is there whole or not at all."""
         self._write(f"{phase.key}.json", json.dumps(result, indent=1))
 
+    def write_resolved(self, values: Mapping[str, Any]) -> None:
+        """Write what the settings of training have become, in the words of ResolvedTraining."""
+        self._write(RESOLVED, json.dumps(values))
+
     def write_error(self, reason: str, message: str, **facts: int) -> None:
         """Write why the run cannot go on, and what belongs to the reason."""
         self._write(ERROR, json.dumps({"reason": reason, "message": message, **facts}))
@@ -143,6 +148,10 @@ class Attempt:
     def result(self, phase: Phase) -> dict[str, Any] | None:
         """Return what a phase found, or None when it has not ended."""
         return self._read(f"{phase.key}.json")
+
+    def resolved(self) -> dict[str, Any] | None:
+        """Return what the settings of training have become, or None before it begins."""
+        return self._read(RESOLVED)
 
     def error(self) -> dict[str, Any] | None:
         """Return `reason`, `message` and what belongs to them of what stopped it, or None."""

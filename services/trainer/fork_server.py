@@ -122,6 +122,8 @@ class ForkServer:
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([PRELOAD])
         self._renderer: ProcessPoolExecutor | None = None
+        self._single = asyncio.Lock()
+        """Held by the call that has a process of its own."""
 
     def warm(self) -> None:
         """Start importing in the background; the environment must be complete by now."""
@@ -156,6 +158,28 @@ class ForkServer:
                 "The process that reads rows ended unexpectedly. Try again.",
                 reason="RENDERER_ENDED",
             ) from None
+
+    async def once(self, module: str, function: str, *arguments: Any) -> Any:
+        """Call a function in a process of its own, which ends with the call; one at a time.
+
+        Raises:
+            Unavailable: If that process died.
+        """
+        async with self._single:
+            pool = ProcessPoolExecutor(
+                max_workers=1, mp_context=self._context, initializer=_end_with_parent
+            )
+            try:
+                future = await asyncio.to_thread(pool.submit, _call, module, function, *arguments)
+                return await asyncio.wrap_future(future)
+            except BrokenProcessPool:
+                raise Unavailable(
+                    "The process that worked on it ended unexpectedly, perhaps for want of memory. "
+                    "Try again.",
+                    reason="WORK_ENDED",
+                ) from None
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """End the rendering process."""

@@ -14,7 +14,7 @@ from attune.spec.v1.compute_pb2 import MemoryEstimate, ParallelPlan
 from services.trainer.base_models import read_shape
 from services.trainer.recipes import RECIPES
 from services.trainer.recipes.processor import left_as_found
-from services.trainer.recipes.training import Train, Training
+from services.trainer.recipes.training import Resolved, Train, Training
 from services.trainer.run_context import RunContext
 from services.trainer.train import plan_of
 
@@ -39,6 +39,9 @@ class _Probe:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
+
+    def on_resolved(self, resolved: Resolved) -> None:
+        self._context.check()
 
     def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
         self._context.check()

@@ -18,8 +18,9 @@ from services.common.errors import ServiceError
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin
 from services.trainer.recipes.processor import begin_peak, peak_bytes
-from services.trainer.recipes.training import Example
+from services.trainer.recipes.training import IGNORED, Example
 from services.trainer.render import Renderer, renderer
+from services.trainer.row_shape import ShapedRow
 from services.trainer.rows import Row, Split, read_split
 from services.trainer.run import (
     Estimate,
@@ -36,8 +37,6 @@ Result = TypeVar("Result")
 
 REPORT_INTERVAL_S = 0.25
 """Least time between two reports of progress within a phase."""
-IGNORED = -100
-"""Label of a token that is not learnt."""
 
 
 class RunContext:
@@ -125,6 +124,16 @@ class RunContext:
         """The rows that choose the checkpoint; None for one that would measure nothing."""
         return self._examples(self.split.validation)
 
+    def prompt_ids(self, row: Row) -> list[int]:
+        """Return what a model answers in place of a row's own answer, as tokens.
+
+        Raises:
+            RunFailed: If the template refuses it.
+        """
+        if row.text:
+            return self.renderer.opening(row.opening)
+        return refused(lambda: self.renderer.prompt(row.prompt, row.tools), f"line {row.line}")
+
     def begin(self, phase: Phase) -> None:
         """Write that a phase begins, and tell the supervisor."""
         self._phase = phase
@@ -190,7 +199,8 @@ class RunContext:
 
     def _example(self, row: Row) -> Example | None:
         settings = self.stage.hyperparameters
-        rendered = refused(lambda: self.renderer.row(row.messages, row.tools), f"line {row.line}")
+        shaped = ShapedRow(row.messages, tools=row.tools, text=row.text)
+        rendered = refused(lambda: self.renderer.learnt(shaped), f"line {row.line}")
         token_ids = rendered.token_ids[: settings.max_length]
         mask = rendered.assistant_mask[: settings.max_length]
         if not settings.assistant_only_loss:

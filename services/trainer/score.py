@@ -25,6 +25,7 @@ from services.trainer.rows import (
 )
 from services.trainer.run import Phase
 from services.trainer.run_context import RunContext
+from services.trainer.text_loss import say_text_loss, text_loss
 from services.trainer.validate import deciding_grader
 
 EXAMPLES_MAX = 20
@@ -46,7 +47,7 @@ def baseline(context: RunContext) -> dict[str, Any]:
     generator = open_generator(context, None)
     total = 2 * len(holdout)
     begin_s = time.monotonic()
-    prompts = [context.renderer.prompt(row.prompt, row.tools) for row in holdout]
+    prompts = [context.prompt_ids(row) for row in holdout]
     base = _answers(context, generator, prompts, 0, total)
     pass_s = time.monotonic() - begin_s
     few_shot_prompts, example_count = _few_shot(context, generator, prompts)
@@ -67,6 +68,7 @@ def baseline(context: RunContext) -> dict[str, Any]:
         "majority_scores": _graded(context, holdout, [majority] * len(holdout)),
         "pass_s": pass_s,
         **_general_ability(context, generator),
+        **text_loss(context, generator),
     }
 
 
@@ -83,7 +85,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     """
     holdout = context.split.holdout
     generator = open_generator(context, adapter)
-    prompts = [context.renderer.prompt(row.prompt, row.tools) for row in holdout]
+    prompts = [context.prompt_ids(row) for row in holdout]
     answers = _answers(context, generator, prompts, 0, len(holdout))
     reach(CrashPoint.EVALUATE_ANSWERED)
     tuned_scores = _graded(context, holdout, answers)
@@ -119,6 +121,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
             tuned_score=tuned_scores[index],
         )
     _compare_general_ability(context, generator, base)
+    say_text_loss(context, base, text_loss(context, generator))
     # A score of zero must be seen in the file, not taken for one that is missing.
     values = MessageToDict(
         report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
@@ -138,6 +141,8 @@ def _few_shot(
 ) -> tuple[list[list[int]], int]:
     """Return prompts with as many examples as the context has room for, and how many those are."""
     settings, holdout = context.spec.evaluation, context.split.holdout
+    if any(row.text for row in holdout):
+        return prompts, 0  # There are no turns that examples could be.
     room = generator.context_length - settings.max_answer_tokens
     for count in range(settings.few_shot_example_count, 0, -1):
         context.check()

@@ -28,7 +28,7 @@ def train(context: RunContext) -> dict[str, Any]:
     """Train from the newest complete checkpoint, or from the start when there is none.
 
     Returns:
-        Which checkpoint is the best, and how many steps there were.
+        Which checkpoint is the best, how many steps there were, and what the settings became.
 
     Raises:
         RunFailed: If the loss or the gradient is no number, or is beyond all reason.
@@ -60,6 +60,7 @@ def train(context: RunContext) -> dict[str, Any]:
         "resumed_step": found[0].step if found else 0,
         "step_count": watch.step or complete[0].step,
         "steps_total": training.steps_total,
+        "resolved": context.attempt.resolved(),
         "memory": _memory(context, training, watch.step - (found[0].step if found else 0)),
     }
 
@@ -94,6 +95,8 @@ def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Tra
     validation = [example for example in context.validation_examples if example is not None]
     steps_per_epoch = math.ceil(len(examples) / settings.effective_batch_size)
     steps_total = max(1, math.ceil(settings.epoch_count * steps_per_epoch))
+    if settings.HasField("max_step_count"):
+        steps_total = min(steps_total, settings.max_step_count)
     return Training(
         model_folder=context.model_folder,
         method=context.stage.method,
@@ -108,6 +111,6 @@ def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Tra
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
         logging_steps=max(1, steps_total // POINTS_MAX),
         warmup_steps=round(settings.warmup_ratio * steps_total),
-        samples=[context.renderer.prompt(row.prompt, row.tools) for row in sample_rows(context)],
+        samples=[context.prompt_ids(row) for row in sample_rows(context)],
         sample_tokens_max=min(SAMPLE_TOKENS_MAX, context.spec.evaluation.max_answer_tokens),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from attune.spec.v1.stage_pb2 import Technique
@@ -14,7 +15,7 @@ from services.trainer.attempt import TRAINING_SAMPLES
 from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint
 from services.trainer.crash_points import CrashPoint, reach
-from services.trainer.recipes.training import Training
+from services.trainer.recipes.training import Resolved, Training
 from services.trainer.rows import Row, spread
 from services.trainer.run import Question, RunFailed, RunPaused
 from services.trainer.run_context import RunContext
@@ -45,6 +46,11 @@ class TrainingWatch:
                 training.steps_total,
             ),
         )
+
+    def on_resolved(self, resolved: Resolved) -> None:
+        """Write what is trained and how."""
+        self._context.attempt.write_resolved(asdict(resolved))
+        self._context.attempt.say(str(resolved))
 
     def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
         """Say from where it goes on."""

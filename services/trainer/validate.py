@@ -44,8 +44,7 @@ def validate(context: RunContext) -> dict[str, Any]:
     context.report(len(train) + len(validation), total)
     for row in split.holdout:
         context.check()
-        prompt = partial(context.renderer.prompt, row.prompt, row.tools)
-        refused(prompt, f"line {row.line}")
+        context.prompt_ids(row)
     learnt = [example for example in train if example is not None]
     measured = [example for example in validation if example is not None]
     useless = len(train) + len(validation) - len(learnt) - len(measured)
@@ -96,8 +95,10 @@ def check_spec(context: RunContext) -> None:
     if context.manifest.stage_index > 0:
         raise RunFailed("UNSUPPORTED_STAGE", "This trainer runs specs of one stage.")
     settings = stage.hyperparameters
-    if settings.packing:
-        raise RunFailed("UNSUPPORTED_PACKING", "Packing needs FlashAttention. Turn it off.")
+    if settings.packing and stage.technique != Technique.TECHNIQUE_SFT:
+        raise RunFailed(
+            "UNSUPPORTED_PACKING", f"{name} compares whole answers. Turn packing off for it."
+        )
     if settings.schedule == Hyperparameters.SCHEDULE_UNSPECIFIED:
         raise RunFailed("NO_SCHEDULE", "hyperparameters.schedule is not set. Choose one.")
     for one in spec.evaluation.graders:

@@ -93,8 +93,9 @@ def success(
 ) -> FinishRunRequest:
     """Return the request that hands in a result, and what training took of memory if known."""
     request = _finish(lease, FinishRunRequest.OUTCOME_SUCCEEDED)
-    request.result.adapter_sha256 = registered["adapter_sha256"]
-    request.result.lora_rank = registered["lora_rank"]
+    for name in ("adapter_sha256", "lora_rank", "merged_sha256"):
+        if name in registered:
+            setattr(request.result, name, registered[name])
     ParseDict(report, request.result.report)
     if memory:
         ParseDict(memory, request.memory)
@@ -189,6 +190,9 @@ def run_to_proto(attempt: Attempt, manifest: Manifest, now: datetime) -> trainer
     progress = attempt.progress(now)
     if progress is not None:
         run.progress.CopyFrom(progress_to_proto(progress))
+    training = attempt.result(Phase.TRAIN) or {}
+    if resolved := attempt.resolved() or training.get("resolved"):
+        ParseDict(resolved, run.resolved_training)
     for timing in attempt.phases():
         message = run.phases.add(phase=_phase(timing.phase))
         message.start_time.FromDatetime(timing.start_time)

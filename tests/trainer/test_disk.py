@@ -106,7 +106,7 @@ def is_mountable(tmp_path) -> bool:
 def test_a_disk_that_fills_up_is_named_and_the_next_attempt_goes_on(
     short_runs, whole_run, tmp_path, room, kept_count
 ):
-    """A real file system with room for so many checkpoints; a third is begun before the first goes."""
+    """A real file system with so little room; a third one is begun before the first goes."""
     if not is_mountable(tmp_path):
         pytest.skip("this system lets tests mount nothing")
     job, shown = f"full-{kept_count}", tmp_path / "shown" / "attempt-000001"

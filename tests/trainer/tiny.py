@@ -156,6 +156,13 @@ def a_spec(revision: str, train_sha256: str, holdout_sha256: str, **changes: obj
     evaluation.general_ability_check = "The harbour lay quiet after the storm."
     spec.serving.target = "shared"
     spec.serving.alias = "tiny"
+    return approved(spec)
+
+
+def approved(spec: Spec) -> Spec:
+    """Approve a spec as it is now."""
+    spec.ClearField("approval")
+    spec.ClearField("hash")
     spec.approval.canonical_spec = b"attune.spec.v1" + spec.SerializeToString(deterministic=True)
     spec.hash = spec.approval.hash = sha256(spec.approval.canonical_spec).hexdigest()
     return spec

@@ -26,6 +26,8 @@ class MethodNeeds:
     is_adapter: bool = True
     """Whether an adapter learns beside a frozen base; else all weights do."""
     needs_cuda: bool = False
+    merged_only: bool = False
+    """Whether vLLM cannot load its adapter, so that it is served only merged into its base."""
     library: str = ""
     """Import name of a package that not every machine has; empty when none is needed."""
 
@@ -33,7 +35,7 @@ class MethodNeeds:
 METHODS: Mapping[int, MethodNeeds] = {
     Method.METHOD_LORA: MethodNeeds(),
     Method.METHOD_QLORA: MethodNeeds(needs_cuda=True, library="bitsandbytes"),
-    Method.METHOD_DORA: MethodNeeds(),
+    Method.METHOD_DORA: MethodNeeds(merged_only=True),
     Method.METHOD_FULL: MethodNeeds(is_adapter=False),
 }
 """Which weights the recipes can change."""

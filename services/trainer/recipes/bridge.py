@@ -8,7 +8,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from services.trainer.recipes.generation import generator_of
-from services.trainer.recipes.training import Observer, Training
+from services.trainer.recipes.training import Observer, Resolved, Training
 
 
 def execute(trainer: Any, training: Training) -> None:
@@ -29,9 +29,10 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self._sample_tokens_max = training.sample_tokens_max
 
     def on_train_begin(
-        self, args: Any, state: TrainerState, control: TrainerControl, **_: Any
+        self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
-        """Say where training begins, and what was measured before."""
+        """Say what is trained and how, where that begins, and what was measured before."""
+        self._observer.on_resolved(resolved(args, parts["model"]))
         evaluated = (entry for entry in state.log_history if "eval_loss" in entry)
         losses = {int(entry["step"]): float(entry["eval_loss"]) for entry in evaluated}
         # A resumed state says the layout of the attempt that wrote it; this one has its own.
@@ -103,3 +104,30 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self._observer.on_checkpoint(state.global_step, folder)
         if self._observer.is_enough():
             control.should_training_stop = True
+
+
+def resolved(args: Any, model: Any) -> Resolved:
+    """Return what the trainer library was told.
+
+    Args:
+        args: Its settings, with every default filled in.
+        model: As it is trained.
+    """
+    micro, accumulation = args.train_batch_size, args.gradient_accumulation_steps
+    half = "bfloat16" if args.bf16 else "float16" if args.fp16 else "float32"
+    weights = str(model.dtype).removeprefix("torch.")
+    return Resolved(
+        micro_batch_size=micro,
+        gradient_accumulation_step_count=accumulation,
+        device_count=args.world_size,
+        effective_batch_size=micro * accumulation * args.world_size,
+        step_count=args.max_steps,
+        warmup_step_count=int(args.warmup_steps),
+        learning_rate=args.learning_rate,
+        trainable_parameter_count=sum(
+            one.numel() for one in model.parameters() if one.requires_grad
+        ),
+        precision=half,
+        weight_format="nf4" if getattr(model, "is_loaded_in_4bit", False) else weights,
+        attention=model.config._attn_implementation,
+    )

@@ -19,6 +19,8 @@ from services.trainer.recipes.model import load_base
 BATCH_TOKENS_MAX = 16_384
 """Tokens of one batch, prompts and answers; bounds the memory of keys and values."""
 BATCH_ROWS_MAX = 32
+ADAPTER_CONFIG = "adapter_config.json"
+"""File that only an adapter's folder has."""
 
 
 class Generator:
@@ -138,19 +140,22 @@ class _Check(StoppingCriteria):  # type: ignore[misc]  # transformers has no typ
 
 
 def load_generator(
-    folder: Path, adapter: Path | None, tokenizer: Any, *, use_cuda: bool
+    folder: Path, tuned: Path | None, tokenizer: Any, *, use_cuda: bool
 ) -> Generator:
     """Return a generator in float32.
 
     Args:
         folder: Of the base model.
-        adapter: Folder of an adapter that is to be active, or None for the base alone.
+        tuned: Folder of an adapter that is to be active, or of a whole model that stands for the
+            base; None for the base alone.
         tokenizer: Of the base model.
         use_cuda: Whether to compute on the GPU.
     """
-    model = load_base(folder, torch.float32)
-    if adapter is not None:
-        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    is_adapter = tuned is not None and (tuned / ADAPTER_CONFIG).exists()
+    whole = folder if tuned is None or is_adapter else tuned
+    model = load_base(whole, torch.float32)
+    if is_adapter:
+        model = PeftModel.from_pretrained(model, str(tuned), is_trainable=False)
     if use_cuda:
         model = model.to("cuda")
     return generator_of(model, tokenizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 from transformers import AutoTokenizer
@@ -12,6 +13,7 @@ from trl import SFTConfig, SFTTrainer
 from services.trainer.recipes.arguments import shared_arguments
 from services.trainer.recipes.bridge import Bridge, execute
 from services.trainer.recipes.model import adapter, load_model
+from services.trainer.recipes.packing import Packer, check_boundaries
 from services.trainer.recipes.training import Example, Observer, Training
 
 
@@ -19,14 +21,19 @@ def train(training: Training, observer: Observer) -> None:
     """Train one stage; checkpoints and numbers go to the observer, whose errors pass through."""
     transformers_logging.set_verbosity_error()
     datasets.disable_progress_bars()
+    tokenizer = AutoTokenizer.from_pretrained(training.model_folder, local_files_only=True)
+    model = load_model(training)
+    packer = None
+    if training.hyperparameters.packing:
+        check_boundaries(model)
+        packer = Packer(training.hyperparameters.max_length, pad_id_of(tokenizer))
     trainer = SFTTrainer(
-        model=load_model(training),
+        model=model,
         args=config(training),
         train_dataset=_dataset(training.train),
         eval_dataset=_dataset(training.validation),
-        processing_class=AutoTokenizer.from_pretrained(
-            training.model_folder, local_files_only=True
-        ),
+        processing_class=tokenizer,
+        data_collator=packer,
         peft_config=adapter(training),
         callbacks=[Bridge(observer, training)],
     )
@@ -38,6 +45,7 @@ def config(training: Training) -> SFTConfig:
     return SFTConfig(
         **shared_arguments(training),
         max_length=training.hyperparameters.max_length,
+        # TRL's own packing changes how many rows a step takes.
         packing=False,
         loss_type="nll",
         # The rows come as tokens and labels, made with the mask that VALIDATE has counted; with
@@ -45,6 +53,12 @@ def config(training: Training) -> SFTConfig:
         assistant_only_loss=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
+
+
+def pad_id_of(tokenizer: Any) -> int:
+    """Return the token that fills what is shorter."""
+    pad_id = tokenizer.pad_token_id
+    return int(tokenizer.eos_token_id if pad_id is None else pad_id)
 
 
 def _dataset(examples: Sequence[Example]) -> datasets.Dataset:

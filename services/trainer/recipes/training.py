@@ -10,6 +10,9 @@ from typing import Protocol
 from attune.spec.v1.compute_pb2 import ParallelPlan
 from attune.spec.v1.stage_pb2 import Hyperparameters, Method
 
+IGNORED = -100
+"""Label of a token that is not learnt."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -56,8 +59,43 @@ class Training:
     """Longest such answer."""
 
 
+@dataclass(frozen=True)
+class Resolved:
+    """What a trainer library was really told, read from it when it begins."""
+
+    micro_batch_size: int
+    gradient_accumulation_step_count: int
+    device_count: int
+    effective_batch_size: int
+    """Rows of one optimizer step: the product of these three."""
+    step_count: int
+    """Optimizer steps in all."""
+    warmup_step_count: int
+    learning_rate: float
+    """At its peak."""
+    trainable_parameter_count: int
+    precision: str
+    """Of the passes: `float32`, `bfloat16` or `float16`."""
+    weight_format: str
+    """Of the base: as `precision`, or `nf4`."""
+    attention: str
+    """Name of the kernel."""
+
+    def __str__(self) -> str:
+        return (
+            f"Learns {self.trainable_parameter_count:,} parameters in {self.step_count:,} steps of "
+            f"{self.effective_batch_size} rows ({self.micro_batch_size} at once, "
+            f"{self.gradient_accumulation_step_count} times, on {self.device_count} devices); the "
+            f"rate rises to {self.learning_rate:g} in {self.warmup_step_count:,} steps; "
+            f"{self.precision} over {self.weight_format} weights, attention by {self.attention}."
+        )
+
+
 class Observer(Protocol):
     """Hears what a training does. Any method may raise to stop it within the step."""
+
+    def on_resolved(self, resolved: Resolved) -> None:
+        """Take in what the settings have become; told before the first step."""
 
     def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
         """Take in where it begins, and the evaluations before that by step."""
