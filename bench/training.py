@@ -102,15 +102,16 @@ def bare_settings(folder: Path, output: Path) -> dict[str, Any]:
     from services.trainer.attempt import Attempt
     from services.trainer.recipes import sft
     from services.trainer.recipes.training import Training
-    from services.trainer.run_context import RunContext, Signals
-    from services.trainer.train import plan
+    from services.trainer.run_context import RunContext
+    from services.trainer.stopping import Signals
+    from services.trainer.train import plan_of
 
     attempt = Attempt(folder)
     manifest = attempt.manifest()
     if manifest is None:
         raise SystemExit(f"{folder} holds no manifest")
     context = RunContext(attempt, manifest, Signals(), lambda: None)
-    training: Training = plan(context, output, None)
+    training: Training = plan_of(context, output, None)
     chosen = sft.config(training)
     names = (
         "learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay",

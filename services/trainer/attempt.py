@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,10 @@ OUTCOME = "outcome.json"
 RESOLVED = "resolved.json"
 TRACKING = "mlflow.json"
 LOG = "run.log"
+SCRATCH = "scratch"
+"""Where the trainer library writes before a checkpoint is moved to its place."""
+PROBE = "probe"
+"""The same for the steps that are thrown away."""
 READ_BYTES_MAX = 4 * 1024 * 1024
 """Largest piece of a file that one reading takes in."""
 TAIL_BYTES = 4096
@@ -120,6 +125,12 @@ class Attempt:
     def write_resolved(self, values: Mapping[str, Any]) -> None:
         """Write what the settings of training have become, in the words of ResolvedTraining."""
         self._write(RESOLVED, json.dumps(values))
+
+    def discard_half_written(self) -> None:
+        """Delete what is no checkpoint yet; call it when nobody writes here any more."""
+        halves = [self.folder / SCRATCH, self.folder / PROBE, *self.checkpoints.glob(".*.tmp")]
+        for half in halves:
+            shutil.rmtree(half, ignore_errors=True)
 
     def write_error(self, reason: str, message: str, **facts: int) -> None:
         """Write why the run cannot go on, and what belongs to the reason."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attune.spec.v1.compute_pb2 import MemoryEstimate, ParallelPlan
 
+from services.trainer.attempt import PROBE
 from services.trainer.base_models import read_shape
 from services.trainer.recipes import RECIPES
 from services.trainer.recipes.processor import left_as_found
@@ -27,7 +28,6 @@ SPARE_SHARE = 0.5
 factor of two, and the machine pages before it fails."""
 SMALL_PARAMETERS = 64_000_000
 """Without an estimate, models with no more values than this are not tried on a processor."""
-SCRATCH = "probe"
 
 
 class _Enough(Exception):
@@ -77,14 +77,16 @@ def probe_memory(context: RunContext) -> int:
         MemoryError, torch.OutOfMemoryError: If memory is not enough; the run ends so that the
             scheduler finds a larger plan.
     """
+    if context.device_count > 1:
+        return 0  # One process of several holds another share of the model than when they train.
     shape = read_shape(context.model_folder)
     if not is_needed(
         context.memory, shape.parameter_count if shape else 0, use_cuda=context.use_cuda
     ):
         return 0
-    scratch = context.attempt.folder / SCRATCH
+    scratch = context.attempt.folder / PROBE
     training = probe_of(plan_of(context, scratch, None))
-    context.longest_count = max(one.token_count for one in training.train)
+    context.longest_count = max(one.length for one in training.train)
     recipe: Train = importlib.import_module(RECIPES[context.stage.technique]).train
     with left_as_found():
         try:
@@ -116,7 +118,7 @@ def probe_of(training: Training) -> Training:
     """Return two steps of a stage, each pass as long as its longest row makes one."""
     size = training.plan.micro_batch_size
     passes = min(PASSES_MAX, training.plan.gradient_accumulation_steps)
-    ordered = sorted(training.train, key=lambda one: one.token_count, reverse=True)
+    ordered = sorted(training.train, key=lambda one: one.length, reverse=True)
     longest = ordered[:size]
     count = STEPS * passes * size
     plan = ParallelPlan()

@@ -42,6 +42,8 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
     method = context.stage.method
     is_adapter = METHODS[method].is_adapter
     place = context.artefacts.adapter if is_adapter else context.artefacts.merged
+    for left in place(manifest.run_id).parent.glob(f".{manifest.run_id}.*.tmp"):
+        shutil.rmtree(left)  # Of an attempt that was killed here.
     folder = staging_folder(place(manifest.run_id))
     if is_adapter:
         _copy_adapter(context, chosen, folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import threading
 import traceback
 from collections.abc import Callable
@@ -39,7 +38,7 @@ from services.trainer.run import (
 from services.trainer.run_context import RunContext
 from services.trainer.score import baseline, evaluate
 from services.trainer.stopping import Signals, listen, obey_sigterm
-from services.trainer.train import SCRATCH, train
+from services.trainer.train import train
 from services.trainer.validate import validate
 
 log = logging.getLogger(__name__)
@@ -116,8 +115,7 @@ def _execute(
 
 def _without_room(attempt: Attempt, error: BaseException) -> ExitCode:
     """Delete what is only half written, and use the room to say why; checkpoints stay."""
-    for leftover in [attempt.folder / SCRATCH, *attempt.checkpoints.glob(".*.tmp")]:
-        shutil.rmtree(leftover, ignore_errors=True)
+    attempt.discard_half_written()
     text = (
         f"The disk has no room left for what the run writes ({error}). Make room; it goes on from "
         "its last checkpoint."

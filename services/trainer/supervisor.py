@@ -136,6 +136,7 @@ class Supervisor:
         await self._hand_in(request)
 
     def _close(self, attempt: Attempt, name: str) -> None:
+        attempt.discard_half_written()
         try:
             attempt.write_outcome(name)
         except OSError as error:  # A full disk must not keep the scheduler from being told.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer import checkpoint
+from services.trainer.attempt import SCRATCH
 from services.trainer.checkpoint import find_checkpoints
 from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.recipes import RECIPES
@@ -20,8 +21,6 @@ POINTS_MAX = 400
 """Points that the metrics of a run have at most, evaluations aside."""
 SAMPLE_TOKENS_MAX = 32
 """Longest answer to a sample prompt: enough to see what it becomes."""
-SCRATCH = "scratch"
-"""Where the trainer library writes before a checkpoint is moved to its place."""
 
 
 def train(context: RunContext) -> dict[str, Any]:
@@ -41,7 +40,8 @@ def train(context: RunContext) -> dict[str, Any]:
         context.attempt.say(f"Checkpoint {name} of {attempt} {one.why}; left out.")
     scratch = context.attempt.folder / SCRATCH
     training = plan_of(context, scratch, found[0].folder if found else None)
-    context.longest_count = max((one.token_count for one in training.train), default=0)
+    context.longest_count = max((one.length for one in training.train), default=0)
+    _say_when_evaluated_less(context, training)
     reach(CrashPoint.TRAIN_PLANNED)
     watch = TrainingWatch(context, training)
     module = importlib.import_module(RECIPES[context.stage.technique])
@@ -86,6 +86,16 @@ def _memory(context: RunContext, training: Training, fresh: int) -> dict[str, An
         "profile": context.manifest.placement.get("profile", ""),
         "parallel_plan": context.manifest.placement.get("parallel_plan", {}),
     }
+
+
+def _say_when_evaluated_less(context: RunContext, training: Training) -> None:
+    settings = context.stage.hyperparameters
+    steps = math.ceil(len(training.train) / settings.effective_batch_size)
+    if steps < settings.evaluations_per_epoch:
+        context.attempt.say(
+            f"An epoch has {steps} steps, so it is evaluated after each of them and not "
+            f"{settings.evaluations_per_epoch} times."
+        )
 
 
 def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Training:

@@ -73,6 +73,7 @@ class TrainingWatch:
             self._heed(alarm)
         if "eval_loss" in values:
             self._losses[step] = values["eval_loss"]
+            reach(CrashPoint.TRAIN_EVALUATED)
         self._loss = values.get("loss", self._loss)
         self._context.attempt.log_metrics(step, values)
 
@@ -86,7 +87,6 @@ class TrainingWatch:
                 "answer": self._context.renderer.text(token_ids),
             }
             self._context.attempt.append(TRAINING_SAMPLES, values)
-        reach(CrashPoint.TRAIN_EVALUATED)
 
     def on_checkpoint(self, step: int, folder: Path) -> None:
         """Keep it, and halt if the run is to halt."""

@@ -103,6 +103,7 @@ def close_orphans(settings: TrainerSettings, tracker: Tracker | None) -> None:
                 continue
             if attempt.outcome() is None:
                 log.warning("closing %s, which an earlier trainer left behind", attempt.folder)
+                attempt.discard_half_written()
                 attempt.write_outcome("LOST")
             tracked = (attempt.tracking() or {}).get("closed", False)
             if tracker is not None and not tracked and late < LATE_MAX:

@@ -47,6 +47,13 @@ def look_out_for(rows: list[dict[str, object]]) -> None:
     watchdogs.load_watchdogs = lambda: found  # type: ignore[assignment]
 
 
+def take_every_sample() -> None:
+    """Let the model in training answer at each evaluation, whatever time that takes."""
+    from services.trainer.recipes import bridge
+
+    bridge.SAMPLES_SHARE_MAX = 1000.0
+
+
 def take_no_samples() -> None:
     """Let the model in training answer nothing."""
     from services.trainer import train

@@ -95,3 +95,19 @@ def test_attempts_are_listed_newest_first_and_only_begun_ones(attempt, tmp_path)
     assert [one.fence for one in list_attempts(run_folder)] == [12, 3, 1]
     assert [one.fence for one in list_attempts(run_folder, 3)] == [3, 1]
     assert list_attempts(run_folder.parent / "other") == []
+
+
+def test_what_is_half_written_goes_and_checkpoints_stay(attempt):
+    whole = attempt.checkpoints / "step-00000001"
+    halves = [
+        attempt.folder / "scratch" / "checkpoint-2",
+        attempt.folder / "probe",
+        attempt.checkpoints / ".step-00000002.abcd.tmp",
+    ]
+    for folder in [whole, *halves]:
+        folder.mkdir(parents=True)
+        (folder / "optimizer.pt").write_bytes(b"x")
+    attempt.discard_half_written()
+    assert [path for path in halves if path.exists()] == []
+    assert (whole / "optimizer.pt").exists()
+    assert attempt.manifest() is not None

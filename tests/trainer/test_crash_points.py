@@ -39,6 +39,7 @@ def test_a_run_killed_at_a_point_is_taken_up_to_the_same_weights(short_runs, who
     assert code == ExitCode.SUCCEEDED, (second.folder / LOG).read_text()
     whatever_is_there_is_whole(short_runs, second)
     assert short_runs.weights_sha256(second) == short_runs.weights_sha256(whole_run)
+    assert list((short_runs.artefacts.root / "adapters").glob(".*.tmp")) == []
     # A checkpoint follows each step, so at most one step is done twice.
     assert len(set(trained_steps(first)) & set(trained_steps(second))) <= 1
     assert second.result(Phase.TRAIN)["step_count"] == 4

@@ -8,7 +8,8 @@ import pytest
 from services.trainer.attempt import Attempt
 from services.trainer.recipes.training import IGNORED
 from services.trainer.row_shape import shape_row
-from services.trainer.run_context import RunContext, Signals
+from services.trainer.run_context import RunContext
+from services.trainer.stopping import Signals
 from tests.trainer import tiny
 
 CALL = {"type": "function", "function": {"name": "paint", "arguments": '{"colour": "red"}'}}

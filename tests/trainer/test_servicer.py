@@ -12,7 +12,7 @@ from services.common.clock import SystemClock
 from services.common.errors import InvalidArgument, NotFound
 from services.common.rpc import Server
 from services.trainer import wire
-from services.trainer.attempt import Attempt
+from services.trainer.attempt import TRAINING_SAMPLES, Attempt
 from services.trainer.render import Renderer
 from services.trainer.run import Phase, Progress
 from services.trainer.servicer import TrainerServicer
@@ -98,6 +98,8 @@ async def test_watch_run_streams_from_the_beginning_and_ends_with_the_run(
     attempt.begin_phase(Phase.TRAIN)
     attempt.log_metrics(1, {"loss": 2.0})
     attempt.say("Hello.")
+    sample = {"prompt": "Say red.", "reference": "red", "answer": "rod"}
+    attempt.append(TRAINING_SAMPLES, {"step": 1, **sample, "answer": ""})
     seen = []
     async with serving(artefacts, forks) as (trainer, _), asyncio.timeout(30):
         request = trainer_pb2.WatchRunRequest(name=RUN)
@@ -105,12 +107,17 @@ async def test_watch_run_streams_from_the_beginning_and_ends_with_the_run(
             seen.append(item)
             if item.WhichOneof("item") == "message" and item.message == "Hello.":
                 attempt.log_metrics(2, {"loss": 1.0, "eval_loss": 1.5})
+                attempt.append(TRAINING_SAMPLES, {"step": 2, **sample})
                 attempt.say("Bye.")
                 attempt.write_outcome("SUCCEEDED")
     metrics = [item.metrics for item in seen if item.HasField("metrics")]
     assert [(one.step, one.values["loss"]) for one in metrics] == [(1, 2.0), (2, 1.0)]
     assert metrics[1].values["eval_loss"] == 1.5
     assert [item.message for item in seen if item.HasField("message")] == ["Hello.", "Bye."]
+    samples = [item.sample for item in seen if item.HasField("sample")]
+    assert [(one.step, one.answer) for one in samples] == [(1, ""), (2, "rod")]
+    assert (samples[0].prompt, samples[0].reference) == ("Say red.", "red")
+    assert samples[0].time.ToDatetime() <= samples[1].time.ToDatetime()
     assert seen[0].HasField("run")
     assert not seen[0].run.ended
     assert seen[-1].run.ended

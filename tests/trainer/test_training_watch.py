@@ -37,11 +37,12 @@ def row(action: str, rule: str = "above", **changes: object) -> dict[str, object
 
 
 @pytest.mark.system
-def test_the_same_prompts_are_answered_at_each_evaluation(whole_run):
-    lines, _ = whole_run.lines(TRAINING_SAMPLES, 0)
-    evaluated = [
-        one["step"] for one in whole_run.lines(METRICS, 0)[0] if "eval_loss" in one["values"]
-    ]
+def test_the_same_prompts_are_answered_at_each_evaluation(short_runs, whole_run):
+    attempt, code = short_runs.finish("every", 1, hook=hooks.take_every_sample)
+    assert code == ExitCode.SUCCEEDED
+    assert short_runs.weights_sha256(attempt) == short_runs.weights_sha256(whole_run)
+    lines, points = attempt.lines(TRAINING_SAMPLES, 0)[0], attempt.lines(METRICS, 0)[0]
+    evaluated = [one["step"] for one in points if "eval_loss" in one["values"]]
     assert evaluated == [1, 2, 3, 4]
     count = len(lines) // 4
     assert [one["step"] for one in lines] == [step for step in evaluated for _ in range(count)]
@@ -51,6 +52,12 @@ def test_the_same_prompts_are_answered_at_each_evaluation(whole_run):
     assert len(set(prompts[:count])) == count >= 1
     assert all(one["reference"] and one["prompt"].startswith("say the") for one in lines)
     assert any(one["answer"] for one in lines)
+
+
+@pytest.mark.system
+def test_the_first_and_the_last_evaluation_have_samples_whatever_they_cost(whole_run):
+    steps = {one["step"] for one in whole_run.lines(TRAINING_SAMPLES, 0)[0]}
+    assert {1, 4} <= steps
 
 
 @pytest.mark.system
@@ -170,7 +177,7 @@ def test_a_probe_is_two_steps_of_passes_as_long_as_the_longest_rows(tmp_path):
         samples=[[1, 2]],
     )
     probe = probe_of(training)
-    assert [one.token_count for one in probe.train] == [9, 7] * 4
+    assert [one.length for one in probe.train] == [9, 7] * 4
     assert probe.plan.gradient_accumulation_steps == 2
     assert training.plan.gradient_accumulation_steps == 8
     assert (probe.resume_from, probe.samples) == (None, ())

@@ -15,7 +15,7 @@ from attune.spec.v1.stage_pb2 import Method, Technique
 from services.common.artefacts import Artefacts
 from services.common.processes import ProcessFolder
 from services.trainer import supervisor as supervisor_module
-from services.trainer.attempt import Attempt
+from services.trainer.attempt import METRICS, Attempt
 from services.trainer.fork_server import ForkServer
 from services.trainer.peers import SchedulerPeer
 from services.trainer.run import Phase
@@ -189,7 +189,7 @@ async def test_a_failed_run_is_handed_in_with_its_reason(bench):
     assert b"BATCH_MISMATCH" in request.error.details[0].value
 
 
-async def test_stopping_the_service_stops_the_run_and_hands_it_back(bench):
+async def test_stopping_the_service_lets_the_run_save_and_hands_it_back(bench):
     async with bench.scheduler.serving() as address:
         async with bench.working(address):
             await bench.scheduler.queue.put(bench.lease(epoch_count=100.0))
@@ -197,8 +197,14 @@ async def test_stopping_the_service_stops_the_run_and_hands_it_back(bench):
             pid = bench.run_pid()
         request = await bench.outcome()
     assert request.outcome == FinishRunRequest.OUTCOME_LOST
+    assert request.error.message == "The trainer stops."
     assert not psutil.pid_exists(pid)
     assert ProcessFolder(bench.settings.home).find("run-j1-s0") is None
+    # The last step that was done has a checkpoint: nothing will be done twice.
+    lines = bench.attempt().lines(METRICS, 0)[0]
+    last = max(line["step"] for line in lines if "loss" in line["values"])
+    newest = max(bench.attempt().checkpoints.glob("step-*"))
+    assert newest.name == f"step-{last:08d}"
 
 
 async def test_a_run_outlives_a_scheduler_that_restarts(bench):

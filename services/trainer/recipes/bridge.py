@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback
@@ -9,6 +10,10 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from services.trainer.recipes.generation import generator_of
 from services.trainer.recipes.training import Observer, Resolved, Training
+
+SAMPLES_SHARE_MAX = 0.01
+"""Share of the time of training that samples may take: where a model is so small that evaluations
+follow each other within a second, some go without. The first and the last have them always."""
 
 
 def execute(trainer: Any, training: Training) -> None:
@@ -27,6 +32,8 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self._output_folder = training.output_folder
         self._samples = training.samples
         self._sample_tokens_max = training.sample_tokens_max
+        self._begin_s = time.monotonic()
+        self._sampled_s = 0.0
 
     def on_train_begin(
         self, args: Any, state: TrainerState, control: TrainerControl, **parts: Any
@@ -35,6 +42,7 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         self._observer.on_resolved(resolved(args, parts["model"]))
         evaluated = (entry for entry in state.log_history if "eval_loss" in entry)
         losses = {int(entry["step"]): float(entry["eval_loss"]) for entry in evaluated}
+        self._begin_s = time.monotonic()
         # A resumed state says the layout of the attempt that wrote it; this one has its own.
         state.train_batch_size = args.train_batch_size
         self._observer.on_start(state.global_step, losses)
@@ -71,6 +79,10 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         """Let the model answer the sample prompts: greedily, so that no random number is drawn."""
         if not self._samples or args.world_size > 1:  # One process alone has not all weights.
             return
+        begin_s = time.monotonic()
+        last = state.global_step >= state.max_steps
+        if not last and self._sampled_s > SAMPLES_SHARE_MAX * (begin_s - self._begin_s):
+            return
         was_training = model.training
         try:
             answers = generator_of(model, processing_class).answer(
@@ -80,6 +92,7 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
             )
         finally:
             model.train(was_training)
+            self._sampled_s += time.monotonic() - begin_s
         self._observer.on_samples(state.global_step, answers)
 
     def on_log(

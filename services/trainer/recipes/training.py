@@ -24,8 +24,8 @@ class Example:
     """[T]; the token itself where it is learnt, -100 elsewhere."""
 
     @property
-    def token_count(self) -> int:
-        """Tokens that a pass over it holds; T."""
+    def length(self) -> int:
+        """Tokens of its longest sequence."""
         return len(self.token_ids)
 
 
