@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attune.spec.v1.compute_pb2 import MemoryEstimate, ParallelPlan
+from attune.spec.v1.stage_pb2 import Technique
 
 from services.trainer.attempt import PROBE
 from services.trainer.base_models import read_shape
@@ -23,6 +24,8 @@ STEPS = 2
 """The first makes the optimizer's states, the second has them beside all else."""
 PASSES_MAX = 2
 """Passes that are accumulated; more of them take more time and no more memory."""
+SAMPLED = (Technique.TECHNIQUE_RLVR, Technique.TECHNIQUE_RLAIF)
+"""Techniques that sample answers for a whole step, in groups: of these, all passes are done."""
 SPARE_SHARE = 0.5
 """Share of a processor's memory that an estimate may take without being tried: it may err by a
 factor of two, and the machine pages before it fails."""
@@ -85,7 +88,8 @@ def probe_memory(context: RunContext) -> int:
     ):
         return 0
     scratch = context.attempt.folder / PROBE
-    training = probe_of(plan_of(context, scratch, None))
+    passes_max = None if context.stage.technique in SAMPLED else PASSES_MAX
+    training = probe_of(plan_of(context, scratch, None), passes_max)
     context.longest_count = max(one.length for one in training.train)
     recipe: Train = importlib.import_module(RECIPES[context.stage.technique]).train
     with left_as_found():
@@ -114,10 +118,17 @@ def is_needed(memory: MemoryEstimate, parameter_count: int, *, use_cuda: bool) -
     return memory.high_bytes > SPARE_SHARE * memory.capacity_bytes
 
 
-def probe_of(training: Training) -> Training:
-    """Return two steps of a stage, each pass as long as its longest row makes one."""
+def probe_of(training: Training, passes_max: int | None = PASSES_MAX) -> Training:
+    """Return two steps of a stage, each pass as long as its longest row makes one.
+
+    Args:
+        training: The stage.
+        passes_max: Passes of a step at the most; None for all.
+    """
     size = training.plan.micro_batch_size
-    passes = min(PASSES_MAX, training.plan.gradient_accumulation_steps)
+    passes = training.plan.gradient_accumulation_steps
+    if passes_max is not None:
+        passes = min(passes_max, passes)
     ordered = sorted(training.train, key=lambda one: one.length, reverse=True)
     longest = ordered[:size]
     count = STEPS * passes * size

@@ -180,5 +180,6 @@ def test_a_probe_is_two_steps_of_passes_as_long_as_the_longest_rows(tmp_path):
     assert [one.length for one in probe.train] == [9, 7] * 4
     assert probe.plan.gradient_accumulation_steps == 2
     assert training.plan.gradient_accumulation_steps == 8
+    assert len(probe_of(training, None).train) == 2 * 8 * 2
     assert (probe.resume_from, probe.samples) == (None, ())
     assert probe.steps_total == probe.evaluation_steps == 3
