@@ -137,6 +137,7 @@ class RunContext:
     def begin(self, phase: Phase) -> None:
         """Write that a phase begins, and tell the supervisor."""
         self._phase = phase
+        self._signals.step_s = 0.0
         self._begin_s, self._report_s = time.monotonic(), 0.0
         self._first_done, self.done = None, 0
         begin_peak(cuda=self.use_cuda)
@@ -181,6 +182,10 @@ class RunContext:
     def is_pausing(self) -> bool:
         """Whether the run is to halt at its next checkpoint."""
         return self._signals.is_pausing
+
+    def expect_step(self, step_s: float) -> None:
+        """Say how long a step takes, for a pause to wait for its end."""
+        self._signals.step_s = step_s
 
     def begin_saving(self) -> None:
         """Say that the checkpoint of a halt is being written: that may take longer than a halt."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -19,6 +20,11 @@ CANCEL_MAX_S = 8.0
 PAUSE_MAX_S = 8.0
 """The same after a pause. A phase that has not come to a checkpoint by then is left as it is: what
 it has done since the last one is done again, and the result is the same."""
+STEP_MAX_S = 120.0
+"""A step that is known to take longer than a pause is waited for so long at the most: a large model
+that is often paused would otherwise do the same steps again and again."""
+LEAVE_S = 5.0
+"""Time to end once the checkpoint is written."""
 TERMINATE_MAX_S = 12.0
 """The same after SIGTERM, of the 30 s that machines and containers give at least; the rest is for
 the supervisor to hand the run back."""
@@ -40,6 +46,8 @@ class Signals:
     """Set by the run while it writes the checkpoint of its halt."""
     saved: threading.Event = field(default_factory=threading.Event)
     """Set by the run when that is written."""
+    step_s: float = 0.0
+    """Time that a step takes, with the evaluation after it; 0 outside of training."""
 
     @property
     def is_pausing(self) -> bool:
@@ -90,19 +98,29 @@ def pause(signals: Signals) -> None:
     """Ask for a halt."""
     if not signals.pause.is_set():
         signals.pause.set()
-        _later(PAUSE_MAX_S, lambda: _halt(signals))
+        _later(PAUSE_MAX_S, lambda: _halt(signals, patience_s(signals.step_s) - PAUSE_MAX_S))
 
 
 def terminate(signals: Signals) -> None:
     """Ask for a halt because the machine ends."""
     if not signals.terminate.is_set():
         signals.terminate.set()
-        _later(TERMINATE_MAX_S, lambda: _halt(signals))
+        _later(TERMINATE_MAX_S, lambda: _halt(signals, 0.0))
 
 
-def _halt(signals: Signals) -> None:
-    if signals.saving.is_set():
-        signals.saved.wait(SAVING_MAX_S)
+def patience_s(step_s: float) -> float:
+    """Return how long a pause waits for a checkpoint to be begun, in seconds.
+
+    Args:
+        step_s: Time that a step takes; 0 outside of training.
+    """
+    return max(PAUSE_MAX_S, min(STEP_MAX_S, step_s))
+
+
+def _halt(signals: Signals, more_s: float) -> None:
+    saved = signals.saved.wait(more_s)
+    if saved or (signals.saving.is_set() and signals.saved.wait(SAVING_MAX_S)):
+        time.sleep(LEAVE_S)  # It ends of itself, and says so.
     os._exit(signals.halt_code)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +26,9 @@ from services.trainer.watchdogs import Action, Alarm, Situation, Watchdogs
 SAMPLES_MAX = 4
 """Prompts that are answered at each evaluation; one batch, so that it costs little."""
 
+DURATIONS_MAX = 32
+"""Newest steps that are looked at for how long one takes."""
+
 
 class TrainingWatch:
     """Watches one training; see `Observer` for what each method is told."""
@@ -37,6 +42,8 @@ class TrainingWatch:
         self._loss: float | None = None
         self._saved: list[Checkpoint] = []
         self._question: Question | None = None
+        self._stepped_s = time.monotonic()
+        self._durations_s: deque[float] = deque(maxlen=DURATIONS_MAX)
         shape = read_shape(context.model_folder)
         self._watchdogs = Watchdogs(
             Technique.Name(context.stage.technique).removeprefix("TECHNIQUE_"),
@@ -55,6 +62,7 @@ class TrainingWatch:
     def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
         """Say from where it goes on."""
         self.step = step
+        self._stepped_s = time.monotonic()
         self._losses = dict(eval_losses)
         if step:
             self._context.attempt.say(f"Goes on from the checkpoint of step {step}.")
@@ -64,6 +72,7 @@ class TrainingWatch:
         """Report, and stop if the run is to stop."""
         if step > self.step:
             reach(CrashPoint.TRAIN_STEP)
+            self._time_step()
         self.step = step
         self._context.report(step, self._training.steps_total, self._loss)
 
@@ -126,6 +135,13 @@ class TrainingWatch:
                 f"Stopped at step {self.step}: {since} evaluations without improvement."
             )
         return since >= patience
+
+    def _time_step(self) -> None:
+        now_s = time.monotonic()
+        self._durations_s.append(now_s - self._stepped_s)
+        self._stepped_s = now_s
+        # The longest has an evaluation and a checkpoint with it.
+        self._context.expect_step(max(self._durations_s))
 
     def _heed(self, alarm: Alarm) -> None:
         action, reason = alarm.watchdog.action, alarm.watchdog.reason

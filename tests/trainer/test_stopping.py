@@ -9,7 +9,7 @@ import pytest
 from services.trainer import run_process
 from services.trainer.attempt import MESSAGES, METRICS, Attempt
 from services.trainer.run import ExitCode, Phase
-from services.trainer.stopping import CANCEL, PAUSE, TERMINATE
+from services.trainer.stopping import CANCEL, PAUSE, PAUSE_MAX_S, TERMINATE, patience_s
 from services.trainer.supervisor import outcome
 from tests.trainer import hooks, tiny
 from tests.trainer.short_runs import JOIN_S
@@ -113,3 +113,9 @@ def test_a_pause_that_was_asked_for_stays_one_when_the_machine_ends_too(short_ru
     process.join(JOIN_S)
     assert process.exitcode == ExitCode.PAUSED
     assert attempt.result(Phase.TRAIN) is None
+
+
+def test_a_pause_waits_for_a_step_that_is_known_to_take_longer_and_not_for_ever():
+    assert patience_s(0.0) == patience_s(1.0) == PAUSE_MAX_S
+    assert patience_s(45.0) == 45.0
+    assert patience_s(3600.0) == 120.0
