@@ -216,6 +216,7 @@ class Desk:
             wait_reason=waits,
             estimated_end=expected_end(job),
             cost_micro_usd=job.cost_micro_usd(self._clock.now()),
+            later_s=self._board.later_s(job, view),
         )
         if job.state is State.QUEUED and outlook is not None:
             prospect = replace(

@@ -8,6 +8,7 @@ from datetime import datetime
 from attune.scheduler.v1.worker_pb2 import FinishRunRequest
 
 from services.common.errors import Violation, invalid
+from services.scheduler.chain import after_stage
 from services.scheduler.job import Job
 from services.scheduler.question import question_violations
 from services.scheduler.shortage import World, after_shortage
@@ -81,7 +82,7 @@ def apply_outcome(
             asks nothing itself.
     """
     if request.outcome == Outcome.OUTCOME_SUCCEEDED:
-        return job.succeed(request.result, now)
+        return after_stage(job, request.result, now)
     if request.outcome == Outcome.OUTCOME_FAILED:
         return job.fail(request.error, now)
     if request.outcome == Outcome.OUTCOME_CANCELLED:

@@ -8,6 +8,7 @@ from typing import Any
 
 from attune.scheduler.v1 import scheduler_pb2
 from attune.spec.v1.spec_pb2 import Spec
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from sqlalchemy import (
@@ -52,6 +53,8 @@ JOBS = Table(
     Column("priority", Integer, nullable=False),
     Column("queue_time", DateTime(timezone=True), nullable=False),
     Column("stage_index", Integer, nullable=False),
+    Column("stage_fence", BigInteger, nullable=False),
+    Column("stage_results", JSON, nullable=False),
     Column("attempt_count", BigInteger, nullable=False),
     Column("loss_count", Integer, nullable=False),
     Column("finished_fence", BigInteger, nullable=False),
@@ -145,6 +148,7 @@ def row_of(job: Job) -> dict[str, Any]:
     row["layout"] = {} if job.layout is None else asdict(job.layout)
     row["failed"] = [asdict(one) for one in job.failed]
     row["waived_reasons"] = list(job.waived_reasons)
+    row["stage_results"] = [_json(one) for one in job.stage_results]
     row["id"], row["project"] = last_part(job.name), project_of(job.name)
     row["base_model"] = job.approved_spec.base_model.id
     return row
@@ -161,5 +165,13 @@ def job_of(row: Row[Any]) -> Job:
     values["layout"] = FailedLayout(**row.layout) if row.layout else None
     values["failed"] = tuple(FailedLayout(**one) for one in row.failed)
     values["waived_reasons"] = tuple(row.waived_reasons)
+    values["stage_results"] = tuple(
+        ParseDict(one, scheduler_pb2.JobResult(), ignore_unknown_fields=True)
+        for one in row.stage_results
+    )
     values["state"], values["priority"] = State(values["state"]), Priority(values["priority"])
     return Job(**values)
+
+
+def _json(message: Message) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True)

@@ -39,6 +39,8 @@ class Event(StrEnum):
     """The trainer keeps it."""
     CANCEL = "CANCEL"
     """A person wants it stopped."""
+    ADVANCE = "ADVANCE"
+    """The run ended with a result, and another stage begins with it."""
     SUCCEED = "SUCCEED"
     """The run ended with a result."""
     FAIL = "FAIL"
@@ -68,6 +70,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.QUEUED, Event.CANCEL): State.CANCELLED,
     (State.RUNNING, Event.RENEW): State.RUNNING,
     (State.RUNNING, Event.CANCEL): State.CANCELLING,
+    (State.RUNNING, Event.ADVANCE): State.QUEUED,
     (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
     (State.RUNNING, Event.FAIL): State.FAILED,
     (State.RUNNING, Event.ASK): State.PAUSED,
@@ -78,6 +81,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.CANCELLING, Event.CANCEL): State.CANCELLING,
     # The run was over before it heard that it should stop: what exists is not thrown away.
     (State.CANCELLING, Event.SUCCEED): State.SUCCEEDED,
+    # The stage was over before it heard, the chain is not.
+    (State.CANCELLING, Event.ADVANCE): State.CANCELLED,
     (State.CANCELLING, Event.FAIL): State.FAILED,
     (State.CANCELLING, Event.STOP): State.CANCELLED,
     (State.CANCELLING, Event.LOSE): State.CANCELLED,
@@ -99,6 +104,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     # The trainer may have heard already that it should halt; then it is queued again at once.
     (State.PAUSING, Event.RESUME): State.YIELDING,
     (State.PAUSING, Event.CANCEL): State.CANCELLING,
+    (State.PAUSING, Event.ADVANCE): State.PAUSED,
     (State.PAUSING, Event.SUCCEED): State.SUCCEEDED,
     (State.PAUSING, Event.FAIL): State.FAILED,
     (State.PAUSING, Event.HALT): State.PAUSED,
@@ -110,6 +116,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.YIELDING, Event.RESUME): State.YIELDING,
     (State.YIELDING, Event.YIELD): State.YIELDING,
     (State.YIELDING, Event.CANCEL): State.CANCELLING,
+    (State.YIELDING, Event.ADVANCE): State.QUEUED,
     (State.YIELDING, Event.SUCCEED): State.SUCCEEDED,
     (State.YIELDING, Event.FAIL): State.FAILED,
     (State.YIELDING, Event.HALT): State.QUEUED,

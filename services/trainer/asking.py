@@ -38,6 +38,8 @@ def ask_whether_prompting_is_enough(context: RunContext, base: Mapping[str, Any]
     Raises:
         RunPaused: If it does and nobody has waived that.
     """
+    if context.manifest.stage_index > 0:
+        return  # The first stage has asked.
     criterion = context.spec.objective.success_criteria[0]
     ask(context, target_met(criterion, _mean(base["base_scores"]), _mean(base["few_shot_scores"])))
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from attune.spec.v1.compute_pb2 import MemoryEstimate, ParallelPlan
-from attune.spec.v1.stage_pb2 import Technique
 
 from services.trainer.attempt import PROBE
 from services.trainer.base_models import read_shape
@@ -18,14 +17,12 @@ from services.trainer.recipes import RECIPES
 from services.trainer.recipes.processor import left_as_found
 from services.trainer.recipes.training import Resolved, Train, Training
 from services.trainer.run_context import RunContext
-from services.trainer.train import plan_of
+from services.trainer.train import longest_count, plan_of
 
 STEPS = 2
 """The first makes the optimizer's states, the second has them beside all else."""
 PASSES_MAX = 2
 """Passes that are accumulated; more of them take more time and no more memory."""
-SAMPLED = (Technique.TECHNIQUE_RLVR, Technique.TECHNIQUE_RLAIF)
-"""Techniques that sample answers for a whole step, in groups: of these, all passes are done."""
 SPARE_SHARE = 0.5
 """Share of a processor's memory that an estimate may take without being tried: it may err by a
 factor of two, and the machine pages before it fails."""
@@ -88,9 +85,8 @@ def probe_memory(context: RunContext) -> int:
     ):
         return 0
     scratch = context.attempt.folder / PROBE
-    passes_max = None if context.stage.technique in SAMPLED else PASSES_MAX
-    training = probe_of(plan_of(context, scratch, None), passes_max)
-    context.longest_count = max(one.length for one in training.train)
+    training = probe_of(plan_of(context, scratch, None))
+    context.longest_count = longest_count(training)
     recipe: Train = importlib.import_module(RECIPES[context.stage.technique]).train
     with left_as_found():
         try:
@@ -118,17 +114,17 @@ def is_needed(memory: MemoryEstimate, parameter_count: int, *, use_cuda: bool) -
     return memory.high_bytes > SPARE_SHARE * memory.capacity_bytes
 
 
-def probe_of(training: Training, passes_max: int | None = PASSES_MAX) -> Training:
-    """Return two steps of a stage, each pass as long as its longest row makes one.
+def _no_reward(lines: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float | None]:
+    """Reward nothing: what a judge costs is not spent on answers that are thrown away."""
+    return [0.0 for _ in answers]
 
-    Args:
-        training: The stage.
-        passes_max: Passes of a step at the most; None for all.
-    """
+
+def probe_of(training: Training) -> Training:
+    """Return two steps of a stage, each pass as long as its longest row makes one."""
     size = training.plan.micro_batch_size
     passes = training.plan.gradient_accumulation_steps
-    if passes_max is not None:
-        passes = min(passes_max, passes)
+    if training.reward is None:  # Else answers are sampled for a whole step, in groups.
+        passes = min(PASSES_MAX, passes)
     ordered = sorted(training.train, key=lambda one: one.length, reverse=True)
     longest = ordered[:size]
     count = STEPS * passes * size
@@ -141,6 +137,7 @@ def probe_of(training: Training, passes_max: int | None = PASSES_MAX) -> Trainin
         train=[longest[index % len(longest)] for index in range(count)],
         validation=training.validation[:1],
         samples=(),
+        reward=None if training.reward is None else _no_reward,
         resume_from=None,
         # One more than are done, so that the end with its evaluation and checkpoint never comes.
         steps_total=STEPS + 1,

@@ -65,6 +65,8 @@ def register(context: RunContext, chosen: Path, report: dict[str, Any]) -> dict[
     rank = context.stage.hyperparameters.lora.rank
     if is_adapter:
         facts |= {"lora_rank": rank, "merged_only": METHODS[method].merged_only}
+    if manifest.base_adapter_sha256:
+        facts["base_adapter_sha256"] = manifest.base_adapter_sha256
     digest = write_manifest(folder, facts)
     reach(CrashPoint.REGISTER_SEALED)
     publish(folder, place(digest))

@@ -152,9 +152,13 @@ def read_split(artefacts: Artefacts, data: Data, technique: int) -> Split:
 
 
 def without_repeats(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows without those whose messages and tools equal those of an earlier one."""
+    """Return the rows without those that equal an earlier one in all that is learnt of them.
+
+    Of pairs that includes the rejected answer, whichever stage reads them: so all stages of a
+    chain hold out the same rows.
+    """
     first = {
-        json.dumps([row.messages, row.tools, row.text], sort_keys=True): row
+        json.dumps([row.messages, row.rejected, row.tools, row.text], sort_keys=True): row
         for row in reversed(rows)
     }
     return sorted(first.values(), key=lambda row: row.line)

@@ -116,6 +116,8 @@ class Manifest:
     """`cpu` or `cuda`."""
     waived_reasons: tuple[str, ...] = ()
     """Reasons of questions that a person has answered with going on."""
+    base_adapter_sha256: str = ""
+    """Adapter of the stage before, which is trained on; empty in the first stage."""
 
     @property
     def run_id(self) -> str:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 from attune.spec.v1.compute_pb2 import StageCompute
 from attune.spec.v1.spec_pb2 import Spec
-from attune.spec.v1.stage_pb2 import Stage
+from attune.spec.v1.stage_pb2 import Stage, Technique
 from google.protobuf.json_format import ParseDict
 
 from services.common.artefacts import Artefacts
 from services.common.errors import ServiceError
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin
+from services.trainer.pairs import make_pair
+from services.trainer.recipes import REINFORCED
 from services.trainer.recipes.processor import begin_peak, peak_bytes
-from services.trainer.recipes.training import IGNORED, Example
+from services.trainer.recipes.training import IGNORED, Example, Prompt
 from services.trainer.render import Renderer, renderer
 from services.trainer.row_shape import ShapedRow
 from services.trainer.rows import Row, Split, read_split
@@ -87,6 +89,12 @@ class RunContext:
         """Folder of the base model's revision."""
         base = self.spec.base_model
         return self.artefacts.model(base.id) / base.revision
+
+    @property
+    def base_adapter(self) -> Path | None:
+        """Folder of the adapter of the stage before; None in the first stage."""
+        digest = self.manifest.base_adapter_sha256
+        return self.artefacts.adapter(digest) if digest else None
 
     @property
     def origin(self) -> Origin:
@@ -196,14 +204,24 @@ class RunContext:
         self._signals.saved.set()
 
     def _examples(self, rows: Sequence[Row]) -> list[Example | None]:
+        made = self._prompt if self.stage.technique in REINFORCED else self._example
         examples = []
         for row in rows:
             self.check()
-            examples.append(self._example(row))
+            examples.append(made(row))
         return examples
+
+    def _prompt(self, row: Row) -> Prompt | None:
+        token_ids = self.prompt_ids(row)
+        if len(token_ids) > self.stage.hyperparameters.rl.max_prompt_length:
+            return None
+        return Prompt(token_ids, (), row.line)
 
     def _example(self, row: Row) -> Example | None:
         settings = self.stage.hyperparameters
+        if self.stage.technique == Technique.TECHNIQUE_DPO:
+            pair = partial(make_pair, self.renderer, row, settings.max_length)
+            return refused(pair, f"line {row.line}")
         shaped = ShapedRow(row.messages, tools=row.tools, text=row.text)
         rendered = refused(lambda: self.renderer.learnt(shaped), f"line {row.line}")
         token_ids = rendered.token_ids[: settings.max_length]

@@ -23,6 +23,7 @@ from services.trainer.asking import ask_whether_prompting_is_enough
 from services.trainer.attempt import LOG, Attempt, list_attempts
 from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.disk import is_disk_full
+from services.trainer.learnability import ask_whether_it_can_learn, probe
 from services.trainer.recipes.processor import is_out_of_memory, use_threads
 from services.trainer.register import register
 from services.trainer.run import (
@@ -144,8 +145,9 @@ def _crash_reason(error: BaseException) -> str:
 
 def _run_phases(context: RunContext) -> None:
     _phase(context, Phase.VALIDATE, lambda: validate(context))
-    base = _phase(context, Phase.BASELINE, lambda: baseline(context))
+    base = _phase(context, Phase.BASELINE, lambda: {**baseline(context), **probe(context)})
     ask_whether_prompting_is_enough(context, base)
+    ask_whether_it_can_learn(context, base)
     context.estimate.expect(Phase.EVALUATE, base["pass_s"])
     training = _phase(context, Phase.TRAIN, lambda: train(context), _best_is_whole)
     chosen = context.artefacts.run(context.manifest.run_id) / training["best"]

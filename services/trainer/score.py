@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
+from attune.spec.v1.stage_pb2 import Technique
 from google.protobuf.json_format import MessageToDict
 
 from services.trainer import bootstrap
 from services.trainer.attempt import SAMPLES
+from services.trainer.chain import VERDICTS, compare_with_before
 from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.criteria import criterion_scores
 from services.trainer.grading.build import build, scores
+from services.trainer.preferences import preference_after, preference_before
 from services.trainer.recipes.generation import Generator, load_generator
 from services.trainer.rows import (
     Row,
@@ -30,11 +33,6 @@ from services.trainer.validate import deciding_grader
 
 EXAMPLES_MAX = 20
 """Scored rows in a report."""
-VERDICTS = {
-    bootstrap.Judgement.BETTER: EvaluationReport.VERDICT_BETTER,
-    bootstrap.Judgement.WORSE: EvaluationReport.VERDICT_WORSE,
-    bootstrap.Judgement.CANNOT_TELL: EvaluationReport.VERDICT_CANNOT_TELL,
-}
 
 
 def baseline(context: RunContext) -> dict[str, Any]:
@@ -45,7 +43,8 @@ def baseline(context: RunContext) -> dict[str, Any]:
     """
     holdout, training = context.split.holdout, context.split.train
     generator = open_generator(context, None)
-    total = 2 * len(holdout)
+    passes = 2 if context.base_adapter is None else 3
+    total = passes * len(holdout)
     begin_s = time.monotonic()
     prompts = [context.prompt_ids(row) for row in holdout]
     base = _answers(context, generator, prompts, 0, total)
@@ -54,11 +53,12 @@ def baseline(context: RunContext) -> dict[str, Any]:
     few_shot = base
     if example_count:
         few_shot = _answers(context, generator, few_shot_prompts, len(holdout), total)
+    before = _before(context, prompts, 2 * len(holdout), total)
     reach(CrashPoint.BASELINE_ANSWERED)
     majority = most_frequent_answer(training)
     context.estimate.expect(Phase.EVALUATE, pass_s)
     context.report(total, total)
-    return {
+    result: dict[str, Any] = {
         "base_answers": base,
         "few_shot_answers": few_shot,
         "few_shot_example_count": example_count,
@@ -68,8 +68,12 @@ def baseline(context: RunContext) -> dict[str, Any]:
         "majority_scores": _graded(context, holdout, [majority] * len(holdout)),
         "pass_s": pass_s,
         **_general_ability(context, generator),
+        **before,
         **text_loss(context, generator),
     }
+    if context.base_adapter is None and context.stage.technique == Technique.TECHNIQUE_DPO:
+        result["preference"] = preference_before(context, generator)
+    return result
 
 
 def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +113,9 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
         interval_high=outcome.interval_high,
         verdict=VERDICTS[outcome.judgement],
     )
+    if "previous_scores" in base:
+        previous = compare_with_before(context, base["previous_scores"], tuned_scores)
+        report.previous_stage.CopyFrom(previous)
     report.criteria.extend(criterion_scores(context.spec, holdout, base["base_answers"], answers))
     _write_samples(context, base, answers, tuned_scores)
     for index in spread(holdout, EXAMPLES_MAX):
@@ -126,7 +133,10 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     values = MessageToDict(
         report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return {"report": values}
+    result: dict[str, Any] = {"report": values}
+    if base.get("preference"):
+        result["preference"] = preference_after(context, generator, base["preference"])
+    return result
 
 
 def open_generator(context: RunContext, adapter: Path | None) -> Generator:
@@ -134,6 +144,21 @@ def open_generator(context: RunContext, adapter: Path | None) -> Generator:
     return load_generator(
         context.model_folder, adapter, context.renderer.tokenizer, use_cuda=context.use_cuda
     )
+
+
+def _before(context: RunContext, prompts: list[list[int]], done: int, total: int) -> dict[str, Any]:
+    """Return answers and scores of the adapter of the stage before; nothing in the first stage."""
+    if context.base_adapter is None:
+        return {}
+    generator = open_generator(context, context.base_adapter)
+    answers = _answers(context, generator, prompts, done, total)
+    found: dict[str, Any] = {
+        "previous_answers": answers,
+        "previous_scores": _graded(context, context.split.holdout, answers),
+    }
+    if context.stage.technique == Technique.TECHNIQUE_DPO:
+        found["preference"] = preference_before(context, generator)
+    return found
 
 
 def _few_shot(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from services.trainer import checkpoint
 from services.trainer.attempt import SCRATCH
 from services.trainer.checkpoint import find_checkpoints
 from services.trainer.crash_points import CrashPoint, reach
-from services.trainer.recipes import RECIPES
+from services.trainer.recipes import RECIPES, REINFORCED
 from services.trainer.recipes.training import Train, Training
-from services.trainer.run_context import RunContext
+from services.trainer.reward import reward_of
+from services.trainer.run_context import RunContext, refused
 from services.trainer.training_watch import TrainingWatch, sample_rows
 
 POINTS_MAX = 400
@@ -34,13 +36,13 @@ def train(context: RunContext) -> dict[str, Any]:
         RunPaused: If the run is to halt; its checkpoint is written.
     """
     run_folder = context.artefacts.run(context.manifest.run_id)
-    found, refused = find_checkpoints(run_folder, context.origin, context.manifest.fence)
-    for one in refused:
+    found, left_out = find_checkpoints(run_folder, context.origin, context.manifest.fence)
+    for one in left_out:
         name, attempt = one.folder.name, one.folder.parts[-3]
         context.attempt.say(f"Checkpoint {name} of {attempt} {one.why}; left out.")
     scratch = context.attempt.folder / SCRATCH
     training = plan_of(context, scratch, found[0].folder if found else None)
-    context.longest_count = max((one.length for one in training.train), default=0)
+    context.longest_count = longest_count(training)
     _say_when_evaluated_less(context, training)
     reach(CrashPoint.TRAIN_PLANNED)
     watch = TrainingWatch(context, training)
@@ -63,6 +65,13 @@ def train(context: RunContext) -> dict[str, Any]:
         "resolved": context.attempt.resolved(),
         "memory": _memory(context, training, watch.step - (found[0].step if found else 0)),
     }
+
+
+def longest_count(training: Training) -> int:
+    """Return the tokens of the longest sequence that is learnt."""
+    longest = max((one.length for one in training.train), default=0)
+    answer = training.hyperparameters.rl.max_completion_length if training.reward else 0
+    return longest + answer
 
 
 def _memory(context: RunContext, training: Training, fresh: int) -> dict[str, Any] | None:
@@ -107,6 +116,7 @@ def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Tra
     steps_total = max(1, math.ceil(settings.epoch_count * steps_per_epoch))
     if settings.HasField("max_step_count"):
         steps_total = min(steps_total, settings.max_step_count)
+    is_reinforced = context.stage.technique in REINFORCED
     return Training(
         model_folder=context.model_folder,
         method=context.stage.method,
@@ -116,6 +126,7 @@ def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Tra
         validation=validation,
         output_folder=scratch,
         resume_from=resume_from,
+        base_adapter=context.base_adapter,
         use_cuda=context.use_cuda,
         steps_total=steps_total,
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
@@ -123,4 +134,5 @@ def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Tra
         warmup_steps=round(settings.warmup_ratio * steps_total),
         samples=[context.prompt_ids(row) for row in sample_rows(context)],
         sample_tokens_max=min(SAMPLE_TOKENS_MAX, context.spec.evaluation.max_answer_tokens),
+        reward=refused(partial(reward_of, context)) if is_reinforced else None,
     )

@@ -9,14 +9,16 @@ from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
 from attune.spec.v1.spec_pb2 import SuccessCriterion
-from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
+from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Stage, Technique
 
 from services.trainer.base_models import read_shape
+from services.trainer.chain import check_chain
 from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.disk import CHECKPOINTS_MAX, bytes_needed, trained_count
 from services.trainer.grading.build import build
 from services.trainer.memory_probe import probe_memory
-from services.trainer.recipes import METHODS, RECIPES, lack_of
+from services.trainer.recipes import METHODS, RECIPES, REINFORCED, lack_of
+from services.trainer.reinforcement import check_prompts, check_reward
 from services.trainer.run import DISK_FULL, RunFailed
 from services.trainer.run_context import RunContext, refused
 
@@ -54,13 +56,15 @@ def validate(context: RunContext) -> dict[str, Any]:
             "TOO_FEW_ROWS",
             f"{len(learnt)} rows to learn and {len(measured)} to validate are left. Add rows.",
         )
+    if context.stage.technique in REINFORCED:
+        check_prompts(context, len(learnt))
     if not split.apart:
         context.attempt.say(
             "So many rows are alike that some which are held out nearly equal some that are taught."
         )
-    longest = context.stage.hyperparameters.max_length
-    cut = sum(len(example.token_ids) >= longest for example in [*learnt, *measured])
-    if cut:
+    longest = _longest(context)
+    cut = sum(example.length >= longest for example in [*learnt, *measured])
+    if cut and context.stage.technique not in REINFORCED:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
     probed_bytes = probe_memory(context)
     context.report(total, total)
@@ -72,7 +76,7 @@ def validate(context: RunContext) -> dict[str, Any]:
         "useless_row_count": useless,
         "cut_row_count": cut,
         "token_count": sum(len(example.token_ids) for example in learnt),
-        "token_count_max": max(len(example.token_ids) for example in learnt),
+        "token_count_max": max(example.length for example in learnt),
         "probed_bytes": probed_bytes,
     }
 
@@ -92,8 +96,9 @@ def check_spec(context: RunContext) -> None:
     if stage.technique not in RECIPES:
         raise RunFailed("UNSUPPORTED_TECHNIQUE", f"This trainer has no recipe for {name}.")
     _check_method(context)
-    if context.manifest.stage_index > 0:
-        raise RunFailed("UNSUPPORTED_STAGE", "This trainer runs specs of one stage.")
+    check_chain(context)
+    if stage.technique == Technique.TECHNIQUE_DPO:
+        _check_preferences(stage)
     settings = stage.hyperparameters
     if settings.packing and stage.technique != Technique.TECHNIQUE_SFT:
         raise RunFailed(
@@ -104,6 +109,8 @@ def check_spec(context: RunContext) -> None:
     for one in spec.evaluation.graders:
         refused(partial(build, one))
     deciding_grader(context)
+    if stage.technique in REINFORCED:
+        check_reward(context)
     if not (context.model_folder / "MANIFEST.json").exists():
         raise RunFailed(
             "BASE_MODEL_MISSING",
@@ -146,14 +153,32 @@ def _check_method(context: RunContext) -> None:
         )
 
 
+def _check_preferences(stage: Stage) -> None:
+    """Refuse settings that the recipe would stop at, or learn nothing with."""
+    values = stage.hyperparameters
+    if values.dpo.loss_type == "exo_pair" and not values.dpo.label_smoothing:
+        raise RunFailed(
+            "NO_LABEL_SMOOTHING",
+            "The loss exo_pair needs hyperparameters.dpo.label_smoothing above 0. Set 0.001.",
+        )
+    if "lm_head" in values.lora.target_modules:
+        raise RunFailed(
+            "UNSUPPORTED_TARGET",
+            "DPO cannot train an adapter of lm_head. Leave it out of lora.target_modules.",
+        )
+
+
 def _check_batch(context: RunContext) -> None:
     plan = context.plan
     product = plan.micro_batch_size * plan.gradient_accumulation_steps * context.device_count
-    wanted = context.stage.hyperparameters.effective_batch_size
+    settings = context.stage.hyperparameters
+    wanted, what = settings.effective_batch_size, "rows"
+    if context.stage.technique in REINFORCED:
+        wanted, what = wanted * settings.rl.group_size, "answers"
     if product != wanted:
         raise RunFailed(
             "BATCH_MISMATCH",
-            f"The placement steps over {product} rows, the approved batch has {wanted}.",
+            f"The placement steps over {product} {what}, the approved batch has {wanted}.",
         )
 
 
@@ -172,14 +197,24 @@ def _check_disk(context: RunContext) -> None:
         )
 
 
+def _longest(context: RunContext) -> int:
+    settings = context.stage.hyperparameters
+    if context.stage.technique in REINFORCED:
+        return settings.rl.max_prompt_length
+    return settings.max_length
+
+
 def _judge_useless(context: RunContext, useless: int, total: int) -> None:
     if not useless:
         return
-    longest = context.stage.hyperparameters.max_length
-    text = f"{useless} of {total} rows hold no token to learn within {longest} tokens"
+    text = f"{useless} of {total} rows hold no token to learn within {_longest(context)} tokens"
+    remedy = "Raise max_length or mend the rows."
+    if context.stage.technique in REINFORCED:
+        text = f"{useless} of {total} prompts are longer than {_longest(context)} tokens"
+        remedy = "Raise rl.max_prompt_length or shorten the prompts."
     if useless > USELESS_SHARE_MAX * total:
         raise RunFailed(
             "NO_TRAINABLE_TOKENS",
-            f"{text}. At most {USELESS_SHARE_MAX:.0%} may. Raise max_length or mend the rows.",
+            f"{text}. At most {USELESS_SHARE_MAX:.0%} may. {remedy}",
         )
     context.attempt.say(f"{text} and are left out.")

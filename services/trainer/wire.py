@@ -74,6 +74,7 @@ def manifest_from_lease(lease: Lease, settings: TrainerSettings) -> Manifest:
         threads=settings.threads,
         accelerator=settings.accelerator,
         waived_reasons=tuple(lease.waived_reasons),
+        base_adapter_sha256=lease.base_adapter_sha256,
     )
 
 
@@ -216,7 +217,7 @@ def sample_to_proto(line: dict[str, Any]) -> trainer_pb2.TrainingSample:
         reference=line["reference"],
         answer=line["answer"],
     )
-    sample.time.FromDatetime(datetime.fromisoformat(line["time"]))
+    sample.create_time.FromDatetime(datetime.fromisoformat(line["time"]))
     return sample
 
 

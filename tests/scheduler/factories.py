@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from attune.scheduler.v1 import scheduler_pb2, worker_pb2
 from attune.spec.v1.compute_pb2 import ModelShape
+from attune.spec.v1.evaluation_pb2 import EvaluationReport
 from attune.spec.v1.grader_pb2 import Grader, StringCheckGrader
 from attune.spec.v1.spec_pb2 import Spec
 from attune.spec.v1.stage_pb2 import Method, Technique
@@ -141,8 +142,16 @@ def a_job(number: int = 1, *, now: datetime = NOW, state: State = State.QUEUED) 
     }[state]()
 
 
-def a_result() -> scheduler_pb2.JobResult:
-    return scheduler_pb2.JobResult(adapter_sha256=ADAPTER, lora_rank=16)
+def a_result(
+    adapter_sha256: str = ADAPTER, verdict: str = "BETTER", *, before: str = ""
+) -> scheduler_pb2.JobResult:
+    """Return a result; with a verdict beside the stage before if that is named in `before`."""
+    result = scheduler_pb2.JobResult(adapter_sha256=adapter_sha256, lora_rank=16)
+    result.report.verdict = EvaluationReport.Verdict.Value(f"VERDICT_{verdict}")
+    result.report.tuned_score = 0.5
+    if before:
+        result.report.previous_stage.verdict = EvaluationReport.Verdict.Value(f"VERDICT_{before}")
+    return result
 
 
 def an_error(text: str = "The data cannot be read.") -> Status:

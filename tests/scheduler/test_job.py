@@ -6,8 +6,9 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_EVALUATE, PHASE_TRAIN, JobProgress
 
 from services.common.errors import FailedPrecondition, InvalidArgument
+from services.scheduler.announcement import events_of
 from services.scheduler.approval import new_job
-from services.scheduler.job import LOSSES_MAX, events_of
+from services.scheduler.job import LOSSES_MAX
 from services.scheduler.state import FINAL, LEASED, TRANSITIONS, Event, State, next_state
 from tests.scheduler.factories import NOW, TERMS, a_job, a_question, a_result, a_spec, an_error
 
@@ -18,6 +19,7 @@ DO = {
     Event.LEASE: lambda job: job.lease("node-b", "instance-2", EXPIRE, LATER),
     Event.RENEW: lambda job: job.renew(None, EXPIRE, LATER),
     Event.CANCEL: lambda job: job.cancel(LATER),
+    Event.ADVANCE: lambda job: job.advance("Stage 1 has ended.", LATER),
     Event.SUCCEED: lambda job: job.succeed(a_result(), LATER),
     Event.FAIL: lambda job: job.fail(an_error(), LATER),
     Event.STOP: lambda job: job.stop(LATER),
@@ -38,6 +40,7 @@ AFTER = {
     },
     State.RUNNING: {
         Event.ASK: State.PAUSED,
+        Event.ADVANCE: State.QUEUED,
         Event.RENEW: State.RUNNING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,
@@ -55,6 +58,7 @@ AFTER = {
     },
     State.PAUSING: {
         Event.ASK: State.PAUSED,
+        Event.ADVANCE: State.PAUSED,
         Event.RENEW: State.PAUSING,
         Event.PAUSE: State.PAUSING,
         Event.RESUME: State.YIELDING,
@@ -67,6 +71,7 @@ AFTER = {
     },
     State.YIELDING: {
         Event.ASK: State.PAUSED,
+        Event.ADVANCE: State.QUEUED,
         Event.RENEW: State.YIELDING,
         Event.PAUSE: State.PAUSING,
         Event.RESUME: State.YIELDING,
@@ -80,6 +85,7 @@ AFTER = {
     },
     State.CANCELLING: {
         Event.ASK: State.CANCELLED,
+        Event.ADVANCE: State.CANCELLED,
         Event.RENEW: State.CANCELLING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,

@@ -20,7 +20,7 @@ from services.common.artefacts import Artefacts
 from services.trainer.attempt import LOG, Attempt
 from services.trainer.fork_server import ForkServer
 from services.trainer.run import ExitCode
-from tests.trainer import tiny
+from tests.trainer import tiny, tiny_rl
 from tests.trainer.short_runs import ShortRuns
 
 
@@ -36,6 +36,14 @@ def forks() -> ForkServer:
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     tiny.save_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_way_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that can answer in two ways, for rewards to choose between."""
+    folder = tmp_path_factory.mktemp("two-way")
+    tiny_rl.save_model(folder)
     return folder
 
 

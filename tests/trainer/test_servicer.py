@@ -117,7 +117,7 @@ async def test_watch_run_streams_from_the_beginning_and_ends_with_the_run(
     samples = [item.sample for item in seen if item.HasField("sample")]
     assert [(one.step, one.answer) for one in samples] == [(1, ""), (2, "rod")]
     assert (samples[0].prompt, samples[0].reference) == ("Say red.", "red")
-    assert samples[0].time.ToDatetime() <= samples[1].time.ToDatetime()
+    assert samples[0].create_time.ToDatetime() <= samples[1].create_time.ToDatetime()
     assert seen[0].HasField("run")
     assert not seen[0].run.ended
     assert seen[-1].run.ended

@@ -1,5 +1,7 @@
 """Samples, watchdogs and the memory probe in real runs of four steps."""
 
+from dataclasses import replace
+
 import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_VALIDATE
 from attune.scheduler.v1.worker_pb2 import FinishRunRequest
@@ -180,6 +182,8 @@ def test_a_probe_is_two_steps_of_passes_as_long_as_the_longest_rows(tmp_path):
     assert [one.length for one in probe.train] == [9, 7] * 4
     assert probe.plan.gradient_accumulation_steps == 2
     assert training.plan.gradient_accumulation_steps == 8
-    assert len(probe_of(training, None).train) == 2 * 8 * 2
+    rewarded = replace(training, reward=lambda lines, answers: [1.0 for _ in answers])
+    assert len(probe_of(rewarded).train) == 2 * 8 * 2
+    assert probe_of(rewarded).reward([3], [[1]]) == [0.0]
     assert (probe.resume_from, probe.samples) == (None, ())
     assert probe.steps_total == probe.evaluation_steps == 3

@@ -180,6 +180,9 @@ def _method(ledger: Ledger, path: str, brief: Brief, decision: Decision) -> None
 
 
 def _hyperparameter(ledger: Ledger, path: str, recipe: Recipe, name: str, setting: Setting) -> None:
+    if name.startswith("lora.") and len(ledger.spec.stages) > 1:
+        _as_before(ledger, path, name)
+        return
     value: object = setting.value
     origin, source = f"{recipe.id}: {setting.source}", RECIPE
     if name == "schedule":
@@ -207,6 +210,19 @@ def _hyperparameter(ledger: Ledger, path: str, recipe: Recipe, name: str, settin
         reason=setting.reason,
         basic=name in (*BASIC, *BASIC_BY_PART),
         allowed=SCHEDULES if name == "schedule" else LOSSES.get(name, ()),
+    )
+
+
+def _as_before(ledger: Ledger, path: str, name: str) -> None:
+    """Decide a setting of the adapter that this stage goes on training: that of the first one."""
+    first = getattr(ledger.spec.stages[0].hyperparameters.lora, name.removeprefix("lora."))
+    ledger.said.pop(f"{path}hyperparameters.{name}", None)
+    ledger.decide(
+        f"{path}hyperparameters.{name}",
+        list(first) if name == "lora.target_modules" else first,
+        source=RULE,
+        origin="the adapter of the first stage",
+        reason="All stages train one adapter, so that it keeps its shape.",
     )
 
 

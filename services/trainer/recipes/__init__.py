@@ -1,6 +1,7 @@
 """How each technique trains: one file per technique, and what they share.
 
-Shapes in these files: B batch, T tokens, V vocabulary, R LoRA rank. A recipe's module has one
+Shapes in these files: B batch, T tokens, V vocabulary, R LoRA rank, G
+completions per prompt. A recipe's module has one
 function, `train(training, observer) -> None`. Only the process of a run imports them: they import
 torch.
 """
@@ -15,8 +16,13 @@ from attune.spec.v1.stage_pb2 import Method, Technique
 
 RECIPES: Mapping[int, str] = {
     Technique.TECHNIQUE_SFT: "services.trainer.recipes.sft",
+    Technique.TECHNIQUE_RLVR: "services.trainer.recipes.grpo",
+    Technique.TECHNIQUE_RLAIF: "services.trainer.recipes.grpo",
+    Technique.TECHNIQUE_DPO: "services.trainer.recipes.dpo",
 }
 """Technique to the module that trains it."""
+REINFORCED = (Technique.TECHNIQUE_RLVR, Technique.TECHNIQUE_RLAIF)
+"""Techniques that learn from the rewards of answers."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback
@@ -40,8 +41,8 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
     ) -> None:
         """Say what is trained and how, where that begins, and what was measured before."""
         self._observer.on_resolved(resolved(args, parts["model"]))
-        evaluated = (entry for entry in state.log_history if "eval_loss" in entry)
-        losses = {int(entry["step"]): float(entry["eval_loss"]) for entry in evaluated}
+        numbers = ((int(entry["step"]), self.numbers(entry)) for entry in state.log_history)
+        losses = {step: found["eval_loss"] for step, found in numbers if "eval_loss" in found}
         self._begin_s = time.monotonic()
         # A resumed state says the layout of the attempt that wrote it; this one has its own.
         state.train_batch_size = args.train_batch_size
@@ -104,12 +105,13 @@ class Bridge(TrainerCallback):  # type: ignore[misc]  # transformers has no type
         **_: Any,
     ) -> None:
         """Hand on the numbers of a step."""
-        numbers = {
-            name: float(value)
-            for name, value in (logs or {}).items()
-            if isinstance(value, int | float)
+        self._observer.on_metrics(state.global_step, self.numbers(logs or {}))
+
+    def numbers(self, logs: Mapping[str, Any]) -> dict[str, float]:
+        """Return what the observer is told of the numbers of a step."""
+        return {
+            name: float(value) for name, value in logs.items() if isinstance(value, int | float)
         }
-        self._observer.on_metrics(state.global_step, numbers)
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Hand over a checkpoint, and stop if the observer has seen enough."""

@@ -1,4 +1,4 @@
-"""Greedy answers of a causal language model, and the log-probabilities of given ones.
+"""Answers of a causal language model, and the log-probabilities of given ones.
 
 Shapes: see the package.
 """
@@ -6,6 +6,7 @@ Shapes: see the package.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ BATCH_TOKENS_MAX = 16_384
 BATCH_ROWS_MAX = 32
 ADAPTER_CONFIG = "adapter_config.json"
 """File that only an adapter's folder has."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn."""
+
+    temperature: float
+    """Above 0."""
+    top_p: float
+    """In (0, 1]."""
+    seed: int
 
 
 class Generator:
@@ -44,19 +56,23 @@ class Generator:
         prompts: Sequence[Sequence[int]],
         max_new_tokens: int,
         check: Callable[[int], None],
+        sampling: Sampling | None = None,
     ) -> list[list[int]]:
-        """Answer prompts greedily.
+        """Answer prompts.
 
         Args:
             prompts: Token ids of each.
             max_new_tokens: Longest answer, the token that ends it included.
             check: Called with the number of finished prompts, after every batch, and with every
                 token; it may raise to stop.
+            sampling: How answers are drawn; None for the likeliest token each time.
 
         Returns:
             Token ids of each answer in the order of the prompts, the token that ended it
             included. Empty for a prompt that leaves no room in the context.
         """
+        if sampling is not None:
+            torch.manual_seed(sampling.seed)
         answers: list[list[int]] = [[] for _ in prompts]
         done = 0
         for batch in self._batches(prompts, max_new_tokens):
@@ -66,6 +82,7 @@ class Generator:
                     [prompts[index] for index in batch],
                     min(max_new_tokens, room),
                     lambda finished=done: check(finished),  # type: ignore[misc]
+                    sampling,
                 )
                 for index, token_ids in zip(batch, new, strict=True):
                     answers[index] = token_ids
@@ -97,7 +114,11 @@ class Generator:
         return batches
 
     def _generate(
-        self, prompts: list[Sequence[int]], max_new_tokens: int, check: Callable[[], None]
+        self,
+        prompts: list[Sequence[int]],
+        max_new_tokens: int,
+        check: Callable[[], None],
+        sampling: Sampling | None,
     ) -> list[list[int]]:
         width = max(len(prompt) for prompt in prompts)
         rows = [[self._pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -108,7 +129,7 @@ class Generator:
                 input_ids=torch.tensor(rows, device=device),
                 attention_mask=torch.tensor(mask, device=device),
                 generation_config=GenerationConfig(
-                    do_sample=False,
+                    **_drawn(sampling),
                     num_beams=1,
                     max_new_tokens=max_new_tokens,
                     eos_token_id=self._stop_ids,
@@ -125,6 +146,17 @@ class Generator:
             if token_id in self._stop_ids:
                 return token_ids[: index + 1]
         return token_ids
+
+
+def _drawn(sampling: Sampling | None) -> dict[str, Any]:
+    if sampling is None:
+        return {"do_sample": False}
+    return {
+        "do_sample": True,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": 0,
+    }
 
 
 class _Check(StoppingCriteria):  # type: ignore[misc]  # transformers has no types.

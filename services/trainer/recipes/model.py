@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from attune.spec.v1.compute_pb2 import ParallelPlan
 from attune.spec.v1.stage_pb2 import LoraParameters, Method
-from peft import LoraConfig
+from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from services.trainer.recipes import METHODS
@@ -25,7 +25,21 @@ ATTENTION = "sdpa"
 
 
 def load_model(training: Training) -> Any:
-    """Return the base of a stage as its method needs it, without an adapter."""
+    """Return the model of a stage as its method needs it.
+
+    It has an adapter only if that is one to go on training; a new one is the trainer's to add.
+    """
+    base = _base_of(training)
+    if training.base_adapter is None:
+        return base
+    config = PeftConfig.from_pretrained(str(training.base_adapter))
+    config.lora_dropout = training.hyperparameters.lora.dropout
+    return PeftModel.from_pretrained(
+        base, str(training.base_adapter), config=config, is_trainable=True
+    )
+
+
+def _base_of(training: Training) -> Any:
     dtype = dtype_of(training.plan)
     if training.method == Method.METHOD_FULL:
         # AdamW needs float32 weights; mixed precision casts them for the passes.
@@ -76,8 +90,8 @@ def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
 
 
 def adapter(training: Training) -> LoraConfig | None:
-    """Return peft's settings of the stage's adapter; None where all weights learn."""
-    if not METHODS[training.method].is_adapter:
+    """Return peft's settings of a new adapter; None where there is one, or all weights learn."""
+    if training.base_adapter is not None or not METHODS[training.method].is_adapter:
         return None
     return lora(training.hyperparameters.lora, has_magnitudes=training.method == Method.METHOD_DORA)
 

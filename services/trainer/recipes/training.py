@@ -30,6 +30,37 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Pair(Example):
+    """One row of preferences: as an example, the prompt and the preferred answer."""
+
+    prompt_ids: Sequence[int]
+    """[T], less than max_length."""
+    chosen_ids: Sequence[int]
+    """[T]; with the prompt at most max_length, as the rejected answer is."""
+    rejected_ids: Sequence[int]
+    """[T]."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of its longest sequence."""
+        return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
+
+
+@dataclass(frozen=True)
+class Prompt(Example):
+    """One row whose answers are rewarded: as an example, what is asked; no label is learnt."""
+
+    line: int
+    """Of the row in its file; it names the row to the reward."""
+
+
+Reward = Callable[[Sequence[int], Sequence[Sequence[int]]], list[float | None]]
+"""Takes the lines of rows and the token ids of one answer to each, in the same order; returns the
+reward of each in [0, 1], None for one that could not be graded: it is never taken for 0. May raise
+to stop the training."""
+
+
+@dataclass(frozen=True)
 class Training:
     """One stage, resolved to what a trainer library needs."""
 
@@ -39,6 +70,7 @@ class Training:
     hyperparameters: Hyperparameters
     plan: ParallelPlan
     train: Sequence[Example]
+    """Pairs where preferences are learnt, prompts where answers are rewarded."""
     validation: Sequence[Example]
     output_folder: Path
     """Where the trainer library may write; on the file system of the checkpoints."""
@@ -57,6 +89,10 @@ class Training:
     """Token ids of prompts that the model answers at each evaluation, for people to read."""
     sample_tokens_max: int = 32
     """Longest such answer."""
+    base_adapter: Path | None = None
+    """Folder of the adapter that is trained on, of the stage before; None for a new one."""
+    reward: Reward | None = None
+    """Of answers to prompts; None where examples are learnt."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +144,15 @@ class Observer(Protocol):
         """
 
     def on_metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Take in numbers of a step; evaluations have names that begin with `eval_`."""
+        """Take in numbers of a step; evaluations have names that begin with `eval_`.
+
+        The best checkpoint has the lowest `eval_loss`; where answers are rewarded, that is the mean
+        reward on validation prompts (`eval_reward`) with a minus. There the names of the trainer
+        library are `reward` and `reward_std` in [0, 1], `frac_reward_zero_std` (share of groups
+        whose answers all earn the same), `completions/clipped_ratio` (share of answers that end at
+        the length limit), `completions/mean_length` in tokens, `kl` and `entropy` in nats per
+        token, and `ungraded` (share of answers without a reward).
+        """
 
     def on_samples(self, step: int, answers: Sequence[Sequence[int]]) -> None:
         """Take in the token ids of the answers to `samples`, in their order."""

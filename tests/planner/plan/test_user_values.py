@@ -113,6 +113,8 @@ NUMBERS = st.one_of(
 def test_whatever_is_said_gives_a_valid_plan_and_nothing_is_dropped_in_silence(
     said, techniques, method
 ):
+    if method == stage_pb2.METHOD_FULL:
+        techniques = techniques[:1]  # A chain trains one adapter.
     brief, used = a_brief(overrides=said), sources()
     spec = plan(brief, used, techniques=techniques, method=method)
     assert violations(spec) == []
