@@ -14,31 +14,29 @@ from pathlib import Path
 from typing import Any
 
 from attune.spec.v1.compute_pb2 import StageCompute
+from attune.spec.v1.spec_pb2 import Spec
 
 from services.common.artefacts import Artefacts, read_manifest
 from services.trainer.attempt import Attempt
 from services.trainer.crash_points import VARIABLE
 from services.trainer.register import WEIGHTS
 from services.trainer.run import Phase
-from tests.trainer import tiny
+from tests.trainer import tiny, tiny_rl
 
 JOIN_S = 120.0
 
 
 class ShortRuns:
-    """Attempts at runs of one spec: four steps, a checkpoint after each."""
+    """Attempts at runs of one spec, supervised unless another is given."""
 
-    def __init__(self, root: Path, saved_model: Path) -> None:
+    def __init__(
+        self, root: Path, saved_model: Path, make: Callable[[Artefacts, str], Spec] | None = None
+    ) -> None:
         self.root = root
         self.artefacts = Artefacts(root / "artefacts")
-        revision = tiny.put_model(self.artefacts, saved_model)
-        train = tiny.put_rows(self.artefacts, tiny.rows(36))
-        holdout = tiny.put_rows(self.artefacts, tiny.rows(4))
-        self.spec = tiny.a_spec(revision, train, holdout, epoch_count=1.0, evaluations_per_epoch=4)
-        # So that a wrong random state after resuming would show in the weights.
-        self.spec.stages[0].hyperparameters.lora.dropout = 0.2
-        self.spec.evaluation.max_answer_tokens = 2
-        self.spec.evaluation.bootstrap_resample_count = 100
+        self.spec = (make or supervised)(
+            self.artefacts, tiny.put_model(self.artefacts, saved_model)
+        )
 
     def begin(
         self,
@@ -77,6 +75,42 @@ class ShortRuns:
         folder = self.artefacts.adapter(attempt.result(Phase.REGISTER)["adapter_sha256"])
         assert read_manifest(folder) is not None
         return sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+
+
+def supervised(artefacts: Artefacts, revision: str) -> Spec:
+    """Return four steps on demonstrations, with a checkpoint after each."""
+    train = tiny.put_rows(artefacts, tiny.rows(36))
+    holdout = tiny.put_rows(artefacts, tiny.rows(4))
+    return shortened(
+        tiny.a_spec(revision, train, holdout, epoch_count=1.0, evaluations_per_epoch=4)
+    )
+
+
+def preferring(artefacts: Artefacts, revision: str) -> Spec:
+    """Return the same on pairs."""
+    train = tiny.put_rows(artefacts, tiny.pairs(36))
+    holdout = tiny.put_rows(artefacts, tiny.pairs(4))
+    return shortened(
+        tiny.a_preference_spec(revision, train, holdout, epoch_count=1.0, evaluations_per_epoch=4)
+    )
+
+
+def reinforced(artefacts: Artefacts, revision: str) -> Spec:
+    """Return the same on rewarded answers; for the model that can answer in two ways."""
+    train = tiny.put_rows(artefacts, tiny_rl.prompts(held_out=False))
+    holdout = tiny.put_rows(artefacts, tiny_rl.prompts(held_out=True)[:4])
+    return shortened(
+        tiny_rl.a_spec(revision, train, holdout, epoch_count=1.0, evaluations_per_epoch=4)
+    )
+
+
+def shortened(spec: Spec) -> Spec:
+    """Leave out of a spec what only takes time."""
+    # So that a wrong random state after resuming would show in the weights.
+    spec.stages[0].hyperparameters.lora.dropout = 0.2
+    spec.evaluation.max_answer_tokens = 2
+    spec.evaluation.bootstrap_resample_count = 100
+    return tiny.approved(spec)
 
 
 def _execute(
