@@ -17,7 +17,7 @@ from services.trainer.attempt import TRAINING_SAMPLES
 from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint
 from services.trainer.crash_points import CrashPoint, reach
-from services.trainer.recipes.training import Resolved, Training
+from services.trainer.recipes.training import VALIDATION_PROMPTS_MAX, Resolved, Training
 from services.trainer.rows import Row, spread
 from services.trainer.run import Question, RunFailed, RunPaused
 from services.trainer.run_context import RunContext
@@ -51,6 +51,7 @@ class TrainingWatch:
                 training.hyperparameters.learning_rate,
                 shape.vocabulary_size if shape is not None else 0,
                 training.steps_total,
+                min(len(training.validation), VALIDATION_PROMPTS_MAX),
             ),
         )
 

@@ -24,6 +24,8 @@ START_COUNT = 3
 """Logs whose mean is where a metric started."""
 STUCK_COUNT_MIN = 16
 """Logs before a metric can be called stuck; a quarter of them is compared with another."""
+ERRORS = 2.0
+"""Standard errors of a mean reward that a gap must exceed besides its threshold."""
 STUCK_SHARE = 0.5
 """Share of the steps that must be done before."""
 
@@ -72,6 +74,8 @@ class Situation:
     vocabulary_size: int
     """Tokens of the model; guessing blindly among them costs its logarithm, in nats."""
     steps_total: int
+    validation_count: int
+    """Validation rows of one evaluation; few of them leave a mean reward uncertain."""
 
 
 @dataclass(frozen=True)
@@ -173,11 +177,20 @@ def _stuck(look: Look) -> Figures | None:
 
 
 def _gap(look: Look) -> Figures | None:
-    """Find a second metric whose mean since the last look is above this one's value."""
+    """Find a second metric whose mean since the last look is above this one's value.
+
+    Both lie in [0, 1]. What the validation rows are too few to tell from chance is not counted.
+    """
     if not look.other:
         return None
-    moved = fmean(look.other) - look.value
-    return {"moved": moved} if moved > look.threshold else None
+    earned = fmean(look.other)
+    moved = earned - look.value
+    # Were there no gap, both were looks at one mean.
+    mean = min(1.0, max(0.0, (earned + look.value) / 2.0))
+    # A mean of values in [0, 1] is known no worse than that of zeros and ones.
+    error = math.sqrt(mean * (1.0 - mean) / max(1, look.situation.validation_count))
+    doubt = ERRORS * error
+    return {"moved": moved, "doubt": doubt} if moved > look.threshold + doubt else None
 
 
 RULES: Mapping[str, Callable[[Look], Figures | None]] = {

@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from services.trainer.watchdogs import RULES, TABLE, Action, Situation, Watchdogs, load_watchdogs
 
-SITUATION = Situation(learning_rate=3e-3, vocabulary_size=400, steps_total=100)
+SITUATION = Situation(
+    learning_rate=3e-3, vocabulary_size=400, steps_total=100, validation_count=100_000
+)
 """Guessing blindly among 400 tokens costs 5.99 nats."""
 
 
@@ -113,13 +116,18 @@ def test_clipped_answers_and_drift_are_found():
 
 
 def test_reward_that_is_earned_in_training_only_warns_or_pauses():
-    def run(gap: float):
+    def run(gap: float, situation: Situation = SITUATION):
         steps = [{"reward": 0.5}, {"reward": 0.5}, {"eval_reward": 0.5 - gap}]
-        return alarms("RLVR", *steps, *steps, *steps)
+        return alarms("RLVR", *steps, *steps, *steps, situation=situation)
 
     assert run(0.04) == []
     assert run(0.07) == [(6, "reward_gap")]
     assert run(0.2) == [(6, "reward_gap"), (6, "reward_hacking")]
+    # Of 16 prompts a mean is known to about 0.24 only: two standard errors.
+    few = replace(SITUATION, validation_count=16)
+    assert run(0.2, few) == []
+    assert run(0.3, few) == [(6, "reward_gap")]
+    assert run(0.4, few) == [(6, "reward_gap"), (6, "reward_hacking")]
 
 
 def test_a_gap_is_taken_over_what_was_earned_since_the_last_validation():

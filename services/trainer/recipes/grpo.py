@@ -24,7 +24,14 @@ from trl import import_utils
 from services.trainer.recipes.arguments import shared_arguments
 from services.trainer.recipes.bridge import Bridge, execute
 from services.trainer.recipes.model import adapter, load_model
-from services.trainer.recipes.training import Example, Observer, Prompt, Reward, Training
+from services.trainer.recipes.training import (
+    VALIDATION_PROMPTS_MAX,
+    Example,
+    Observer,
+    Prompt,
+    Reward,
+    Training,
+)
 
 # Profiling would import MLflow, which runs do without: the supervisor copies their numbers.
 os.environ["DISABLE_MLFLOW_INTEGRATION"] = "TRUE"
@@ -35,8 +42,6 @@ if not torch.cuda.is_available():
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
-VALIDATION_PROMPTS_MAX = 64
-"""Validation prompts that are answered at each evaluation, the first ones of a random split."""
 VALIDATION_ANSWERS = 4
 """Answers to each of them: with 256 the mean of rewards of 0 or 1 is known to 0.03."""
 SIDE_BY_SIDE_MAX = 64

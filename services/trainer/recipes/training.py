@@ -13,6 +13,9 @@ from attune.spec.v1.stage_pb2 import Hyperparameters, Method
 IGNORED = -100
 """Label of a token that is not learnt."""
 
+VALIDATION_PROMPTS_MAX = 64
+"""Validation prompts whose answers are rewarded at each evaluation, the first of a random split."""
+
 
 @dataclass(frozen=True)
 class Example:
