@@ -15,6 +15,7 @@ from services.trainer.base_models import read_shape
 from services.trainer.chain import check_chain
 from services.trainer.crash_points import CrashPoint, reach
 from services.trainer.disk import CHECKPOINTS_MAX, bytes_needed, trained_count
+from services.trainer.grader_check import check_graders
 from services.trainer.grading.build import build
 from services.trainer.memory_probe import probe_memory
 from services.trainer.recipes import METHODS, RECIPES, REINFORCED, lack_of
@@ -66,10 +67,12 @@ def validate(context: RunContext) -> dict[str, Any]:
     cut = sum(example.length >= longest for example in [*learnt, *measured])
     if cut and context.stage.technique not in REINFORCED:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
+    graders = check_graders(context, deciding_grader(context))
     probed_bytes = probe_memory(context)
     context.report(total, total)
     reach(CrashPoint.VALIDATE_CHECKED)
     return {
+        "graders": graders,
         "train_row_count": len(learnt),
         "validation_row_count": len(measured),
         "holdout_row_count": len(split.holdout),
