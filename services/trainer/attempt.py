@@ -35,7 +35,7 @@ LOG = "run.log"
 SCRATCH = "scratch"
 """Where the trainer library writes before a checkpoint is moved to its place."""
 PROBE = "probe"
-"""The same for the steps that are thrown away."""
+"""The same for steps that are only tried; left behind where they ran out of memory."""
 READ_BYTES_MAX = 4 * 1024 * 1024
 """Largest piece of a file that one reading takes in."""
 TAIL_BYTES = 4096
