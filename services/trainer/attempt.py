@@ -37,7 +37,7 @@ PAGE_MARKDOWN, PAGE_HTML = "report.md", "report.html"
 SCRATCH = "scratch"
 """Where the trainer library writes before a checkpoint is moved to its place."""
 PROBE = "probe"
-"""The same for the steps that are thrown away."""
+"""The same for steps that are only tried; left behind where they ran out of memory."""
 READ_BYTES_MAX = 4 * 1024 * 1024
 """Largest piece of a file that one reading takes in."""
 TAIL_BYTES = 4096

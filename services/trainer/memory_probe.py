@@ -88,14 +88,15 @@ def probe_memory(context: RunContext) -> int:
     training = probe_of(plan_of(context, scratch, None))
     context.longest_count = longest_count(training)
     recipe: Train = importlib.import_module(RECIPES[context.stage.technique]).train
+    # Whoever finds this process killed for lack of memory sees by the folder what it was at.
+    scratch.mkdir(exist_ok=True)
     with left_as_found():
         try:
             recipe(training, _Probe(context))
         except _Enough as enough:
             # Its frames hold the model and the optimizer.
             traceback.clear_frames(enough.__traceback__)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
     return context.peak_bytes
 
 

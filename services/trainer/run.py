@@ -172,6 +172,8 @@ class MemoryFacts:
     """Tokens of the longest row that it trained; 0 when unknown."""
     checkpoint_step: int = 0
     """Optimizer steps of its newest complete checkpoint; 0 without one."""
+    is_probe: bool = False
+    """Whether steps of training ran out of it that were only tried, in VALIDATE."""
 
 
 class Estimate:

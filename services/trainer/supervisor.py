@@ -18,7 +18,7 @@ from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.common.names import last_part
 from services.common.processes import ProcessFolder
 from services.trainer import wire
-from services.trainer.attempt import Attempt
+from services.trainer.attempt import PROBE, Attempt
 from services.trainer.checkpoint import Origin, find_checkpoints
 from services.trainer.engine.engine import Engine, Execution
 from services.trainer.memory import oom_kill_count
@@ -236,6 +236,7 @@ def _shortage(
         int(error.get("peak_bytes", 0)),
         int(error.get("max_token_count", 0)),
         _checkpoint_step(lease, attempt),
+        is_probe=(attempt.folder / PROBE).exists(),
     )
     return wire.shortage(lease, message, attempt.progress(datetime.now(UTC)), facts)
 

@@ -162,6 +162,8 @@ def shortage(
     use.profile = placement.profile
     use.parallel_plan.CopyFrom(placement.parallel_plan)
     use.phase = _phase(Phase.VALIDATE if progress is None else progress.phase)
+    if facts.is_probe:  # A smaller layout helps, as it does in training.
+        use.phase = _phase(Phase.TRAIN)
     seen = 0 if progress is None else progress.peak_bytes
     use.peak_bytes = max(facts.peak_bytes, seen)
     use.max_token_count = facts.max_token_count

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from attune.scheduler.v1.scheduler_pb2 import PHASE_VALIDATE
+from attune.scheduler.v1.scheduler_pb2 import PHASE_TRAIN, PHASE_VALIDATE
 from attune.scheduler.v1.worker_pb2 import FinishRunRequest
 from attune.spec.v1.compute_pb2 import MemoryEstimate
 
@@ -140,12 +140,15 @@ def test_too_little_memory_is_found_before_anything_is_scored_or_trained(short_r
         spec.stages[0].hyperparameters.effective_batch_size = size
     assert code == ExitCode.CRASHED
     assert attempt.result(Phase.VALIDATE) is None
-    assert not (attempt.folder / "probe").exists()
     request = outcome(tiny.a_lease(spec), attempt, code)
     assert request.outcome == FinishRunRequest.OUTCOME_OUT_OF_MEMORY
-    assert request.memory.phase == PHASE_VALIDATE
+    # What ran out are steps of training: a smaller layout is to be found, not a larger device.
+    assert request.memory.phase == PHASE_TRAIN
+    assert (request.memory.step_count, request.memory.checkpoint_step_count) == (0, 0)
     assert request.memory.max_token_count > 5
     assert request.memory.peak_bytes > 0
+    attempt.discard_half_written()
+    assert outcome(tiny.a_lease(spec), attempt, code).memory.phase == PHASE_VALIDATE
 
 
 def test_where_memory_is_plenty_it_is_not_tried():
