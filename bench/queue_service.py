@@ -20,11 +20,11 @@ from sqlalchemy import insert
 from services.common.clock import SystemClock
 from services.common.database import Database
 from services.scheduler.account import Shares
+from services.scheduler.approval import new_job
 from services.scheduler.board import Board
 from services.scheduler.catalogue import read_catalogue
 from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
-from services.scheduler.job import new_job
 from services.scheduler.node_store import NodeStore
 from services.scheduler.observation_store import ObservationStore
 from services.scheduler.row_store import JOBS, row_of

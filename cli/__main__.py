@@ -35,7 +35,11 @@ COMMANDS = {
         "See what a plan needs to run, and what there is.",
     ),
     "job": ("cli.jobs", "job", "Watch what an approved plan does."),
-    "model": ("cli.versions", "model", "List tuned models and compare them with their base."),
+    "model": (
+        "cli.versions",
+        "model",
+        "List tuned models, compare them with their base, make them bases.",
+    ),
     "deploy": ("cli.deploy", "deploy", "Put a model version behind an alias."),
     "chat": ("cli.chat", "chat", "Talk to a deployed model."),
 }

@@ -11,7 +11,7 @@ from attune.serving.v1 import deployment_pb2
 from cli.client import Client, new_request_id, with_client
 from cli.options import json_option
 from cli.resource_names import PROJECT, short
-from cli.versions import find_version, short_version
+from cli.version_names import find_version, short_version
 from cli.views.figures import words
 from cli.views.screen import Screen, print_json
 from services.common.errors import AlreadyExists, Unavailable

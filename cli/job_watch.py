@@ -11,6 +11,7 @@ from attune.spec.v1 import spec_pb2
 
 from cli.client import Client
 from cli.resource_names import PROJECT, short
+from cli.views.job import asks
 from services.common.errors import Unavailable
 from services.common.peers import call, stream
 
@@ -49,7 +50,7 @@ async def job_of_spec(client: Client, approved: spec_pb2.Spec) -> scheduler_pb2.
 
 
 async def watch_job(client: Client, name: str) -> AsyncIterator[scheduler_pb2.Job]:
-    """Yield a job, then its every change, up to a final state.
+    """Yield a job, then its every change, up to a final state or one that a person must answer.
 
     Raises:
         Unavailable: If the scheduler stays away for a minute.
@@ -61,7 +62,7 @@ async def watch_job(client: Client, name: str) -> AsyncIterator[scheduler_pb2.Jo
             async for job in stream(client.scheduler.WatchJob, request):
                 heard = time.monotonic()
                 yield job
-                if job.state in FINAL:
+                if job.state in FINAL or asks(job):
                     return
         except Unavailable:
             if time.monotonic() - heard > AWAY_MAX_S:

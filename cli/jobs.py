@@ -13,7 +13,16 @@ from cli.job_watch import FINAL, watch_job
 from cli.options import json_option
 from cli.resource_names import PROJECT, short, whole_name
 from cli.views.figures import moment, money
-from cli.views.job import JobView, phase_name, position_of, show_job, state_of
+from cli.views.job import (
+    JobView,
+    answers_of,
+    asks,
+    phase_name,
+    position_of,
+    question_of,
+    show_job,
+    state_of,
+)
 from cli.views.listing import show_list
 from cli.views.report import show_report
 from cli.views.screen import Screen, json_of, print_json
@@ -87,6 +96,8 @@ def show(name: str, as_json: bool) -> None:
 @json_option
 def watch(name: str, as_json: bool) -> None:
     """Follow a job to its end: place in the queue, phase, step, loss, time left, cost so far.
+
+    Ends as well when the job's run asks something, with the two commands that answer it.
 
     With --json, one line for every change. Exits with 1 unless the job succeeds.
     """
@@ -178,16 +189,30 @@ def pause(name: str, as_json: bool) -> None:
     _tell(changed, as_json, f"attune job resume {short(changed.name)}")
 
 
-@job.command(epilog="Example:  attune job resume jobs/a01h8c")
+@job.command(epilog="Example:  attune job resume jobs/a01h8c --continue")
 @click.argument("name")
+@click.option(
+    "--continue/--stop",
+    "goes_on",
+    default=None,
+    help="Whether the job goes on or ends. Needed when its run asked something.",
+)
 @json_option
-def resume(name: str, as_json: bool) -> None:
-    """Put a paused job back into the queue; it continues from its checkpoint."""
+def resume(name: str, goes_on: bool | None, as_json: bool) -> None:
+    """Answer a paused job: it continues from its checkpoint, or ends without a result."""
+    decisions = scheduler_pb2.ResumeJobRequest
     request = scheduler_pb2.ResumeJobRequest(
-        name=whole_name("jobs", name), request_id=new_request_id()
+        name=whole_name("jobs", name),
+        request_id=new_request_id(),
+        decision=decisions.DECISION_UNSPECIFIED
+        if goes_on is None
+        else decisions.DECISION_CONTINUE
+        if goes_on
+        else decisions.DECISION_STOP,
     )
     changed = with_client(lambda client: call(client.scheduler.ResumeJob, request))
-    _tell(changed, as_json, f"attune job watch {short(changed.name)}")
+    then = "attune job list" if changed.state in FINAL else f"attune job watch {short(name)}"
+    _tell(changed, as_json, then)
 
 
 @job.command(epilog="Example:  attune job prioritize jobs/a01h8c high")
@@ -228,6 +253,8 @@ def _tell(changed: scheduler_pb2.Job, as_json: bool, then: str) -> None:
 def _next_of(found: scheduler_pb2.Job) -> list[str]:
     """Return what can be done with a job in its state."""
     name, state = short(found.name), scheduler_pb2.Job
+    if asks(found):
+        return answers_of(found)
     if found.state == state.STATE_PAUSED:
         return [f"attune job resume {name}", f"attune job cancel {name}"]
     if found.state in FINAL:
@@ -244,6 +271,13 @@ async def cancel_job(client: Client, name: str) -> scheduler_pb2.Job:
 
 def why_not(ended: scheduler_pb2.Job) -> ServiceError:
     """Return the error that says why a job has no result."""
+    if asks(ended):
+        return FailedPrecondition(
+            f"{short(ended.name)} asks: {question_of(ended)} Answer with "
+            f"`{'` or `'.join(answers_of(ended))}`.",
+            reason="JOB_ASKS",
+            job=ended.name,
+        )
     reason = ended.error.message or ended.state_reason or "no reason was given"
     return FailedPrecondition(
         f"{short(ended.name)} is {state_of(ended)}: {reason}",

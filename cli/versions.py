@@ -11,13 +11,14 @@ from attune.serving.v1 import model_pb2, playground_pb2
 
 from cli.bases import bases
 from cli.client import Client, all_pages, with_client
+from cli.merging import merge
 from cli.options import json_option, system_option
-from cli.resource_names import PROJECT, base_model_name, short, version_name
+from cli.resource_names import PROJECT, base_model_name
+from cli.version_names import find_version, short_version
 from cli.views.figures import moment, words
 from cli.views.report import verdict_of
 from cli.views.screen import Screen, print_json
-from services.common.errors import NotFound
-from services.common.peers import call, stream
+from services.common.peers import stream
 
 ANSWER_TOKENS_MAX = 96
 COMPARE_TIMEOUT_S = 120.0
@@ -34,10 +35,11 @@ class Comparison:
 
 @click.group(epilog="Example:  attune model list")
 def model() -> None:
-    """List tuned models and compare them with their base."""
+    """List tuned models, compare them with their base, make them bases."""
 
 
 model.add_command(bases)
+model.add_command(merge)
 
 
 @model.command("list", epilog="Example:  attune model list")
@@ -99,28 +101,6 @@ def compare(version: str, prompts: tuple[str, ...], system: str, as_json: bool) 
     screen.next_steps(f"attune deploy {short_version(found.name)}")
 
 
-async def find_version(client: Client, text: str) -> model_pb2.ModelVersion:
-    """Return the version that is meant; of a model without a number, the newest READY one.
-
-    Raises:
-        NotFound: If there is none.
-    """
-    parent, number = version_name(text)
-    if number:
-        request = model_pb2.GetModelVersionRequest(name=f"{parent}/versions/{number}")
-        found: model_pb2.ModelVersion = await call(client.versions.GetModelVersion, request)
-        return found
-    listing = model_pb2.ListModelVersionsRequest(parent=parent)
-    for one in (await all_pages(client.versions.ListModelVersions, listing)).model_versions:
-        if one.state == model_pb2.ModelVersion.STATE_READY:
-            return one  # type: ignore[no-any-return]
-    raise NotFound(
-        f"{short(parent)} has no version that is ready. `attune model list` shows all.",
-        reason="NO_READY_VERSION",
-        model=parent,
-    )
-
-
 async def compare_chat(
     client: Client,
     version: model_pb2.ModelVersion,
@@ -148,8 +128,3 @@ def show_comparisons(screen: Screen, comparisons: Sequence[Comparison]) -> None:
         for label, text in asdict(one).items():
             screen.say(f"  {label:<7} {' '.join(text.split())}")
         screen.say()
-
-
-def short_version(name: str) -> str:
-    """Return a version's name as `model/number`."""
-    return short(name).removeprefix("models/").replace("/versions/", "/")

@@ -17,7 +17,8 @@ from cli.demo.serving import Chat
 from cli.demo.steps import Steps
 from cli.endpoints import Endpoints
 from cli.resource_names import short
-from cli.versions import Comparison, short_version
+from cli.version_names import short_version
+from cli.versions import Comparison
 from cli.views.report import verdict_of
 
 TUNED_SCORE_MIN = 0.60

@@ -18,7 +18,8 @@ from cli.launcher.health import healthy
 from cli.launcher.launch import Launch
 from cli.launcher.status import ENGINE, engine_health_url
 from cli.resource_names import PROJECT
-from cli.versions import Comparison, compare_chat, short_version, show_comparisons
+from cli.version_names import short_version
+from cli.versions import Comparison, compare_chat, show_comparisons
 from cli.views.figures import number, span, words
 from services.common.errors import FailedPrecondition, Unavailable
 from services.common.peers import call

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from attune.scheduler.v1 import scheduler_pb2
+from attune.spec.v1 import evaluation_pb2, stage_pb2
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +40,7 @@ class JobView:
         """Keep the screen; nothing is shown yet."""
         self._screen = screen
         self._live = Live(console=screen.console, auto_refresh=False) if screen.live else None
-        self._last = ("", 0)
+        self._last = ("", 0, 0)
         self._told = 0.0
 
     def __enter__(self) -> Self:
@@ -63,7 +64,7 @@ class JobView:
         if self._live is not None:
             self._live.update(_picture(job), refresh=True)
             return
-        key = (state_of(job), int(job.progress.phase))
+        key = (state_of(job), int(job.stage_index), int(job.progress.phase))
         now = time.monotonic()
         if key != self._last or now - self._told >= LINE_EVERY_S:
             self._last, self._told = key, now
@@ -72,7 +73,7 @@ class JobView:
 
 def progress_line(job: scheduler_pb2.Job) -> str:
     """Return state, phase, how far, loss and the estimate of the time left, on one line."""
-    parts = [state_of(job)]
+    parts = [state_of(job), stage_of(job)]
     progress = job.progress
     if job.state in LEASED:
         if progress.phase:
@@ -101,6 +102,19 @@ def state_of(job: scheduler_pb2.Job) -> str:
     return words(scheduler_pb2.Job.State.Name(job.state), "STATE_")
 
 
+def stage_of(job: scheduler_pb2.Job) -> str:
+    """Return which stage a job is at, as `stage 2 of 2 (DPO)`; empty for a job of one stage."""
+    if len(job.stages) < 2:
+        return ""
+    technique = technique_of(job.stages[job.stage_index])
+    return f"stage {job.stage_index + 1} of {len(job.stages)} ({technique})"
+
+
+def technique_of(stage: scheduler_pb2.JobStage) -> str:
+    """Return a stage's technique, as `DPO`."""
+    return stage_pb2.Technique.Name(stage.technique).removeprefix("TECHNIQUE_")
+
+
 def position_of(job: scheduler_pb2.Job) -> str:
     """Return a job's position in the queue, or a dash when it does not wait."""
     return number(job.queue_position) if job.queue_position else "-"
@@ -114,7 +128,12 @@ def start_of(job: scheduler_pb2.Job) -> str:
 
 def show_job(screen: Screen, job: scheduler_pb2.Job) -> None:
     """Show all that a person may want to know of one job."""
-    rows = [("state", state_of(job)), ("why", job.state_reason)]
+    rows = [("state", state_of(job)), ("why", job.state_reason), ("stage", stage_of(job))]
+    rows += [("", ended) for ended in _ended_stages(job)]
+    if job.HasField("question"):
+        rows.append(("asks" if asks(job) else "asked", question_of(job)))
+    if job.waived_reasons:
+        rows.append(("goes on despite", ", ".join(words(one, "") for one in job.waived_reasons)))
     if job.queue_position:
         rows.append(("position", position_of(job)))
     if job.HasField("estimated_start_time"):
@@ -135,6 +154,39 @@ def show_job(screen: Screen, job: scheduler_pb2.Job) -> None:
     screen.say(f"{short(job.name)}  {job.display_name}".rstrip(), "bold")
     rows += [("ran out", told) for told in job.memory_shortages]
     screen.table(("", ""), [row for row in rows if row[1]])
+
+
+def asks(job: scheduler_pb2.Job) -> bool:
+    """Return whether a job rests until a person has answered its run."""
+    return job.state == scheduler_pb2.Job.STATE_PAUSED and job.HasField("question")
+
+
+def question_of(job: scheduler_pb2.Job) -> str:
+    """Return what a job's run asks, with its figures."""
+    figures = ", ".join(f"{words(one.name, '')} {one.value:.4g}" for one in job.question.figures)
+    return f"{job.question.message} ({figures})" if figures else job.question.message
+
+
+def answers_of(job: scheduler_pb2.Job) -> list[str]:
+    """Return the two commands that answer a job."""
+    command = f"attune job resume {short(job.name)}"
+    return [f"{command} --continue", f"{command} --stop"]
+
+
+def _ended_stages(job: scheduler_pb2.Job) -> list[str]:
+    """Return what each stage that ended has made, beside what it began with."""
+    if len(job.stages) < 2:
+        return []
+    found = []
+    for position, stage in enumerate(job.stages, 1):
+        if stage.adapter_sha256:
+            verdict = evaluation_pb2.EvaluationReport.Verdict.Name(stage.verdict)
+            begun = f"stage {position - 1}" if position > 1 else "the base"
+            found.append(
+                f"stage {position} ({technique_of(stage)}) scored {stage.score:.3f}, beside "
+                f"{begun}: {words(verdict, 'VERDICT_')}; adapter {stage.adapter_sha256[:12]}"
+            )
+    return found
 
 
 def phase_name(phase: scheduler_pb2.Phase.ValueType) -> str:

@@ -22,6 +22,13 @@ def show_report(screen: Screen, report: evaluation_pb2.EvaluationReport) -> None
             f"{report.interval_low:+.3f} to {report.interval_high:+.3f}: {verdict_of(report)}",
         ),
     ]
+    if report.HasField("previous_stage"):
+        before = report.previous_stage
+        told = (
+            f"{before.difference:+.3f}, interval {before.interval_low:+.3f} to "
+            f"{before.interval_high:+.3f}: {_verdict(before.verdict)}"
+        )
+        rows.append((f"  tuned less the stage before, {before.score:.3f}", told))
     # The first criterion is the comparison above.
     for one in report.criteria[1:]:
         wanted = f", wanted {one.target:.3f}" if one.HasField("target") else ""
@@ -35,4 +42,8 @@ def show_report(screen: Screen, report: evaluation_pb2.EvaluationReport) -> None
 
 def verdict_of(report: evaluation_pb2.EvaluationReport) -> str:
     """Return `better`, `worse` or `cannot tell`."""
-    return words(evaluation_pb2.EvaluationReport.Verdict.Name(report.verdict), "VERDICT_")
+    return _verdict(report.verdict)
+
+
+def _verdict(verdict: evaluation_pb2.EvaluationReport.Verdict.ValueType) -> str:
+    return words(evaluation_pb2.EvaluationReport.Verdict.Name(verdict), "VERDICT_")

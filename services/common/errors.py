@@ -6,8 +6,10 @@ the value, and what to do. Every value in the message is in `metadata` too.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class ServiceError(Exception):
         self.message = message
         self.reason = reason
         self.metadata = metadata
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process makes it again: not by calling the class with its text."""
+        return copyreg.__newobj__, (type(self), self.message), self.__dict__  # type: ignore[attr-defined]
 
 
 class InvalidArgument(ServiceError):

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -155,6 +155,23 @@ class Board:
         """Find the places of a job anew: it cannot run where it was to."""
         self._places.pop(job, None)
 
+    def later_s(self, job: Job, view: View) -> float:
+        """Return what the stages after the present one of a job will take, in seconds.
+
+        Those that no live node can run count nothing.
+
+        Args:
+            job: Any job.
+            view: Whose nodes count.
+        """
+        total_s = 0.0
+        for index in range(job.stage_index + 1, len(job.approved_spec.stages)):
+            later = replace(job, stage_index=index, failed=())
+            shape = shape_of(later)
+            found = [self._placed(later, shape, pool_of(node), node) for node in view.kinds]
+            total_s += min((one.time.expected_s for one in found if one), default=0.0)
+        return total_s
+
     def _is_current(self) -> bool:
         if self._view is None or not self._complete:
             return False
@@ -234,7 +251,7 @@ def shape_of(job: Job) -> str:
         setattr(part.data, name, getattr(spec.data, name))
     part.evaluation.max_answer_tokens = spec.evaluation.max_answer_tokens
     digest = sha256(part.SerializeToString(deterministic=True))
-    digest.update(repr(job.failed).encode() if job.failed else b"")
+    digest.update(repr((job.stage_index, job.failed)).encode())
     return digest.hexdigest()
 
 

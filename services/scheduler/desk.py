@@ -22,6 +22,7 @@ from services.scheduler.node import live_since
 from services.scheduler.node_store import NodeStore
 from services.scheduler.placement import Plan, make_plan
 from services.scheduler.profile import Catalogue
+from services.scheduler.question import answer
 from services.scheduler.queue.wait import Wait
 from services.scheduler.state import FINAL, State
 from services.scheduler.store import JobStore
@@ -143,13 +144,16 @@ class Desk:
         return await self._change(request, lambda job, now: job.pause(ON_REQUEST, now))
 
     async def resume(self, request: scheduler_pb2.ResumeJobRequest) -> scheduler_pb2.Job:
-        """Put a paused job back into the queue; a repeated request gets the first answer.
+        """Answer a paused job; a repeated request gets the first answer.
 
         Raises:
             NotFound: If there is none of that name.
-            FailedPrecondition: If it has ended or is being cancelled.
+            InvalidArgument: If there is no such decision, or it needs one.
+            FailedPrecondition: If it has ended or is being cancelled, or is to stop and does not
+                rest.
         """
-        return await self._change(request, lambda job, now: job.resume(now))
+        decision = wire.decision_from_proto(request.decision)
+        return await self._change(request, lambda job, now: answer(job, decision, now))
 
     async def set_priority(self, request: scheduler_pb2.SetJobPriorityRequest) -> scheduler_pb2.Job:
         """Rank a job within its project; a repeated request gets the first answer.
@@ -212,6 +216,7 @@ class Desk:
             wait_reason=waits,
             estimated_end=expected_end(job),
             cost_micro_usd=job.cost_micro_usd(self._clock.now()),
+            later_s=self._board.later_s(job, view),
         )
         if job.state is State.QUEUED and outlook is not None:
             prospect = replace(

@@ -11,7 +11,7 @@ from attune.spec.v1.spec_pb2 import Spec
 from services.common.clock import Clock, new_id
 from services.common.errors import InvalidArgument, ServiceError
 from services.common.events import Event, PoisonedEvent
-from services.scheduler.job import new_job
+from services.scheduler.approval import new_job
 from services.scheduler.peers import PlannerPeer
 from services.scheduler.store import JobStore
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 
-from attune.scheduler.v1.scheduler_pb2 import JobProgress, JobResult
+from attune.scheduler.v1.scheduler_pb2 import JobProgress, JobQuestion, JobResult
 from attune.spec.v1.spec_pb2 import Spec
 from google.rpc.status_pb2 import Status
 
 from services.common import names
-from services.common.errors import FailedPrecondition, Violation, invalid
+from services.common.errors import FailedPrecondition
 from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.queue.entry import Priority
-from services.scheduler.state import FINAL, HAPPENED, LEASED, Event, State, next_state
+from services.scheduler.stage import runs
+from services.scheduler.state import FINAL, LEASED, Event, State, next_state
 
-SPEC_NAME = "projects/{project}/specs/{spec}"
-JOB_NAME = "projects/{project}/jobs/{job}"
 LOSSES_MAX = 5
 """How often a job that lost its worker is queued again; after the next loss it fails."""
 CODE_ABORTED = 10
@@ -44,10 +42,15 @@ class Job:
     priority: Priority = Priority.NORMAL
     """Within its project."""
     stage_index: int = 0
+    """Position of the present stage in the spec."""
+    stage_fence: int = 0
+    """The newest fence when the present stage began."""
+    stage_results: tuple[JobResult, ...] = ()
+    """What the stages that ended have made, in their order."""
     attempt_count: int = 0
-    """Leases given so far; also the newest fence."""
+    """Leases given so far, in all stages; also the newest fence."""
     loss_count: int = 0
-    """Leases that ended without an outcome, so that it was queued again."""
+    """Leases of the stage that ended without an outcome, so that it was queued again."""
     finished_fence: int = 0
     """Fence of the newest lease that its trainer ended itself; 0 when there is none."""
     node: str = ""
@@ -64,7 +67,7 @@ class Job:
     layout: FailedLayout | None = None
     """How the present attempt is laid out, to be kept should it fail; None without a lease."""
     failed: tuple[FailedLayout, ...] = ()
-    """Layouts that ran out of memory, oldest first."""
+    """Layouts of the stage that ran out of memory, oldest first."""
     device_s: float = 0.0
     """Device-seconds of the leases that ended."""
     spent_micro_usd: int = 0
@@ -78,6 +81,10 @@ class Job:
     progress: JobProgress | None = None
     result: JobResult | None = None
     error: Status | None = None
+    question: JobQuestion | None = None
+    """What its run asked before it goes on; None when nothing is or was left unanswered."""
+    waived_reasons: tuple[str, ...] = ()
+    """Reasons of questions that were answered with going on, in the present stage."""
     start_time: datetime | None = None
     end_time: datetime | None = None
     version: int = 1
@@ -89,7 +96,9 @@ class Job:
         if self.attempt_count == 0:
             return ""
         project, job = names.project_of(self.name), names.last_part(self.name)
-        return f"projects/{project}/runs/{job}-s{self.stage_index}"
+        # A stage that was not leased yet has no run; the last one is that of the stage before.
+        stage = self.stage_index - (self.attempt_count == self.stage_fence)
+        return f"projects/{project}/runs/{job}-s{stage}"
 
     def cost_micro_usd(self, now: datetime) -> int:
         """Return what it has cost so far, in millionths of a US dollar."""
@@ -127,7 +136,9 @@ class Job:
             FailedPrecondition: If it is not queued.
         """
         told = "".join(f" {one.reason}" for one in self.failed[-1:])
-        reason = f"Runs on {node}, attempt {self.attempt_count + 1}.{told}"
+        attempt = self.attempt_count + 1 - self.stage_fence
+        what = runs(self.approved_spec, self.stage_index)
+        reason = f"{what} on {node}, attempt {attempt}.{told}"
         leased = self._step(Event.LEASE, reason, now)
         return replace(
             leased,
@@ -229,6 +240,16 @@ class Job:
                 job = self._step(Event.HALT, why, now)
         return self._finished(job)
 
+    def ask(self, question: JobQuestion, now: datetime) -> Job:
+        """Return the job after its run paused of itself, with what a person must decide.
+
+        Raises:
+            FailedPrecondition: If it holds no lease.
+        """
+        before = "Stopped on request. " if self.state is State.CANCELLING else ""
+        job = self._finished(self._step(Event.ASK, f"{before}{question.message}", now))
+        return replace(job, question=question)
+
     def set_priority(self, priority: Priority, now: datetime) -> Job:
         """Return the job with another priority within its project.
 
@@ -249,8 +270,38 @@ class Job:
                 state=self.state.lower(),
             )
 
-    def succeed(self, result: JobResult, now: datetime) -> Job:
+    def advance(self, why: str, now: datetime) -> Job:
+        """Return the job on its way to the next stage, with attempts of its own.
+
+        It keeps its place in the queue: who was queued later waits for the whole chain.
+
+        Args:
+            why: A sentence.
+            now: The present moment.
+
+        Raises:
+            FailedPrecondition: If it holds no lease.
+        """
+        job = self._finished(self._step(Event.ADVANCE, why, now))
+        if job.state in FINAL:
+            return job
+        return replace(
+            job,
+            stage_index=self.stage_index + 1,
+            stage_fence=self.attempt_count,
+            loss_count=0,
+            failed=(),
+            waived_reasons=(),
+            progress=None,
+        )
+
+    def succeed(self, result: JobResult, now: datetime, told: str = "") -> Job:
         """Return the job with its result.
+
+        Args:
+            result: Adapter and report.
+            now: The present moment.
+            told: What else there is to say, in sentences.
 
         Raises:
             FailedPrecondition: If it holds no lease.
@@ -258,6 +309,7 @@ class Job:
         reason = "The adapter and its report exist."
         if self.state is State.CANCELLING:
             reason = "It had finished before it could be stopped; the adapter and report exist."
+        reason = f"{told} {reason}".strip()
         return self._finished(replace(self._step(Event.SUCCEED, reason, now), result=result))
 
     def fail(self, error: Status, now: datetime) -> Job:
@@ -346,54 +398,3 @@ class Job:
         if state in FINAL:
             job = replace(job, end_time=now)
         return job
-
-
-def events_of(before: Job | None, after: Job) -> list[str]:
-    """Return the events that tell of a change: at most one, none when nobody needs to know.
-
-    Args:
-        before: The job before it; None when it was made.
-        after: The job after it.
-    """
-    if before is None or before.state is not after.state:
-        return [HAPPENED[after.state]] if after.state in HAPPENED else []
-    if after.progress is not None and after.progress.phase:
-        phase = before.progress.phase if before.progress is not None else 0
-        if after.progress.phase != phase:
-            return ["job.phase_changed"]
-    return []
-
-
-def new_job(spec: Spec, job_id: str, now: datetime) -> Job:
-    """Return the job of an approved spec.
-
-    Args:
-        spec: Approved; as the planner sent it.
-        job_id: A new identifier.
-        now: The present moment.
-
-    Raises:
-        InvalidArgument: If it is not an approved spec whose bytes have the approved hash.
-    """
-    project = names.parse(spec.name, SPEC_NAME, field="spec.name")["project"]
-    approval = spec.approval
-    if approval.revision < 1:
-        text = f"Approval of revision {approval.revision}; revisions count from 1. Approve it."
-        raise invalid([Violation("spec.approval.revision", "RANGE", text)])
-    found = sha256(approval.canonical_spec).hexdigest()
-    if found != approval.hash:
-        text = (
-            f"The approved bytes have the hash {found}, not the approved '{approval.hash}'. "
-            "Approve the spec again."
-        )
-        raise invalid([Violation("spec.approval.hash", "HASH", text)])
-    return Job(
-        name=f"projects/{project}/jobs/{job_id}",
-        spec=spec.name,
-        spec_revision=approval.revision,
-        spec_hash=approval.hash,
-        approved_spec=spec,
-        create_time=now,
-        update_time=now,
-        queue_time=now,
-    )

@@ -86,11 +86,6 @@ def unmet(spec: Spec, stage_index: int, node: Node) -> list[str]:
         node: A live node.
     """
     stage, found = spec.stages[stage_index], []
-    if len(spec.stages) > 1:
-        found.append(
-            f"The plan has {len(spec.stages)} stages and no live trainer goes on from one to the "
-            "next; keep one stage, or start a trainer that does."
-        )
     if stage.technique not in node.techniques:
         wanted = Technique.Name(stage.technique).removeprefix("TECHNIQUE_")
         names = [Technique.Name(each).removeprefix("TECHNIQUE_") for each in node.techniques]

@@ -8,7 +8,9 @@ from datetime import datetime
 from attune.scheduler.v1.worker_pb2 import FinishRunRequest
 
 from services.common.errors import Violation, invalid
+from services.scheduler.chain import after_stage
 from services.scheduler.job import Job
+from services.scheduler.question import question_violations
 from services.scheduler.shortage import World, after_shortage
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -45,12 +47,21 @@ def check_outcome(request: FinishRunRequest) -> None:
             advice = "is required with" if wanted else "does not go with"
             text = f"This field {advice} {name}. {'Set it' if wanted else 'Leave it out'}."
             found.append(Violation(field, "OUTCOME", text))
-    if request.HasField("result") and not SHA256.fullmatch(request.result.adapter_sha256):
-        text = f"'{request.result.adapter_sha256[:80]}' is not 64 lower-case hex digits. Send them."
-        found.append(Violation("result.adapter_sha256", "FORMAT", text))
+    if request.HasField("result"):
+        # An adapter, or a whole model; without either the adapter is missed.
+        field = "merged_sha256" if request.result.merged_sha256 else "adapter_sha256"
+        digest = getattr(request.result, field)
+        if not SHA256.fullmatch(digest):
+            text = f"'{digest[:80]}' is not 64 lower-case hex digits. Send them."
+            found.append(Violation(f"result.{field}", "FORMAT", text))
     if request.outcome == Outcome.OUTCOME_OUT_OF_MEMORY and not request.HasField("memory"):
         text = f"This field is required with {name}. Set it."
         found.append(Violation("memory", "OUTCOME", text))
+    if request.HasField("question"):
+        if request.outcome != Outcome.OUTCOME_PAUSED:
+            text = f"This field does not go with {name}. Leave it out."
+            found.append(Violation("question", "OUTCOME", text))
+        found += question_violations(request.question)
     if found:
         raise invalid(found)
 
@@ -67,15 +78,18 @@ def apply_outcome(
         world: Where it could run next; None where that does not matter.
 
     Raises:
-        FailedPrecondition: If the run says it was cancelled or paused and nobody asked it to.
+        FailedPrecondition: If the run says it was cancelled or paused, nobody asked it to, and it
+            asks nothing itself.
     """
     if request.outcome == Outcome.OUTCOME_SUCCEEDED:
-        return job.succeed(request.result, now)
+        return after_stage(job, request.result, now)
     if request.outcome == Outcome.OUTCOME_FAILED:
         return job.fail(request.error, now)
     if request.outcome == Outcome.OUTCOME_CANCELLED:
         return job.stop(now)
     if request.outcome == Outcome.OUTCOME_PAUSED:
+        if request.HasField("question"):
+            return job.ask(request.question, now)
         return job.halt(now)
     if request.outcome == Outcome.OUTCOME_OUT_OF_MEMORY and world is not None:
         return after_shortage(job, request, world, now)

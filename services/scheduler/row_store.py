@@ -8,6 +8,7 @@ from typing import Any
 
 from attune.scheduler.v1 import scheduler_pb2
 from attune.spec.v1.spec_pb2 import Spec
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from sqlalchemy import (
@@ -52,6 +53,8 @@ JOBS = Table(
     Column("priority", Integer, nullable=False),
     Column("queue_time", DateTime(timezone=True), nullable=False),
     Column("stage_index", Integer, nullable=False),
+    Column("stage_fence", BigInteger, nullable=False),
+    Column("stage_results", JSON, nullable=False),
     Column("attempt_count", BigInteger, nullable=False),
     Column("loss_count", Integer, nullable=False),
     Column("finished_fence", BigInteger, nullable=False),
@@ -71,6 +74,8 @@ JOBS = Table(
     Column("progress", LargeBinary, nullable=True),
     Column("result", LargeBinary, nullable=True),
     Column("error", LargeBinary, nullable=True),
+    Column("question", LargeBinary, nullable=True),
+    Column("waived_reasons", JSON, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
     Column("start_time", DateTime(timezone=True), nullable=True),
     Column("end_time", DateTime(timezone=True), nullable=True),
@@ -130,6 +135,7 @@ MESSAGES: dict[str, type[Message]] = {
     "progress": scheduler_pb2.JobProgress,
     "result": scheduler_pb2.JobResult,
     "error": Status,
+    "question": scheduler_pb2.JobQuestion,
 }
 """Columns that hold serialised messages."""
 
@@ -141,6 +147,8 @@ def row_of(job: Job) -> dict[str, Any]:
         row[name] = None if row[name] is None else row[name].SerializeToString()
     row["layout"] = {} if job.layout is None else asdict(job.layout)
     row["failed"] = [asdict(one) for one in job.failed]
+    row["stage_results"] = [_json(one) for one in job.stage_results]
+    row["waived_reasons"] = list(job.waived_reasons)
     row["id"], row["project"] = last_part(job.name), project_of(job.name)
     row["base_model"] = job.approved_spec.base_model.id
     return row
@@ -156,5 +164,14 @@ def job_of(row: Row[Any]) -> Job:
             values[name] = aware(value)
     values["layout"] = FailedLayout(**row.layout) if row.layout else None
     values["failed"] = tuple(FailedLayout(**one) for one in row.failed)
+    values["stage_results"] = tuple(
+        ParseDict(one, scheduler_pb2.JobResult(), ignore_unknown_fields=True)
+        for one in row.stage_results
+    )
+    values["waived_reasons"] = tuple(row.waived_reasons)
     values["state"], values["priority"] = State(values["state"]), Priority(values["priority"])
     return Job(**values)
+
+
+def _json(message: Message) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True)

@@ -10,9 +10,10 @@ from attune.spec.v1 import compute_pb2
 
 from services.common import names
 from services.common.paging import read_page
-from services.scheduler import job as jobs
-from services.scheduler import wire
+from services.scheduler import approval, wire
 from services.scheduler.desk import Desk
+
+JOB_NAME = "projects/{project}/jobs/{job}"
 
 
 class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
@@ -28,14 +29,14 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         return wire.plan_to_proto(await self._desk.estimate(request.spec, request.data_shape))
 
     async def GetJob(self, request: scheduler_pb2.GetJobRequest, context: Any) -> scheduler_pb2.Job:
-        names.parse(request.name, jobs.JOB_NAME)
+        names.parse(request.name, JOB_NAME)
         return await self._desk.get(request.name)
 
     async def ListJobs(
         self, request: scheduler_pb2.ListJobsRequest, context: Any
     ) -> scheduler_pb2.ListJobsResponse:
         if request.spec:
-            names.parse(request.spec, jobs.SPEC_NAME, field="spec")
+            names.parse(request.spec, approval.SPEC_NAME, field="spec")
         parent = names.parse(
             request.parent, "projects/{project}", field="parent", wildcard="project"
         )
@@ -57,32 +58,32 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def WatchJob(
         self, request: scheduler_pb2.WatchJobRequest, context: Any
     ) -> AsyncIterator[scheduler_pb2.Job]:
-        names.parse(request.name, jobs.JOB_NAME)
+        names.parse(request.name, JOB_NAME)
         async for job in self._desk.watch(request.name):
             yield job
 
     async def CancelJob(
         self, request: scheduler_pb2.CancelJobRequest, context: Any
     ) -> scheduler_pb2.Job:
-        names.parse(request.name, jobs.JOB_NAME)
+        names.parse(request.name, JOB_NAME)
         return await self._desk.cancel(request)
 
     async def PauseJob(
         self, request: scheduler_pb2.PauseJobRequest, context: Any
     ) -> scheduler_pb2.Job:
-        names.parse(request.name, jobs.JOB_NAME)
+        names.parse(request.name, JOB_NAME)
         return await self._desk.pause(request)
 
     async def ResumeJob(
         self, request: scheduler_pb2.ResumeJobRequest, context: Any
     ) -> scheduler_pb2.Job:
-        names.parse(request.name, jobs.JOB_NAME)
+        names.parse(request.name, JOB_NAME)
         return await self._desk.resume(request)
 
     async def SetJobPriority(
         self, request: scheduler_pb2.SetJobPriorityRequest, context: Any
     ) -> scheduler_pb2.Job:
-        names.parse(request.name, jobs.JOB_NAME)
+        names.parse(request.name, JOB_NAME)
         return await self._desk.set_priority(request)
 
     async def ListComputeProfiles(

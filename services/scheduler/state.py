@@ -39,6 +39,8 @@ class Event(StrEnum):
     """The trainer keeps it."""
     CANCEL = "CANCEL"
     """A person wants it stopped."""
+    ADVANCE = "ADVANCE"
+    """The run ended with a result, and another stage begins with it."""
     SUCCEED = "SUCCEED"
     """The run ended with a result."""
     FAIL = "FAIL"
@@ -53,6 +55,8 @@ class Event(StrEnum):
     """It is to make room for another job."""
     HALT = "HALT"
     """The run ended at a checkpoint because it was asked to."""
+    ASK = "ASK"
+    """The run paused of itself: a person must decide how it goes on."""
     LOSE = "LOSE"
     """The trainer gives it back; another may go on."""
     EXPIRE = "EXPIRE"
@@ -66,8 +70,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.QUEUED, Event.CANCEL): State.CANCELLED,
     (State.RUNNING, Event.RENEW): State.RUNNING,
     (State.RUNNING, Event.CANCEL): State.CANCELLING,
+    (State.RUNNING, Event.ADVANCE): State.QUEUED,
     (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,
     (State.RUNNING, Event.FAIL): State.FAILED,
+    (State.RUNNING, Event.ASK): State.PAUSED,
     (State.RUNNING, Event.LOSE): State.QUEUED,
     (State.RUNNING, Event.EXPIRE): State.QUEUED,
     (State.RUNNING, Event.GIVE_UP): State.FAILED,
@@ -75,12 +81,15 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.CANCELLING, Event.CANCEL): State.CANCELLING,
     # The run was over before it heard that it should stop: what exists is not thrown away.
     (State.CANCELLING, Event.SUCCEED): State.SUCCEEDED,
+    # The stage was over before it heard, the chain is not.
+    (State.CANCELLING, Event.ADVANCE): State.CANCELLED,
     (State.CANCELLING, Event.FAIL): State.FAILED,
     (State.CANCELLING, Event.STOP): State.CANCELLED,
     (State.CANCELLING, Event.LOSE): State.CANCELLED,
     (State.CANCELLING, Event.EXPIRE): State.CANCELLED,
     # It halted for a pause before it heard that it should stop for good.
     (State.CANCELLING, Event.HALT): State.CANCELLED,
+    (State.CANCELLING, Event.ASK): State.CANCELLED,
     (State.CANCELLED, Event.CANCEL): State.CANCELLED,
     (State.QUEUED, Event.PAUSE): State.PAUSED,
     (State.QUEUED, Event.RESUME): State.QUEUED,
@@ -95,9 +104,11 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     # The trainer may have heard already that it should halt; then it is queued again at once.
     (State.PAUSING, Event.RESUME): State.YIELDING,
     (State.PAUSING, Event.CANCEL): State.CANCELLING,
+    (State.PAUSING, Event.ADVANCE): State.PAUSED,
     (State.PAUSING, Event.SUCCEED): State.SUCCEEDED,
     (State.PAUSING, Event.FAIL): State.FAILED,
     (State.PAUSING, Event.HALT): State.PAUSED,
+    (State.PAUSING, Event.ASK): State.PAUSED,
     (State.PAUSING, Event.LOSE): State.PAUSED,
     (State.PAUSING, Event.EXPIRE): State.PAUSED,
     (State.YIELDING, Event.RENEW): State.YIELDING,
@@ -105,9 +116,11 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.YIELDING, Event.RESUME): State.YIELDING,
     (State.YIELDING, Event.YIELD): State.YIELDING,
     (State.YIELDING, Event.CANCEL): State.CANCELLING,
+    (State.YIELDING, Event.ADVANCE): State.QUEUED,
     (State.YIELDING, Event.SUCCEED): State.SUCCEEDED,
     (State.YIELDING, Event.FAIL): State.FAILED,
     (State.YIELDING, Event.HALT): State.QUEUED,
+    (State.YIELDING, Event.ASK): State.PAUSED,
     (State.YIELDING, Event.LOSE): State.QUEUED,
     (State.YIELDING, Event.EXPIRE): State.QUEUED,
     (State.YIELDING, Event.GIVE_UP): State.FAILED,

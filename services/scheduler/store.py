@@ -19,7 +19,8 @@ from services.common.errors import Conflict, NotFound
 from services.common.idempotency import Requests
 from services.common.outbox import Inbox, Outbox
 from services.scheduler import wire
-from services.scheduler.job import Job, events_of
+from services.scheduler.announcement import events_of
+from services.scheduler.job import Job
 from services.scheduler.observation_store import observe
 from services.scheduler.observed import Observation
 from services.scheduler.queue.entry import Priority

@@ -11,17 +11,22 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.common.errors import Violation, invalid
+from services.scheduler.chain import base_adapter_sha256, stage_verdict
 from services.scheduler.job import Job
 from services.scheduler.layout import Placement
 from services.scheduler.lease import Lease
 from services.scheduler.placement import Plan, StagePlan
 from services.scheduler.profile import Precision
+from services.scheduler.question import Decision
 from services.scheduler.queue.entry import Priority
 from services.scheduler.state import HALTING, State
 
 WAIT_MAX_S = 20.0
 STATES = {state: scheduler_pb2.Job.State.Value(f"STATE_{state}") for state in State}
 PRIORITIES = {one: scheduler_pb2.Job.Priority.Value(f"PRIORITY_{one.name}") for one in Priority}
+DECISIONS = {
+    one: scheduler_pb2.ResumeJobRequest.Decision.Value(f"DECISION_{one}") for one in Decision
+}
 PRECISIONS = {
     Precision.FLOAT32: compute_pb2.ParallelPlan.PRECISION_FLOAT32,
     Precision.BFLOAT16: compute_pb2.ParallelPlan.PRECISION_BFLOAT16,
@@ -41,6 +46,8 @@ class Prospect:
     estimated_end: datetime | None = None
     start_promised: bool = False
     cost_micro_usd: int = 0
+    later_s: float = 0.0
+    """Expected of the stages after the present one, in seconds."""
 
 
 def job_to_proto(job: Job, prospect: Prospect | None = None) -> scheduler_pb2.Job:
@@ -54,7 +61,7 @@ def job_to_proto(job: Job, prospect: Prospect | None = None) -> scheduler_pb2.Jo
         cost = job.cost_micro_usd(job.update_time)
         prospect = Prospect(job.state_reason, cost_micro_usd=cost)
     spec = job.approved_spec
-    return scheduler_pb2.Job(
+    message = scheduler_pb2.Job(
         name=job.name,
         spec=job.spec,
         spec_revision=job.spec_revision,
@@ -79,11 +86,18 @@ def job_to_proto(job: Job, prospect: Prospect | None = None) -> scheduler_pb2.Jo
         queue_position=prospect.queue_position,
         wait_reason=prospect.wait_reason,
         estimated_start_time=_timestamp(prospect.estimated_start),
-        estimated_end_time=_timestamp(prospect.estimated_end),
+        estimated_end_time=_timestamp(_later(prospect.estimated_end, prospect.later_s)),
         start_promised=prospect.start_promised,
         cost_micro_usd=prospect.cost_micro_usd,
         memory_shortages=[one.reason for one in job.failed],
+        stages=_stages(job),
+        question=job.question,
+        waived_reasons=job.waived_reasons,
     )
+    if prospect.later_s and message.progress.HasField("remaining_duration"):
+        left = message.progress.remaining_duration
+        left.FromTimedelta(left.ToTimedelta() + timedelta(seconds=prospect.later_s))
+    return message
 
 
 def state_from_proto(state: scheduler_pb2.Job.State.ValueType) -> State | None:
@@ -115,6 +129,23 @@ def priority_from_proto(priority: scheduler_pb2.Job.Priority.ValueType) -> Prior
     raise invalid([Violation("priority", "ENUM", text)])
 
 
+def decision_from_proto(
+    decision: scheduler_pb2.ResumeJobRequest.Decision.ValueType,
+) -> Decision | None:
+    """Return what a request decides; None when it does not say.
+
+    Raises:
+        InvalidArgument: If there is no such decision.
+    """
+    if decision == scheduler_pb2.ResumeJobRequest.DECISION_UNSPECIFIED:
+        return None
+    for known, value in DECISIONS.items():
+        if value == decision:
+            return known
+    text = f"{decision} is not a decision. Send one of {', '.join(DECISIONS)}."
+    raise invalid([Violation("decision", "ENUM", text)])
+
+
 def wait_s(request: worker_pb2.LeaseRunRequest) -> float:
     """Return how long a LeaseRun may wait, in seconds.
 
@@ -143,6 +174,8 @@ def lease_to_response(lease: Lease | None) -> worker_pb2.LeaseRunResponse:
         renew_interval=_duration(lease.terms.renew_s),
         spec=job.approved_spec,
         placement=_stage(lease.placement, job.stage_index, reason),
+        base_adapter_sha256=base_adapter_sha256(job),
+        waived_reasons=job.waived_reasons,
     )
     return worker_pb2.LeaseRunResponse(lease=message)
 
@@ -165,6 +198,17 @@ def plan_to_proto(plan: Plan) -> compute_pb2.ComputePlan:
         available=not plan.missing,
         missing=plan.missing,
     )
+
+
+def _stages(job: Job) -> list[scheduler_pb2.JobStage]:
+    stages = [
+        scheduler_pb2.JobStage(technique=stage.technique) for stage in job.approved_spec.stages
+    ]
+    for stage, result in zip(stages, job.stage_results, strict=False):
+        stage.adapter_sha256 = result.adapter_sha256
+        stage.score = result.report.tuned_score
+        stage.verdict = stage_verdict(result.report)
+    return stages
 
 
 def _planned(planned: StagePlan, index: int) -> compute_pb2.StageCompute:
@@ -213,6 +257,10 @@ def _stage(placement: Placement, stage_index: int, reason: str) -> compute_pb2.S
         cost_micro_usd=placement.cost_micro_usd,
         reason=f"{reason} {memory.note}".strip(),
     )
+
+
+def _later(time: datetime | None, seconds: float) -> datetime | None:
+    return None if time is None else time + timedelta(seconds=seconds)
 
 
 def _timestamp(time: datetime | None) -> Timestamp | None:

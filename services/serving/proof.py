@@ -28,6 +28,8 @@ IDLE_S = 30.0
 RETRY_S = 2.0
 CONCURRENT_MAX = 8
 """Prompts that the engine answers at once; it makes the tokens of all in one step."""
+BASE_ID_DIGITS = 12
+"""Of a whole model's hash in its id as a base model, as the trainer names it."""
 DEATHS_MAX = 5
 """Proofs that the engine did not survive, after which the adapter is to blame."""
 
@@ -98,6 +100,7 @@ class Proofs:
         """
         folder = self._artefacts.adapter(version.adapter_sha256)
         try:
+            _refuse_whole(version)
             lines = await asyncio.to_thread(inspect_adapter, folder)
             async with self._adapters.hold(version.adapter_sha256) as client:
                 answers = await answer_all(client, version.adapter_sha256, lines)
@@ -139,6 +142,21 @@ async def answer_all(
             task.cancel()  # Without effect on those that are done.
 
 
+def _refuse_whole(version: Version) -> None:
+    """Refuse a version that is no adapter.
+
+    Raises:
+        Unservable: If so, with how it can be served all the same.
+    """
+    if version.merged_sha256:
+        base = f"merged/{version.merged_sha256[:BASE_ID_DIGITS]}"
+        raise Unservable(
+            "All weights were trained, and this engine holds its base model with adapters beside "
+            f"it. Serve the whole model as a base: set ATTUNE_SERVING_BASE_MODEL={base} and "
+            "restart serving; or train an adapter (METHOD_LORA) in a new plan."
+        )
+
+
 def inspect_adapter(folder: Path) -> list[ParityLine]:
     """Return the parity lines of an adapter that the engine can hold; reads all of its bytes.
 
@@ -154,7 +172,10 @@ def inspect_adapter(folder: Path) -> list[ParityLine]:
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise Unservable(f"The adapter in {folder} cannot be read: {error!r}") from None
     if objection:
-        raise Unservable(f"The engine cannot hold this adapter: {objection}.")
+        raise Unservable(
+            f"The engine cannot hold this adapter: {objection}. `attune model merge` makes it and "
+            "its base one model, which can be served as a base."
+        )
     try:
         return read_lines(text)
     except BadParityFile as error:

@@ -42,6 +42,7 @@ versions = Table(
     Column("base_model", String(200), nullable=False),
     Column("base_model_revision", String(200), nullable=False),
     Column("adapter_sha256", String(64), nullable=False),
+    Column("merged_sha256", String(64), nullable=False),
     Column("parity_tolerance", Float, nullable=False),
     Column("report", LargeBinary, nullable=False),
     Column("parity", LargeBinary, nullable=True),

@@ -46,7 +46,9 @@ class Version:
     base_model: str
     base_model_revision: str
     adapter_sha256: str
-    """Names the adapter's folder, and the adapter in the engine."""
+    """Names the adapter's folder, and the adapter in the engine; empty for a whole model."""
+    merged_sha256: str
+    """Names the folder of a whole model; empty for an adapter."""
     parity_tolerance: float
     """In nats."""
     report: EvaluationReport
@@ -76,9 +78,12 @@ def lineage_of(job: Job) -> Lineage:
     if not SEGMENT.fullmatch(model):
         text = f"'{model[:80]}' cannot name a model. Parts are [a-z][a-z0-9-]*."
         violations.append(Violation("serving.alias", "RESOURCE_NAME", text))
-    if not SHA256.fullmatch(job.result.adapter_sha256):
-        text = f"'{job.result.adapter_sha256[:80]}' is not a SHA-256 of 64 lower-case hex digits."
-        violations.append(Violation("result.adapter_sha256", "SHA256", text))
+    # An adapter, or a whole model; without either the adapter is missed.
+    field = "merged_sha256" if job.result.merged_sha256 else "adapter_sha256"
+    digest = getattr(job.result, field)
+    if not SHA256.fullmatch(digest):
+        text = f"'{digest[:80]}' is not a SHA-256 of 64 lower-case hex digits."
+        violations.append(Violation(f"result.{field}", "SHA256", text))
     if not 0 < job.serving.parity_tolerance <= 1:
         text = f"{job.serving.parity_tolerance} nats; it must lie in (0, 1]."
         violations.append(Violation("serving.parity_tolerance", "RANGE", text))
@@ -108,6 +113,7 @@ def stage(lineage: Lineage, number: int, version_id: str, now: datetime) -> Vers
         base_model=job.base_model.id,
         base_model_revision=job.base_model.revision,
         adapter_sha256=job.result.adapter_sha256,
+        merged_sha256=job.result.merged_sha256,
         parity_tolerance=job.serving.parity_tolerance,
         report=job.result.report,
         parity=None,

@@ -36,6 +36,7 @@ def version_to_proto(version: Version) -> model_pb2.ModelVersion:
         base_model=version.base_model,
         base_model_revision=version.base_model_revision,
         adapter_sha256=version.adapter_sha256,
+        merged_sha256=version.merged_sha256,
         report=version.report,
         parity=None if version.parity is None else parity_to_proto(version.parity),
         create_time=_timestamp(version.create_time),

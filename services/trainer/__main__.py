@@ -67,7 +67,7 @@ async def _serve(settings: Any) -> None:
     server = Server(wire.DOMAIN)
     server.add(
         trainer_pb2_grpc.add_TrainerServiceServicer_to_server,
-        TrainerServicer(artefacts, SystemClock()),
+        TrainerServicer(artefacts, SystemClock(), forks),
         trainer_pb2.DESCRIPTOR.services_by_name["TrainerService"].full_name,
     )
     server.add(

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from services.common.artefacts import sync
-from services.trainer.run import Manifest, Phase, Progress
+from services.trainer.run import Manifest, Phase, Progress, Question
 
 MANIFEST = "run.json"
 PHASES = "phases.jsonl"
@@ -25,7 +25,9 @@ METRICS = "metrics.jsonl"
 MESSAGES = "messages.jsonl"
 SAMPLES = "samples.jsonl"
 ERROR = "error.json"
+QUESTION = "question.json"
 OUTCOME = "outcome.json"
+RESOLVED = "resolved.json"
 TRACKING = "mlflow.json"
 LOG = "run.log"
 PAGE_MARKDOWN, PAGE_HTML = "report.md", "report.html"
@@ -116,6 +118,10 @@ class Attempt:
         """Write what a phase found; it is there whole or not at all."""
         self._write(f"{phase.key}.json", json.dumps(result, indent=1))
 
+    def write_resolved(self, values: Mapping[str, Any]) -> None:
+        """Write what the settings of training have become, in the words of ResolvedTraining."""
+        self._write(RESOLVED, json.dumps(values))
+
     def write_text(self, name: str, text: str) -> None:
         """Write a file for people; it is there whole or not at all."""
         self._write(name, text)
@@ -123,6 +129,11 @@ class Attempt:
     def write_error(self, reason: str, message: str, **facts: int) -> None:
         """Write why the run cannot go on, and what belongs to the reason."""
         self._write(ERROR, json.dumps({"reason": reason, "message": message, **facts}))
+
+    def write_question(self, question: Question) -> None:
+        """Write what a person must decide before the run goes on, and say it."""
+        self._write(QUESTION, json.dumps(asdict(question)))
+        self.say(question.message)
 
     def write_outcome(self, outcome: str) -> None:
         """Write how the attempt ended, as FinishRunRequest.Outcome names it."""
@@ -143,9 +154,18 @@ class Attempt:
         """Return what a phase found, or None when it has not ended."""
         return self._read(f"{phase.key}.json")
 
+    def resolved(self) -> dict[str, Any] | None:
+        """Return what the settings of training have become, or None before it begins."""
+        return self._read(RESOLVED)
+
     def error(self) -> dict[str, Any] | None:
         """Return `reason`, `message` and what belongs to them of what stopped it, or None."""
         return self._read(ERROR)
+
+    def question(self) -> Question | None:
+        """Return what a person must decide before the run goes on, or None."""
+        values = self._read(QUESTION)
+        return None if values is None else Question(**values)
 
     def outcome(self) -> str | None:
         """Return how the attempt ended, or None while it goes on."""

@@ -12,6 +12,8 @@ import pynvml
 
 log = logging.getLogger(__name__)
 
+PROCESSOR = "cpu"
+"""Profile of the processor; every other one is a GPU."""
 CPU_SHARE = 0.5
 """Of the memory; the rest is for serving, the services and the system."""
 GPU_RESERVE_BYTES = 1024**3
@@ -30,6 +32,11 @@ class Device:
     """That runs may use."""
 
 
+def has_gpu(devices: Iterable[Device]) -> bool:
+    """Return whether a GPU is among the devices."""
+    return any(device.profile != PROCESSOR for device in devices)
+
+
 def offered(accelerator: str) -> list[Device]:
     """Return what runs may use: the GPUs with `cuda`, else the processor; never nothing.
 
@@ -43,7 +50,7 @@ def offered(accelerator: str) -> list[Device]:
         log.info("found %s; used only with ATTUNE_TRAINER_ACCELERATOR=cuda", names)
     elif accelerator == "cuda":
         log.warning("no GPU found although the accelerator is cuda; offering the processor")
-    return [Device("cpu", int(psutil.virtual_memory().total * CPU_SHARE))]
+    return [Device(PROCESSOR, int(psutil.virtual_memory().total * CPU_SHARE))]
 
 
 def read_gpus(cards: Iterable[tuple[str, int]]) -> list[Device]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from services.common.errors import Unavailable
+from services.common.errors import ResourceExhausted, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ PAUSE = b"pause"
 STOP_GRACE_S = 5.0
 """Time that a run has to see that its pipe is closed, before it is killed."""
 POLL_S = 0.05
+WORKS_MAX = 8
+"""Calls that have, or wait for, a process of their own."""
 
 
 class RunHandle:
@@ -111,13 +113,16 @@ class RunHandle:
 
 
 class ForkServer:
-    """Forks runs and the process that renders."""
+    """Forks runs, the process that renders, and one for each piece of other heavy work."""
 
     def __init__(self) -> None:
         """Prepare; `warm` starts it."""
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([PRELOAD])
         self._renderer: ProcessPoolExecutor | None = None
+        self._single = asyncio.Lock()
+        """Held by the call that has a process of its own."""
+        self._works: set[asyncio.Task[Any]] = set()
 
     def warm(self) -> None:
         """Start importing in the background; the environment must be complete by now."""
@@ -152,6 +157,43 @@ class ForkServer:
                 "The process that reads rows ended unexpectedly. Try again.",
                 reason="RENDERER_ENDED",
             ) from None
+
+    async def once(self, module: str, function: str, *arguments: Any) -> Any:
+        """Call a function in a process of its own, which ends with the call; one at a time.
+
+        The work goes on when the caller is cancelled.
+
+        Raises:
+            ResourceExhausted: If too many wait.
+            Unavailable: If that process died.
+        """
+        if len(self._works) >= WORKS_MAX:
+            raise ResourceExhausted(
+                f"{WORKS_MAX} calls wait for a process already. Try again later.",
+                reason="TOO_MUCH_WORK",
+                work_count=str(WORKS_MAX),
+            )
+        work = asyncio.create_task(self._once(module, function, *arguments))
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+        return await asyncio.shield(work)
+
+    async def _once(self, *call: Any) -> Any:
+        async with self._single:
+            pool = ProcessPoolExecutor(
+                max_workers=1, mp_context=self._context, initializer=_end_with_parent
+            )
+            try:
+                future = await asyncio.to_thread(pool.submit, _call, *call)
+                return await asyncio.wrap_future(future)
+            except BrokenProcessPool:
+                raise Unavailable(
+                    "The process that worked on it ended unexpectedly, perhaps for want of memory. "
+                    "Try again.",
+                    reason="WORK_ENDED",
+                ) from None
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """End the rendering process."""

@@ -38,6 +38,7 @@ def lineage(context: RunContext, create_time: str) -> dict[str, Any]:
         "stage_index": manifest.stage_index,
         "spec": {"name": spec.name, "revision": spec.revision, "sha256": manifest.spec_hash},
         "base_model": {"id": base.id, "revision": base.revision, "licence": base.licence},
+        "base_adapter_sha256": manifest.base_adapter_sha256,
         "data": {
             "dataset_sha256": data.dataset_sha256,
             "holdout_sha256": data.holdout_sha256,

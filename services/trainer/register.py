@@ -1,4 +1,4 @@
-"""REGISTER: the adapter with all that is needed to trust it, under the hash of its manifest."""
+"""REGISTER: what was trained, with all that is needed to trust it, under its manifest's hash."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from attune.spec.v1.stage_pb2 import Method
+
 from services.common.artefacts import publish, staging_folder, write_manifest
 from services.trainer.evaluation.answers import open_generator
 from services.trainer.model_card import describe
+from services.trainer.parity import parity_line, write_parity
+from services.trainer.recipes import METHODS
 from services.trainer.recipes.generation import Generator
 from services.trainer.rows import Row, spread
 from services.trainer.run_context import RunContext
 from services.trainer.safe_files import check_safe
+from services.trainer.whole_model import copy_whole, put_at_hand
 
 HOLDOUT_PROMPTS = 8
 TRAINING_PROMPTS = 4
@@ -24,7 +29,7 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 def register(context: RunContext, chosen: Path, tuned: dict[str, Any]) -> dict[str, Any]:
-    """Publish the chosen checkpoint's adapter.
+    """Publish the chosen checkpoint: its adapter, or the whole model where all weights learnt.
 
     Args:
         context: The run.
@@ -32,21 +37,20 @@ def register(context: RunContext, chosen: Path, tuned: dict[str, Any]) -> dict[s
         tuned: What EVALUATE returned.
 
     Returns:
-        The adapter's hash and rank.
+        Its hash as `adapter_sha256` with the rank, or as `merged_sha256`.
     """
     base, manifest = context.spec.base_model, context.manifest
-    rank = context.stage.hyperparameters.lora.rank
-    folder = staging_folder(context.artefacts.adapter(manifest.run_id))
-    shutil.copyfile(chosen / WEIGHTS, folder / WEIGHTS)
-    config = json.loads((chosen / CONFIG).read_text())
-    # A path of this machine means nothing elsewhere, and would say more than it should.
-    config |= {"base_model_name_or_path": base.id, "revision": base.revision}
-    (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True))
+    method = context.stage.method
+    is_adapter = METHODS[method].is_adapter
+    place = context.artefacts.adapter if is_adapter else context.artefacts.merged
+    folder = staging_folder(place(manifest.run_id))
+    if is_adapter:
+        _copy_adapter(context, chosen, folder)
+    else:
+        copy_whole(chosen, context.model_folder, folder)
     (folder / "report.json").write_text(json.dumps(tuned["report"], indent=1))
     (folder / "spec.json").write_bytes(context.spec.approval.canonical_spec)
-    with (folder / "parity.jsonl").open("w") as file:
-        for line in _parity(context, open_generator(context, chosen)):
-            file.write(json.dumps(line) + "\n")
+    write_parity(folder, _parity(context, open_generator(context, chosen)))
     describe(context, folder, tuned)
     check_safe(folder)
     facts: dict[str, str | int] = {
@@ -56,13 +60,31 @@ def register(context: RunContext, chosen: Path, tuned: dict[str, Any]) -> dict[s
         "stage_index": manifest.stage_index,
         "base_model": base.id,
         "base_model_revision": base.revision,
+        "method": Method.Name(method),
         "dataset_sha256": context.spec.data.dataset_sha256,
         "licence": base.licence,
-        "lora_rank": rank,
     }
-    adapter_sha256 = write_manifest(folder, facts)
-    publish(folder, context.artefacts.adapter(adapter_sha256))
-    return {"adapter_sha256": adapter_sha256, "lora_rank": rank}
+    rank = context.stage.hyperparameters.lora.rank
+    if is_adapter:
+        facts |= {"lora_rank": rank, "merged_only": METHODS[method].merged_only}
+    if manifest.base_adapter_sha256:
+        facts["base_adapter_sha256"] = manifest.base_adapter_sha256
+    digest = write_manifest(folder, facts)
+    publish(folder, place(digest))
+    if is_adapter:
+        return {"adapter_sha256": digest, "lora_rank": rank}
+    model_id = put_at_hand(context.artefacts, digest, base.licence)
+    context.attempt.say(f"The whole model is at hand as the base model {model_id}.")
+    return {"merged_sha256": digest, "base_model": model_id}
+
+
+def _copy_adapter(context: RunContext, chosen: Path, folder: Path) -> None:
+    base = context.spec.base_model
+    shutil.copyfile(chosen / WEIGHTS, folder / WEIGHTS)
+    config = json.loads((chosen / CONFIG).read_text())
+    # A path of this machine means nothing elsewhere, and would say more than it should.
+    config |= {"base_model_name_or_path": base.id, "revision": base.revision}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True))
 
 
 def _parity(context: RunContext, generator: Generator) -> list[dict[str, Any]]:
@@ -72,23 +94,9 @@ def _parity(context: RunContext, generator: Generator) -> list[dict[str, Any]]:
     limit = min(PARITY_TOKENS_MAX, context.spec.evaluation.max_answer_tokens)
     lines = []
     for index, row in enumerate(rows):
-        prompt_ids = context.renderer.prompt(row.prompt)
-        # One by one: padding of a batch may turn a near tie the other way.
-        (answer_ids,) = generator.answer([prompt_ids], limit, lambda _: context.check())
-        if not answer_ids:
-            continue
-        lines.append(
-            {
-                "messages": [
-                    {"role": message["role"], "content": message["content"]}
-                    for message in row.prompt
-                ],
-                "prompt_token_ids": prompt_ids,
-                "answer_token_ids": answer_ids,
-                "answer": context.renderer.text(answer_ids),
-                "logprobs": generator.logprobs(prompt_ids, answer_ids),
-            }
-        )
+        line = parity_line(generator, context.renderer, row.prompt, limit, context.check)
+        if line is not None:
+            lines.append(line)
         context.report(index + 1, len(rows))
     return lines
 

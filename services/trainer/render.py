@@ -122,6 +122,21 @@ class Renderer:
         whole = text if text.endswith(end) else text + end
         return list(self.tokenizer(whole)["input_ids"])
 
+    def opening(self, text: str) -> list[int]:
+        """Return the beginning of a text without a template, which goes on, [T]."""
+        return list(self.tokenizer(text)["input_ids"])
+
+    def learnt(self, row: ShapedRow) -> Rendered:
+        """Return a row that supervised fine-tuning learns: a talk, or text.
+
+        Raises:
+            InvalidArgument: If the template refuses the row.
+        """
+        if row.text:
+            token_ids = self.plain(row.text)
+            return Rendered(token_ids, [1] * len(token_ids))
+        return self.row(row.messages, row.tools)
+
     def shaped(self, row: ShapedRow) -> Rendered:
         """Return a row of any shape as training sees it.
 
@@ -131,14 +146,11 @@ class Renderer:
         Raises:
             InvalidArgument: If the template refuses the row.
         """
-        if row.text:
-            token_ids = self.plain(row.text)
-            return Rendered(token_ids, [1] * len(token_ids))
         if row.chosen:
             prompt, chosen, _ = self.pair(row)
             return Rendered(prompt + chosen, [0] * len(prompt) + [1] * len(chosen))
-        if row.is_learnt:
-            return self.row(row.messages, row.tools)
+        if row.text or row.is_learnt:
+            return self.learnt(row)
         token_ids = self.prompt(row.messages, row.tools)
         return Rendered(token_ids, [0] * len(token_ids))
 

@@ -26,12 +26,16 @@ HOLDOUT_FRACTION = 0.2
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a talk that ends in an answer, or a prompt."""
+    """One row: a talk that ends in an answer, a prompt, or text without a template.
+
+    Of text all is learnt. Where answers are graded its first half is the prompt and the rest the
+    reference: what a model of such text is good at is going on with it.
+    """
 
     line: int
     """Of its file, from 1."""
     messages: Sequence[Mapping[str, Any]]
-    """Each with `role` and `content`; of a pair, with the preferred answer."""
+    """Each with `role` and `content`; of a pair, with the preferred answer; of text none."""
     tools: Sequence[Mapping[str, Any]] | None = None
     """Tools that the assistant may call, as chat templates take them."""
     rejected: Sequence[Mapping[str, Any]] = ()
@@ -40,6 +44,8 @@ class Row:
     """What answers to a prompt are graded with, where the row says it beside the messages."""
     item: Mapping[str, Any] = field(default_factory=dict)
     """The row as it is in its file."""
+    text: str = ""
+    """Text without a template; empty for all other rows."""
 
     @property
     def is_answered(self) -> bool:
@@ -49,12 +55,23 @@ class Row:
     @property
     def prompt(self) -> list[dict[str, Any]]:
         """The messages before the last answer of the assistant."""
+        if self.text:
+            return [{"role": "user", "content": self.opening}]
         return [dict(message) for message in self.messages[: self._answer_index]]
 
     @property
     def reference(self) -> str:
         """The last answer, its calls as JSON where it has no words; of a prompt, what is given."""
+        if self.text:
+            return self.text[len(self.opening) :].strip()
         return self.given_reference if self._is_asked else said(self.messages[self._answer_index])
+
+    @property
+    def opening(self) -> str:
+        """The first half of a text, up to the end of a word where there is one."""
+        half = max(1, len(self.text) // 2)
+        end = self.text.rfind(" ", 1, half + 1)
+        return self.text[: end if end > 0 else half]
 
     def sample(self, answer: str) -> Sample:
         """Return an answer to this row as graders take it."""
@@ -135,8 +152,15 @@ def read_split(artefacts: Artefacts, data: Data, technique: int) -> Split:
 
 
 def without_repeats(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows without those whose messages and tools equal those of an earlier one."""
-    first = {json.dumps([row.messages, row.tools], sort_keys=True): row for row in reversed(rows)}
+    """Return the rows without those that equal an earlier one in all that is learnt of them.
+
+    Of pairs that includes the rejected answer, whichever stage reads them: so all stages of a
+    chain hold out the same rows.
+    """
+    first = {
+        json.dumps([row.messages, row.rejected, row.tools, row.text], sort_keys=True): row
+        for row in reversed(rows)
+    }
     return sorted(first.values(), key=lambda row: row.line)
 
 
@@ -173,7 +197,8 @@ def spread(rows: Sequence[Row], count: int) -> list[int]:
 
 
 def _hold_out(rows: list[Row], count: int, seed: str) -> tuple[list[Row], list[Row], bool]:
-    held, apart = choose([row.asked for row in rows], [row.reference for row in rows], count, seed)
+    asked = [row.text or row.asked for row in rows]
+    held, apart = choose(asked, [row.reference for row in rows], count, seed)
     kept = [row for index, row in enumerate(rows) if index not in held]
     return kept, [rows[index] for index in sorted(held)], apart
 
@@ -222,18 +247,19 @@ def _row(number: int, text: str, technique: int) -> Row:
         shaped.rejected,
         shaped.reference,
         item,
+        shaped.text,
     )
     if technique == Technique.TECHNIQUE_DPO and not row.rejected:
         raise RunFailed(
             "NOT_A_PAIR",
             f"Line {number} is not a pair. It needs a prompt with `chosen` and `rejected` answers.",
         )
-    if technique == Technique.TECHNIQUE_SFT and not row.is_answered:
+    if technique == Technique.TECHNIQUE_SFT and not (row.is_answered or row.text):
         raise RunFailed(
             "NOT_A_CHAT",
             f"Line {number} is not a chat row. It needs `messages` with role and content, one of "
-            "them from the assistant, or `prompt` and `completion`.",
+            "them from the assistant, or `prompt` and `completion`, or `text`.",
         )
-    if not row.messages:
+    if not (row.messages or (row.text and technique == Technique.TECHNIQUE_SFT)):
         raise RunFailed("NOT_A_PROMPT", f"Line {number} has no prompt. It needs `messages`.")
     return row

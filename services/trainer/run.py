@@ -57,8 +57,25 @@ class RunCancelled(Exception):
     """The run was asked to stop."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a run found, and a person must decide on before it goes on."""
+
+    reason: str
+    """UPPER_SNAKE; once it is waived, the run does not ask it again."""
+    message: str
+    """What was found and what is advised, in sentences."""
+    figures: Mapping[str, float]
+    """The numbers behind it by lower-case name; finite, at most 16."""
+
+
 class RunPaused(Exception):
-    """The run was asked to halt, and another attempt can continue where it is."""
+    """The run halts where another attempt can continue: it was asked to, or asks itself."""
+
+    def __init__(self, question: Question | None = None) -> None:
+        """Keep what a person must decide first; None when the run was asked to halt."""
+        super().__init__("" if question is None else question.message)
+        self.question = question
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,10 @@ class Manifest:
     """OpenMP threads."""
     accelerator: str
     """`cpu` or `cuda`."""
+    base_adapter_sha256: str = ""
+    """Adapter of the stage before, which is trained on; empty in the first stage."""
+    waived_reasons: tuple[str, ...] = ()
+    """Reasons of questions that a person has answered with going on."""
 
     @property
     def run_id(self) -> str:
@@ -110,7 +131,8 @@ class Manifest:
         """
         try:
             values = json.loads(text)
-            return cls(**{**values, "cpus": tuple(values["cpus"])})
+            values = {**values, "cpus": tuple(values["cpus"])}
+            return cls(**{**values, "waived_reasons": tuple(values.get("waived_reasons", ()))})
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a manifest: {error}") from None
 

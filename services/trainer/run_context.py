@@ -6,22 +6,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
 from attune.spec.v1.compute_pb2 import StageCompute
 from attune.spec.v1.spec_pb2 import Spec
-from attune.spec.v1.stage_pb2 import Stage
+from attune.spec.v1.stage_pb2 import Stage, Technique
 from google.protobuf.json_format import ParseDict
 
 from services.common.artefacts import Artefacts
 from services.common.errors import ServiceError
 from services.trainer.attempt import Attempt
 from services.trainer.checkpoint import Origin
+from services.trainer.pairs import make_pair
+from services.trainer.recipes import REINFORCED
 from services.trainer.recipes.processor import begin_peak, peak_bytes
-from services.trainer.recipes.training import Example
+from services.trainer.recipes.training import IGNORED, Example, Prompt
 from services.trainer.render import Renderer, renderer
+from services.trainer.row_shape import ShapedRow
 from services.trainer.rows import Row, Split, read_split
 from services.trainer.run import (
     Estimate,
@@ -37,8 +40,6 @@ Result = TypeVar("Result")
 
 REPORT_INTERVAL_S = 0.25
 """Least time between two reports of progress within a phase."""
-IGNORED = -100
-"""Label of a token that is not learnt."""
 
 
 @dataclass
@@ -102,6 +103,12 @@ class RunContext:
         return self.artefacts.model(base.id) / base.revision
 
     @property
+    def base_adapter(self) -> Path | None:
+        """Folder of the adapter of the stage before; None in the first stage."""
+        digest = self.manifest.base_adapter_sha256
+        return self.artefacts.adapter(digest) if digest else None
+
+    @property
     def origin(self) -> Origin:
         """What checkpoints of this run belong to."""
         manifest = self.manifest
@@ -128,14 +135,24 @@ class RunContext:
         return refused(lambda: renderer(self.model_folder))
 
     @cached_property
-    def train_examples(self) -> list[Example | None]:
+    def train_examples(self) -> list[Example | Prompt | None]:
         """The rows that are learnt; None for one that would train nothing."""
         return self._examples(self.split.train)
 
     @cached_property
-    def validation_examples(self) -> list[Example | None]:
+    def validation_examples(self) -> list[Example | Prompt | None]:
         """The rows that choose the checkpoint; None for one that would measure nothing."""
         return self._examples(self.split.validation)
+
+    def prompt_ids(self, row: Row) -> list[int]:
+        """Return what a model answers in place of a row's own answer, as tokens.
+
+        Raises:
+            RunFailed: If the template refuses it.
+        """
+        if row.text:
+            return self.renderer.opening(row.opening)
+        return refused(lambda: self.renderer.prompt(row.prompt, row.tools), f"line {row.line}")
 
     def begin(self, phase: Phase) -> None:
         """Write that a phase begins, and tell the supervisor."""
@@ -185,16 +202,28 @@ class RunContext:
         """Whether the run is to halt at its next checkpoint."""
         return self._signals.pause.is_set()
 
-    def _examples(self, rows: Sequence[Row]) -> list[Example | None]:
-        examples = []
+    def _examples(self, rows: Sequence[Row]) -> list[Example | Prompt | None]:
+        made = self._prompt if self.stage.technique in REINFORCED else self._example
+        examples: list[Example | Prompt | None] = []
         for row in rows:
             self.check()
-            examples.append(self._example(row))
+            examples.append(made(row))
         return examples
+
+    def _prompt(self, row: Row) -> Prompt | None:
+        ask = partial(self.renderer.prompt, row.prompt, row.tools)
+        token_ids = refused(ask, f"line {row.line}")
+        if len(token_ids) > self.stage.hyperparameters.rl.max_prompt_length:
+            return None
+        return Prompt(token_ids, row.line)
 
     def _example(self, row: Row) -> Example | None:
         settings = self.stage.hyperparameters
-        rendered = refused(lambda: self.renderer.row(row.messages, row.tools), f"line {row.line}")
+        if self.stage.technique == Technique.TECHNIQUE_DPO:
+            pair = partial(make_pair, self.renderer, row, settings.max_length)
+            return refused(pair, f"line {row.line}")
+        shaped = ShapedRow(row.messages, tools=row.tools, text=row.text)
+        rendered = refused(lambda: self.renderer.learnt(shaped), f"line {row.line}")
         token_ids = rendered.token_ids[: settings.max_length]
         mask = rendered.assistant_mask[: settings.max_length]
         if not settings.assistant_only_loss:

@@ -19,9 +19,11 @@ from typing import Any
 from services.common.artefacts import read_manifest
 from services.common.processes import ProcessFolder
 from services.common.telemetry import configure_logging
+from services.trainer.asking import ask_whether_prompting_is_enough
 from services.trainer.attempt import LOG, Attempt, list_attempts
 from services.trainer.evaluation.baseline import baseline
 from services.trainer.evaluation.tuned import evaluate
+from services.trainer.learnability import ask_whether_it_can_learn, probe
 from services.trainer.recipes.processor import is_out_of_memory, use_threads
 from services.trainer.register import register
 from services.trainer.run import (
@@ -99,8 +101,11 @@ def _execute(
         return ExitCode.FAILED
     except RunCancelled:
         return ExitCode.CANCELLED
-    except RunPaused:
-        attempt.say("Halted as asked; another attempt continues from here.")
+    except RunPaused as pause:
+        if pause.question is None:
+            attempt.say("Halted as asked; another attempt continues from here.")
+        else:
+            attempt.write_question(pause.question)
         return ExitCode.PAUSED
     except BaseException as error:
         reason = _crash_reason(error)
@@ -132,7 +137,9 @@ def _crash_reason(error: BaseException) -> str:
 
 def _run_phases(context: RunContext) -> None:
     _phase(context, Phase.VALIDATE, lambda: validate(context))
-    base = _phase(context, Phase.BASELINE, lambda: baseline(context))
+    base = _phase(context, Phase.BASELINE, lambda: {**baseline(context), **probe(context)})
+    ask_whether_prompting_is_enough(context, base)
+    ask_whether_it_can_learn(context, base)
     context.estimate.expect(Phase.EVALUATE, base["pass_s"])
     training = _phase(context, Phase.TRAIN, lambda: train(context), _best_is_whole)
     chosen = context.artefacts.run(context.manifest.run_id) / training["best"]

@@ -1,8 +1,9 @@
-"""TrainerService: runs, read from the artefact root."""
+"""TrainerService: runs, read from the artefact root, and adapters merged there."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,22 +12,27 @@ from attune.trainer.v1 import trainer_pb2_grpc
 
 from services.common.artefacts import Artefacts
 from services.common.clock import Clock
-from services.common.errors import FailedPrecondition, NotFound
+from services.common.errors import FailedPrecondition, NotFound, Violation, invalid
 from services.common.names import parse
 from services.trainer import wire
 from services.trainer.attempt import MESSAGES, METRICS, Attempt, find_page, list_attempts
+from services.trainer.fork_server import ForkServer
 from services.trainer.run import Manifest, Phase
 
+MERGE = "services.trainer.merge"
+"""Module that merges; it imports torch, so this process never does."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
 POLL_S = 0.25
 """Time between two looks at the files of a watched run; they belong to another process."""
 
 
 class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
-    """Answers from files; writes nothing."""
+    """Answers from files; has adapters merged by a process of their own."""
 
-    def __init__(self, artefacts: Artefacts, clock: Clock) -> None:
+    def __init__(self, artefacts: Artefacts, clock: Clock, forks: ForkServer) -> None:
         self._artefacts = artefacts
         self._clock = clock
+        self._forks = forks
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.Run:
         attempt, manifest = await asyncio.to_thread(self._newest, request.name)
@@ -54,6 +60,17 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
                 yield pb.WatchRunResponse(run=run)
                 return
             await asyncio.sleep(POLL_S)
+
+    async def MergeAdapter(
+        self, request: pb.MergeAdapterRequest, context: Any
+    ) -> pb.MergeAdapterResponse:
+        if not SHA256.fullmatch(request.adapter_sha256):
+            text = f"'{request.adapter_sha256[:80]}' is not 64 lower-case hex digits. Correct it."
+            raise invalid([Violation("adapter_sha256", "SHA256", text)])
+        made = await self._forks.once(
+            MERGE, "merge_adapter", self._artefacts.root, request.adapter_sha256
+        )
+        return pb.MergeAdapterResponse(**made)
 
     async def GetReport(self, request: pb.GetReportRequest, context: Any) -> pb.RunReport:
         return await asyncio.to_thread(self._report, request.name)

@@ -180,7 +180,7 @@ def outcome(
     if code == ExitCode.CANCELLED:
         return wire.cancellation(lease)
     if code == ExitCode.PAUSED:
-        return wire.halt(lease)
+        return wire.halt(lease, attempt.question())
     if code == -signal.SIGKILL and oom_killed:
         text = "The system killed the run's process because the machine had no memory left."
         return _shortage(lease, attempt, text, {})

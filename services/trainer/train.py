@@ -6,16 +6,19 @@ import importlib
 import math
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from services.trainer import checkpoint
 from services.trainer.base_models import read_shape
 from services.trainer.checkpoint import Checkpoint, find_checkpoints
-from services.trainer.recipes import RECIPES
-from services.trainer.recipes.training import Train, Training
+from services.trainer.recipes import RECIPES, REINFORCED
+from services.trainer.recipes.training import Resolved, Train, Training
+from services.trainer.reward import reward_of
 from services.trainer.run import RunFailed, RunPaused
-from services.trainer.run_context import RunContext
+from services.trainer.run_context import RunContext, refused
 
 POINTS_MAX = 400
 """Points that the metrics of a run have at most, evaluations aside."""
@@ -30,7 +33,7 @@ def train(context: RunContext) -> dict[str, Any]:
     """Train from the newest complete checkpoint, or from the start when there is none.
 
     Returns:
-        Which checkpoint is the best, and how many steps there were.
+        Which checkpoint is the best, how many steps there were, and what the settings became.
 
     Raises:
         RunFailed: If the loss or the gradient is no number, or is beyond all reason.
@@ -42,7 +45,7 @@ def train(context: RunContext) -> dict[str, Any]:
         context.attempt.say(f"Checkpoint {folder.name} of {folder.parts[-3]} is broken; left out.")
     scratch = context.attempt.folder / SCRATCH
     training = plan(context, scratch, found[0].folder if found else None)
-    context.longest_count = max((len(one.token_ids) for one in training.train), default=0)
+    context.longest_count = longest_count(training)
     watch = _Watch(context, training)
     module = importlib.import_module(RECIPES[context.stage.technique])
     recipe: Train = module.train
@@ -59,8 +62,16 @@ def train(context: RunContext) -> dict[str, Any]:
         "resumed_step": found[0].step if found else 0,
         "step_count": watch.step or complete[0].step,
         "steps_total": training.steps_total,
+        "resolved": context.attempt.resolved(),
         "memory": _memory(context, training, watch.step - (found[0].step if found else 0)),
     }
+
+
+def longest_count(training: Training) -> int:
+    """Return the tokens of the longest sequence that is learnt."""
+    longest = max((one.length for one in training.train), default=0)
+    answer = training.hyperparameters.rl.max_completion_length if training.reward else 0
+    return longest + answer
 
 
 def _memory(context: RunContext, training: Training, fresh: int) -> dict[str, Any] | None:
@@ -93,19 +104,25 @@ def plan(context: RunContext, scratch: Path, resume_from: Path | None) -> Traini
     validation = [example for example in context.validation_examples if example is not None]
     steps_per_epoch = math.ceil(len(examples) / settings.effective_batch_size)
     steps_total = max(1, math.ceil(settings.epoch_count * steps_per_epoch))
+    if settings.HasField("max_step_count"):
+        steps_total = min(steps_total, settings.max_step_count)
+    is_reinforced = context.stage.technique in REINFORCED
     return Training(
         model_folder=context.model_folder,
+        method=context.stage.method,
         hyperparameters=settings,
         plan=context.plan,
         train=examples,
         validation=validation,
         output_folder=scratch,
         resume_from=resume_from,
+        base_adapter=context.base_adapter,
         use_cuda=context.use_cuda,
         steps_total=steps_total,
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
         logging_steps=max(1, steps_total // POINTS_MAX),
         warmup_steps=round(settings.warmup_ratio * steps_total),
+        reward=refused(partial(reward_of, context)) if is_reinforced else None,
     )
 
 
@@ -122,6 +139,10 @@ class _Watch:
         shape = read_shape(context.model_folder)
         vocabulary_size = shape.vocabulary_size if shape is not None else 0
         self._loss_max = BLIND_TIMES_MAX * math.log(max(2, vocabulary_size))
+
+    def on_resolved(self, resolved: Resolved) -> None:
+        self._context.attempt.write_resolved(asdict(resolved))
+        self._context.attempt.say(str(resolved))
 
     def on_start(self, step: int, eval_losses: Mapping[int, float]) -> None:
         self.step = step

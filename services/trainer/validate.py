@@ -9,11 +9,13 @@ from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
 from attune.spec.v1.spec_pb2 import SuccessCriterion
-from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Technique
+from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Stage, Technique
 
 from services.trainer.base_models import read_shape
+from services.trainer.chain import check_chain
 from services.trainer.grading.build import build
-from services.trainer.recipes import METHODS, RECIPES
+from services.trainer.recipes import METHODS, RECIPES, REINFORCED, lack_of
+from services.trainer.reinforcement import check_prompts, check_reward
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext, refused
 
@@ -44,8 +46,7 @@ def validate(context: RunContext) -> dict[str, Any]:
     validation = context.validation_examples
     context.report(len(train) + len(validation), total)
     for row in split.holdout:
-        prompt = partial(context.renderer.prompt, row.prompt, row.tools)
-        refused(prompt, f"line {row.line}")
+        context.prompt_ids(row)
     learnt = [example for example in train if example is not None]
     measured = [example for example in validation if example is not None]
     useless = len(train) + len(validation) - len(learnt) - len(measured)
@@ -55,13 +56,15 @@ def validate(context: RunContext) -> dict[str, Any]:
             "TOO_FEW_ROWS",
             f"{len(learnt)} rows to learn and {len(measured)} to validate are left. Add rows.",
         )
+    if context.stage.technique in REINFORCED:
+        check_prompts(context, len(learnt))
     if not split.apart:
         context.attempt.say(
             "So many rows are alike that some which are held out nearly equal some that are taught."
         )
-    longest = context.stage.hyperparameters.max_length
-    cut = sum(len(example.token_ids) >= longest for example in [*learnt, *measured])
-    if cut:
+    longest = _longest(context)
+    cut = sum(example.length >= longest for example in [*learnt, *measured])
+    if cut and context.stage.technique not in REINFORCED:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
     context.report(total, total)
     return {
@@ -71,7 +74,7 @@ def validate(context: RunContext) -> dict[str, Any]:
         "useless_row_count": useless,
         "cut_row_count": cut,
         "token_count": sum(len(example.token_ids) for example in learnt),
-        "token_count_max": max(len(example.token_ids) for example in learnt),
+        "token_count_max": max(example.length for example in learnt),
     }
 
 
@@ -89,18 +92,22 @@ def check_spec(context: RunContext) -> None:
     name = Technique.Name(stage.technique)
     if stage.technique not in RECIPES:
         raise RunFailed("UNSUPPORTED_TECHNIQUE", f"This trainer has no recipe for {name}.")
-    if stage.method not in METHODS:
-        raise RunFailed("UNSUPPORTED_METHOD", f"{name} has no {Method.Name(stage.method)} here.")
-    if context.manifest.stage_index > 0:
-        raise RunFailed("UNSUPPORTED_STAGE", "This trainer runs specs of one stage.")
+    _check_method(context)
+    check_chain(context)
+    if stage.technique == Technique.TECHNIQUE_DPO:
+        _check_preferences(stage)
     settings = stage.hyperparameters
-    if settings.packing:
-        raise RunFailed("UNSUPPORTED_PACKING", "Packing needs FlashAttention. Turn it off.")
+    if settings.packing and stage.technique != Technique.TECHNIQUE_SFT:
+        raise RunFailed(
+            "UNSUPPORTED_PACKING", f"{name} compares whole answers. Turn packing off for it."
+        )
     if settings.schedule == Hyperparameters.SCHEDULE_UNSPECIFIED:
         raise RunFailed("NO_SCHEDULE", "hyperparameters.schedule is not set. Choose one.")
     for one in spec.evaluation.graders:
         refused(partial(build, one))
     deciding_grader(context)
+    if stage.technique in REINFORCED:
+        check_reward(context)
     if not (context.model_folder / "MANIFEST.json").exists():
         raise RunFailed(
             "BASE_MODEL_MISSING",
@@ -128,14 +135,46 @@ def decides_by_label(context: RunContext) -> bool:
     return first.aggregate == SuccessCriterion.AGGREGATE_MACRO_F1
 
 
+def _check_method(context: RunContext) -> None:
+    """Refuse a method that this machine cannot run; another one is never taken instead."""
+    method = context.stage.method
+    if method not in METHODS:
+        raise RunFailed("UNSUPPORTED_METHOD", f"There is no {Method.Name(method)} here.")
+    lack = lack_of(method, has_cuda=context.use_cuda)
+    if lack:
+        raise RunFailed(
+            "UNSUPPORTED_METHOD",
+            f"{Method.Name(method)} needs {lack}, which this machine does not have. Run it on one "
+            "that has, or choose METHOD_LORA in a new plan.",
+        )
+
+
+def _check_preferences(stage: Stage) -> None:
+    """Refuse settings that the recipe would stop at, or learn nothing with."""
+    values = stage.hyperparameters
+    if values.dpo.loss_type == "exo_pair" and not values.dpo.label_smoothing:
+        raise RunFailed(
+            "NO_LABEL_SMOOTHING",
+            "The loss exo_pair needs hyperparameters.dpo.label_smoothing above 0. Set 0.001.",
+        )
+    if "lm_head" in values.lora.target_modules:
+        raise RunFailed(
+            "UNSUPPORTED_TARGET",
+            "DPO cannot train an adapter of lm_head. Leave it out of lora.target_modules.",
+        )
+
+
 def _check_batch(context: RunContext) -> None:
     plan = context.plan
     product = plan.micro_batch_size * plan.gradient_accumulation_steps * context.device_count
-    wanted = context.stage.hyperparameters.effective_batch_size
+    settings = context.stage.hyperparameters
+    wanted, what = settings.effective_batch_size, "rows"
+    if context.stage.technique in REINFORCED:
+        wanted, what = wanted * settings.rl.group_size, "answers"
     if product != wanted:
         raise RunFailed(
             "BATCH_MISMATCH",
-            f"The placement steps over {product} rows, the approved batch has {wanted}.",
+            f"The placement steps over {product} {what}, the approved batch has {wanted}.",
         )
 
 
@@ -146,7 +185,10 @@ def _check_disk(context: RunContext) -> None:
     rank = context.stage.hyperparameters.lora.rank
     # Query, key, value and output projections, and the three of the feed-forward part.
     widths = 8 * shape.hidden_size + 3 * (shape.hidden_size + shape.intermediate_size)
-    one = shape.layer_count * rank * widths * BYTES_PER_TRAINABLE
+    learnt = shape.layer_count * rank * widths
+    if not METHODS[context.stage.method].is_adapter:
+        learnt = shape.parameter_count
+    one = learnt * BYTES_PER_TRAINABLE
     needed = CHECKPOINTS_ON_DISK * one + SPARE_BYTES
     free = shutil.disk_usage(context.attempt.folder).free
     if free < needed:
@@ -157,14 +199,24 @@ def _check_disk(context: RunContext) -> None:
         )
 
 
+def _longest(context: RunContext) -> int:
+    settings = context.stage.hyperparameters
+    if context.stage.technique in REINFORCED:
+        return settings.rl.max_prompt_length
+    return settings.max_length
+
+
 def _judge_useless(context: RunContext, useless: int, total: int) -> None:
     if not useless:
         return
-    longest = context.stage.hyperparameters.max_length
-    text = f"{useless} of {total} rows hold no token to learn within {longest} tokens"
+    text = f"{useless} of {total} rows hold no token to learn within {_longest(context)} tokens"
+    remedy = "Raise max_length or mend the rows."
+    if context.stage.technique in REINFORCED:
+        text = f"{useless} of {total} prompts are longer than {_longest(context)} tokens"
+        remedy = "Raise rl.max_prompt_length or shorten the prompts."
     if useless > USELESS_SHARE_MAX * total:
         raise RunFailed(
             "NO_TRAINABLE_TOKENS",
-            f"{text}. At most {USELESS_SHARE_MAX:.0%} may. Raise max_length or mend the rows.",
+            f"{text}. At most {USELESS_SHARE_MAX:.0%} may. {remedy}",
         )
     context.attempt.say(f"{text} and are left out.")

@@ -21,10 +21,10 @@ from google.rpc.status_pb2 import Status
 
 from services.common.errors import Violation, invalid
 from services.trainer.attempt import PAGE_HTML, PAGE_MARKDOWN, Attempt
-from services.trainer.devices import Device
-from services.trainer.recipes import METHODS, RECIPES
+from services.trainer.devices import Device, has_gpu
+from services.trainer.recipes import RECIPES, methods_here
 from services.trainer.row_shape import Counts, Preview, ShapedRow, shape_row
-from services.trainer.run import OUT_OF_MEMORY, Manifest, MemoryFacts, Phase, Progress
+from services.trainer.run import OUT_OF_MEMORY, Manifest, MemoryFacts, Phase, Progress, Question
 from services.trainer.settings import TrainerSettings
 
 DOMAIN = "trainer.attune"
@@ -51,7 +51,7 @@ def node_to_proto(
         core_count=len(settings.cpu_numbers),
         engines=ENGINES,
         techniques=list(RECIPES),  # type: ignore[arg-type]  # Numbers are enum values on the wire.
-        methods=METHODS,  # type: ignore[arg-type]
+        methods=methods_here(has_cuda=has_gpu(devices)),  # type: ignore[arg-type]
         base_models=base_models,
         free_slot_count=free_slot_count,
     )
@@ -73,6 +73,8 @@ def manifest_from_lease(lease: Lease, settings: TrainerSettings) -> Manifest:
         cpus=settings.cpu_numbers,
         threads=settings.threads,
         accelerator=settings.accelerator,
+        base_adapter_sha256=lease.base_adapter_sha256,
+        waived_reasons=tuple(lease.waived_reasons),
     )
 
 
@@ -92,8 +94,9 @@ def success(
 ) -> FinishRunRequest:
     """Return the request that hands in a result, and what training took of memory if known."""
     request = _finish(lease, FinishRunRequest.OUTCOME_SUCCEEDED)
-    request.result.adapter_sha256 = registered["adapter_sha256"]
-    request.result.lora_rank = registered["lora_rank"]
+    for name in ("adapter_sha256", "lora_rank", "merged_sha256"):
+        if name in registered:
+            setattr(request.result, name, registered[name])
     ParseDict(report, request.result.report)
     if memory:
         ParseDict(memory, request.memory)
@@ -146,9 +149,19 @@ def cancellation(lease: Lease) -> FinishRunRequest:
     return _finish(lease, FinishRunRequest.OUTCOME_CANCELLED)
 
 
-def halt(lease: Lease) -> FinishRunRequest:
-    """Return the request that says that the run halted as asked, and can be continued."""
-    return _finish(lease, FinishRunRequest.OUTCOME_PAUSED)
+def halt(lease: Lease, question: Question | None) -> FinishRunRequest:
+    """Return the request that says that the run halted and can be continued.
+
+    Args:
+        lease: Of the run.
+        question: What a person must decide first; None when it halted as asked.
+    """
+    request = _finish(lease, FinishRunRequest.OUTCOME_PAUSED)
+    if question is not None:
+        request.question.reason, request.question.message = question.reason, question.message
+        for name, value in question.figures.items():
+            request.question.figures.add(name=name, value=value)
+    return request
 
 
 def progress_to_proto(progress: Progress) -> scheduler_pb2.JobProgress:
@@ -178,6 +191,9 @@ def run_to_proto(attempt: Attempt, manifest: Manifest, now: datetime) -> trainer
     progress = attempt.progress(now)
     if progress is not None:
         run.progress.CopyFrom(progress_to_proto(progress))
+    training = attempt.result(Phase.TRAIN) or {}
+    if resolved := attempt.resolved() or training.get("resolved"):
+        ParseDict(resolved, run.resolved_training)
     for timing in attempt.phases():
         message = run.phases.add(phase=_phase(timing.phase))
         message.start_time.FromDatetime(timing.start_time)

@@ -99,12 +99,14 @@ class Services(
         self.approved = False
         self.aliases: set[str] = set()
         self.openai = ""
+        self.shown = a_waiting_job()
         self.job_end = a_job(scheduler_pb2.Job.STATE_SUCCEEDED)
         self.version_states = [
             model_pb2.ModelVersion.STATE_STAGED,
             model_pb2.ModelVersion.STATE_READY,
         ]
         self.watch_failures = 0
+        self.merged_sha256 = ""
 
     def _keep(self, request):
         self.asked.append(request)
@@ -250,7 +252,7 @@ class Services(
 
     async def GetJob(self, request, context):
         self._keep(request)
-        return a_waiting_job()
+        return self.shown
 
     async def PauseJob(self, request, context):
         self._keep(request)
@@ -279,6 +281,14 @@ class Services(
             timing.end_time.FromMilliseconds(1_000_000_000_000 + 10 * index + 10)
         return run
 
+    async def MergeAdapter(self, request, context):
+        self._keep(request)
+        return trainer_pb2.MergeAdapterResponse(
+            merged_sha256="c" * 64,
+            base_model=f"merged/{'c' * 12}",
+            base_model_revision="c" * 64,
+        )
+
     async def GetReport(self, request, context):
         self._keep(request)
         return trainer_pb2.RunReport(
@@ -304,6 +314,8 @@ class Services(
             state=state,
             state_reason="The engine says otherwise.",
             base_model="attune/starter",
+            adapter_sha256="" if self.merged_sha256 else "b" * 64,
+            merged_sha256=self.merged_sha256,
             report=a_report(),
             parity=model_pb2.ParityReport(prompt_count=24, max_logprob_difference=4e-6),
         )

@@ -248,26 +248,6 @@ def test_a_job_is_followed_to_its_report(attune, services):
     assert "+0.820, 95 % interval +0.760 to +0.880: better" in result.out
 
 
-def test_a_job_s_report_is_read_as_markdown_or_as_figures(attune, services):
-    result = attune("job", "report", "j1")
-    assert result.code == 0
-    assert "**better.** By far." in result.out
-    assert services.asked[-1].name.endswith("runs/j1-s0")
-    assert json.loads(attune("job", "report", "j1", "--json").out)["tuned_score"] == 0.82
-
-
-def test_a_job_s_report_becomes_a_file_to_send_on(attune, services, tmp_path):
-    path = tmp_path / "report.html"
-    result = attune("job", "report", "j1", "--html", path)
-    assert (result.code, path.read_text()) == (0, "<p>Tickets</p>")
-    assert f"Wrote {path}" in result.out
-    assert "**better.**" not in result.out
-    missing = tmp_path / "nowhere" / "report.html"
-    result = attune("job", "report", "j1", "--html", missing)
-    assert result.code == 1
-    assert f"{missing} cannot be written: No such file or directory" in result.err
-
-
 def test_a_watch_goes_on_when_the_scheduler_comes_back(attune, services):
     services.watch_failures = 1
     lines = attune("job", "watch", "j1", "--json").out.splitlines()
@@ -311,6 +291,29 @@ def test_a_job_is_paused_resumed_and_ranked(attune, services):
     assert len({request.request_id for request in sent}) == 3
 
 
+def test_a_job_that_asks_says_what_with_the_two_commands_that_answer_it(attune, services):
+    services.job_end = a_job(scheduler_pb2.Job.STATE_PAUSED)
+    question = services.job_end.question
+    question.reason, question.message = "TARGET_MET", "The base meets the target."
+    question.figures.add(name="few_shot_score", value=0.9375)
+    watched = attune("job", "watch", "j1")
+    assert watched.code == 1
+    said = watched.err.replace("\n", " ")
+    assert "jobs/j1 asks: The base meets the target. (few shot score 0.9375)" in said
+    services.shown = services.job_end
+    shown = attune("job", "show", "j1").out
+    for command in ("attune job resume jobs/j1 --continue", "attune job resume jobs/j1 --stop"):
+        assert command in said
+        assert command in shown
+    assert "The base meets the target." in shown
+
+
+@pytest.mark.parametrize(("flags", "decision"), [([], 0), (["--continue"], 1), (["--stop"], 2)])
+def test_a_decision_goes_with_the_request(attune, services, flags, decision):
+    attune("job", "resume", "j1", *flags)
+    assert services.asked[-1].decision == decision
+
+
 def test_a_priority_that_does_not_exist_is_refused(attune, services):
     assert attune("job", "prioritize", "j1", "top").code == 2
 
@@ -331,6 +334,19 @@ def test_base_and_tuned_are_compared_prompt_by_prompt(attune, services):
     assert list(sent.models) == ["projects/default/baseModels/attune~starter", VERSION]
     assert [message.role for message in sent.messages] == ["system", "user"]
     assert "tuned answer" in attune("model", "compare", "tickets/1", "One").out
+
+
+def test_a_version_is_merged_into_a_base_for_the_next_plan(attune, services):
+    result = attune("model", "merge", "tickets/1")
+    assert result.code == 0
+    assert "tickets/1 is at hand as the base model merged/cccccccccccc" in result.out
+    assert services.asked[-1].adapter_sha256 == "b" * 64
+    found = json.loads(attune("model", "merge", "tickets/1", "--json").out)
+    assert found["base_model"] == "merged/cccccccccccc"
+    services.merged_sha256 = "c" * 64
+    result = attune("model", "merge", "tickets/1")
+    assert result.code == 1
+    assert "whole model already, at hand as the base model merged/cccccccccccc" in result.err
 
 
 def test_a_model_without_a_number_is_its_newest_ready_version(attune, services):

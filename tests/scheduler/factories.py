@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from attune.scheduler.v1 import scheduler_pb2, worker_pb2
 from attune.spec.v1.compute_pb2 import ModelShape
+from attune.spec.v1.evaluation_pb2 import EvaluationReport
 from attune.spec.v1.grader_pb2 import Grader, StringCheckGrader
 from attune.spec.v1.spec_pb2 import Spec
 from attune.spec.v1.stage_pb2 import Method, Technique
@@ -15,12 +16,13 @@ from google.rpc.status_pb2 import Status
 
 from services.common.database import Database
 from services.scheduler.account import Shares
+from services.scheduler.approval import new_job
 from services.scheduler.board import Board
 from services.scheduler.catalogue import read_catalogue
 from services.scheduler.changes import Changes
 from services.scheduler.desk import Desk
 from services.scheduler.dispatch import Dispatcher
-from services.scheduler.job import Job, new_job
+from services.scheduler.job import Job
 from services.scheduler.lease import LeaseTerms
 from services.scheduler.node_store import NodeStore
 from services.scheduler.observation_store import ObservationStore
@@ -140,12 +142,26 @@ def a_job(number: int = 1, *, now: datetime = NOW, state: State = State.QUEUED) 
     }[state]()
 
 
-def a_result() -> scheduler_pb2.JobResult:
-    return scheduler_pb2.JobResult(adapter_sha256=ADAPTER, lora_rank=16)
+def a_result(
+    adapter_sha256: str = ADAPTER, verdict: str = "BETTER", *, before: str = ""
+) -> scheduler_pb2.JobResult:
+    """Return a result; with a verdict beside the stage before if that is named in `before`."""
+    result = scheduler_pb2.JobResult(adapter_sha256=adapter_sha256, lora_rank=16)
+    result.report.verdict = EvaluationReport.Verdict.Value(f"VERDICT_{verdict}")
+    result.report.tuned_score = 0.5
+    if before:
+        result.report.previous_stage.verdict = EvaluationReport.Verdict.Value(f"VERDICT_{before}")
+    return result
 
 
 def an_error(text: str = "The data cannot be read.") -> Status:
     return Status(code=9, message=text)
+
+
+def a_question(reason: str = "TARGET_MET") -> scheduler_pb2.JobQuestion:
+    question = scheduler_pb2.JobQuestion(reason=reason, message="The base meets the target.")
+    question.figures.add(name="base_score", value=0.9)
+    return question
 
 
 def a_finish(
@@ -172,8 +188,14 @@ def a_pause(name: str, request_id: str = "") -> scheduler_pb2.PauseJobRequest:
     return scheduler_pb2.PauseJobRequest(name=name, request_id=request_id or str(uuid4()))
 
 
-def a_resume(name: str, request_id: str = "") -> scheduler_pb2.ResumeJobRequest:
-    return scheduler_pb2.ResumeJobRequest(name=name, request_id=request_id or str(uuid4()))
+def a_resume(
+    name: str, request_id: str = "", decision: str = "UNSPECIFIED"
+) -> scheduler_pb2.ResumeJobRequest:
+    return scheduler_pb2.ResumeJobRequest(
+        name=name,
+        request_id=request_id or str(uuid4()),
+        decision=scheduler_pb2.ResumeJobRequest.Decision.Value(f"DECISION_{decision}"),
+    )
 
 
 def a_priority(name: str, priority: str) -> scheduler_pb2.SetJobPriorityRequest:

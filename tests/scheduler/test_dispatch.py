@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_TRAIN, JobProgress
+from attune.spec.v1.stage_pb2 import Technique
 
 from services.common.errors import FailedPrecondition, InvalidArgument
 from services.scheduler.state import State
@@ -42,7 +43,7 @@ async def test_node_that_does_not_fit_gets_nothing(local, node):
 
 
 async def test_job_that_does_not_fit_lets_the_next_ones_pass(local):
-    await local.add_job(1, max_length=1024, rank=16, stages=2)
+    await local.add_job(1, technique=Technique.TECHNIQUE_DPO)
     second = await local.add_job(2)
     lease = await local.dispatcher.lease(a_node(), 0)
     assert lease.job.name == second.name

@@ -2,7 +2,8 @@
 
 A final state never changes, so a cancelled job never starts again; of all leases of a job at most
 one is live; every change of state that others must know has exactly one row in the outbox; every
-lease that ended was charged to its project exactly once.
+lease that ended was charged to its project exactly once. Stages run in their order, each from the
+adapter of the one before, and none again once it has ended.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import select
 
 from services.common.errors import FailedPrecondition
+from services.scheduler.chain import base_adapter_sha256
 from services.scheduler.row_store import OUTBOX
 from services.scheduler.state import FINAL, HAPPENED, LEASED, State
 from tests.scheduler.factories import (
@@ -26,15 +28,19 @@ from tests.scheduler.factories import (
     a_node,
     a_pause,
     a_priority,
+    a_question,
+    a_result,
     a_resume,
     a_scheduler,
     sqlite_url,
 )
 
 NODES = st.sampled_from(["node-a", "node-b"])
-OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST", "PAUSED"])
+OUTCOMES = st.sampled_from(["SUCCEEDED", "FAILED", "CANCELLED", "LOST", "PAUSED", "ASKS"])
+DECISIONS = st.sampled_from(["UNSPECIFIED", "CONTINUE", "STOP"])
 PRIORITIES = st.sampled_from(["LOW", "NORMAL", "HIGH"])
 PHASES = st.sampled_from([PHASE_VALIDATE, PHASE_TRAIN])
+VERDICTS = st.sampled_from(["BETTER", "CANNOT_TELL", "WORSE"])
 JOBS_MAX = 3
 
 
@@ -68,10 +74,11 @@ class SchedulerMachine(RuleBasedStateMachine):
             return False
         return True
 
-    @rule()
-    def add(self):
+    @rule(stages=st.integers(1, 3))
+    def add(self, stages):
         if len(self.states) < JOBS_MAX:
-            job = self.runner.run(self.scheduler.add_job(len(self.states) + 1))
+            adding = self.scheduler.add_job(len(self.states) + 1, stages=stages)
+            job = self.runner.run(adding)
             self.states[job.name] = State.QUEUED
             self.changes.append((job.name, HAPPENED[State.QUEUED]))
 
@@ -80,6 +87,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         lease = self.runner.run(self.scheduler.dispatcher.lease(self.nodes[name], 0))
         if lease is not None:
             assert self.states[lease.job.name] is State.QUEUED
+            self.check_lease(lease)
             self.leases.append((lease.job.run, lease.job.attempt_count, lease.job.name))
 
     @rule(name=NODES)
@@ -100,15 +108,23 @@ class SchedulerMachine(RuleBasedStateMachine):
             if taken and (before.progress is None or before.progress.phase != phase):
                 self.changes.append((name, "job.phase_changed"))
 
-    @rule(outcome=OUTCOMES, pick=st.randoms())
-    def finish(self, outcome, pick):
+    @rule(outcome=OUTCOMES, verdict=VERDICTS, pick=st.randoms())
+    def finish(self, outcome, verdict, pick):
         if self.leases:
             run, fence, name = pick.choice(self.leases)
             before = self.runner.run(self.scheduler.jobs.get(name))
-            taken = self.try_to(self.scheduler.dispatcher.finish(a_finish(run, fence, outcome)))
+            request = a_finish(run, fence, outcome if outcome != "ASKS" else "PAUSED")
+            if outcome == "ASKS":
+                request.question.CopyFrom(a_question())
+            if outcome == "SUCCEEDED":
+                beside = verdict if before.stage_index else ""
+                request.result.CopyFrom(a_result(f"{fence:064x}", verdict, before=beside))
+            taken = self.try_to(self.scheduler.dispatcher.finish(request))
             after = self.runner.run(self.scheduler.jobs.get(name))
             if not taken or before.attempt_count != fence:
                 assert after == before
+            if len(after.stage_results) > len(before.stage_results):
+                self.check_stage_end(before, after, verdict)
 
     @rule(pick=st.randoms())
     def cancel(self, pick):
@@ -124,13 +140,19 @@ class SchedulerMachine(RuleBasedStateMachine):
             done = self.try_to(self.other.desk.pause(a_pause(name)))
             assert done == (before not in FINAL and before is not State.CANCELLING)
 
-    @rule(pick=st.randoms())
-    def resume(self, pick):
+    @rule(pick=st.randoms(), decision=DECISIONS)
+    def resume(self, pick, decision):
         if self.states:
             name = pick.choice(sorted(self.states))
-            before = self.states[name]
-            done = self.try_to(self.scheduler.desk.resume(a_resume(name)))
-            assert done or before in FINAL or before is State.CANCELLING
+            before = self.runner.run(self.scheduler.jobs.get(name))
+            if decision == "UNSPECIFIED" and before.question and before.state is State.PAUSED:
+                decision = "CONTINUE"
+            request = a_resume(name, decision=decision)
+            done = self.try_to(self.scheduler.desk.resume(request))
+            if decision == "STOP":
+                assert done == (before.state is State.PAUSED)
+            else:
+                assert done or before.state in FINAL or before.state is State.CANCELLING
 
     @rule(pick=st.randoms(), priority=PRIORITIES)
     def rank(self, pick, priority):
@@ -204,6 +226,30 @@ class SchedulerMachine(RuleBasedStateMachine):
             if job.state is not before and job.state in HAPPENED:
                 self.changes.append((name, HAPPENED[job.state]))
             self.states[name] = job.state
+
+    def check_lease(self, lease):
+        """A stage begins with what the one before it has made."""
+        job = lease.job
+        assert job.run.endswith(f"-s{job.stage_index}")
+        made = [one.adapter_sha256 for one in job.stage_results]
+        assert len(made) == job.stage_index
+        assert base_adapter_sha256(job) == (made[-1] if made else "")
+
+    def check_stage_end(self, before, after, verdict):
+        """The chain goes on by one stage, or stops where one was worse or was the last."""
+        made, count = after.stage_results, len(after.approved_spec.stages)
+        assert made[:-1] == before.stage_results
+        assert made[-1].adapter_sha256 == f"{before.attempt_count:064x}"
+        assert after.finished_fence == before.attempt_count
+        if count > 1 and verdict == "WORSE":
+            stopped = State.SUCCEEDED if before.stage_index else State.FAILED
+            assert after.state is stopped
+            assert (after.result == made[-2]) if before.stage_index else after.error
+        elif len(made) == count:
+            assert (after.state, after.result) == (State.SUCCEEDED, made[-1])
+        elif after.state is not State.CANCELLED:
+            assert after.state in (State.QUEUED, State.PAUSED)
+            assert (after.stage_index, after.loss_count) == (before.stage_index + 1, 0)
 
     def check_outbox(self):
         """Every change that others must know has exactly one row, in order."""

@@ -6,9 +6,11 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import PHASE_EVALUATE, PHASE_TRAIN, JobProgress
 
 from services.common.errors import FailedPrecondition, InvalidArgument
-from services.scheduler.job import LOSSES_MAX, events_of, new_job
+from services.scheduler.announcement import events_of
+from services.scheduler.approval import new_job
+from services.scheduler.job import LOSSES_MAX
 from services.scheduler.state import FINAL, LEASED, TRANSITIONS, Event, State, next_state
-from tests.scheduler.factories import NOW, TERMS, a_job, a_result, a_spec, an_error
+from tests.scheduler.factories import NOW, TERMS, a_job, a_question, a_result, a_spec, an_error
 
 LATER = NOW + timedelta(seconds=5)
 EXPIRE = TERMS.expire_time(LATER)
@@ -17,6 +19,7 @@ DO = {
     Event.LEASE: lambda job: job.lease("node-b", "instance-2", EXPIRE, LATER),
     Event.RENEW: lambda job: job.renew(None, EXPIRE, LATER),
     Event.CANCEL: lambda job: job.cancel(LATER),
+    Event.ADVANCE: lambda job: job.advance("Stage 1 has ended.", LATER),
     Event.SUCCEED: lambda job: job.succeed(a_result(), LATER),
     Event.FAIL: lambda job: job.fail(an_error(), LATER),
     Event.STOP: lambda job: job.stop(LATER),
@@ -26,6 +29,7 @@ DO = {
     Event.RESUME: lambda job: job.resume(LATER),
     Event.YIELD: lambda job: job.make_room("Makes room.", LATER),
     Event.HALT: lambda job: job.halt(LATER),
+    Event.ASK: lambda job: job.ask(a_question(), LATER),
 }
 AFTER = {
     State.QUEUED: {
@@ -35,6 +39,8 @@ AFTER = {
         Event.RESUME: State.QUEUED,
     },
     State.RUNNING: {
+        Event.ADVANCE: State.QUEUED,
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.RUNNING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,
@@ -51,6 +57,8 @@ AFTER = {
         Event.CANCEL: State.CANCELLED,
     },
     State.PAUSING: {
+        Event.ADVANCE: State.PAUSED,
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.PAUSING,
         Event.PAUSE: State.PAUSING,
         Event.RESUME: State.YIELDING,
@@ -62,6 +70,8 @@ AFTER = {
         Event.EXPIRE: State.PAUSED,
     },
     State.YIELDING: {
+        Event.ADVANCE: State.QUEUED,
+        Event.ASK: State.PAUSED,
         Event.RENEW: State.YIELDING,
         Event.PAUSE: State.PAUSING,
         Event.RESUME: State.YIELDING,
@@ -74,6 +84,8 @@ AFTER = {
         Event.EXPIRE: State.QUEUED,
     },
     State.CANCELLING: {
+        Event.ADVANCE: State.CANCELLED,
+        Event.ASK: State.CANCELLED,
         Event.RENEW: State.CANCELLING,
         Event.CANCEL: State.CANCELLING,
         Event.SUCCEED: State.SUCCEEDED,

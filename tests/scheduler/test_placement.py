@@ -7,6 +7,7 @@ from attune.scheduler.v1.scheduler_pb2 import DataShape
 from attune.spec.v1.stage_pb2 import Method, Technique
 
 from services.common.errors import InvalidArgument
+from services.scheduler.approval import new_job
 from services.scheduler.layout import place
 from services.scheduler.placement import NO_TRAINER, make_plan
 from services.scheduler.waiting import demands_of, place_job, wait_reason_of
@@ -18,7 +19,6 @@ from tests.scheduler.factories import (
     a_job,
     a_node,
     a_spec,
-    new_job,
 )
 
 QWEN = "Qwen/Qwen2.5-0.5B"
@@ -242,7 +242,9 @@ def test_limits_do_not_hold_back_what_was_approved():
 
 
 def test_job_that_cannot_be_placed_goes_to_no_node():
-    assert place_job(a_job_of(a_spec(stages=2)), a_node(), CATALOGUE) is None
+    assert (
+        place_job(a_job_of(a_spec(technique=Technique.TECHNIQUE_DPO)), a_node(), CATALOGUE) is None
+    )
     assert place_job(a_job(), a_node(memory_gib=0.5), CATALOGUE) is None
 
 
@@ -253,7 +255,11 @@ def test_job_that_cannot_be_placed_goes_to_no_node():
         (a_spec(), [a_node()], "A trainer is about to take it"),
         (a_spec(), [a_node(free=0)], "Waits for node-a to finish"),
         (a_spec(base_model=QWEN), [a_node()], "is not at hand"),
-        (a_spec(stages=2), [a_node()], "keep one stage"),
+        (
+            a_spec(technique=Technique.TECHNIQUE_DPO),
+            [a_node()],
+            "No live trainer runs the technique DPO",
+        ),
     ],
 )
 def test_queued_job_says_what_it_waits_for(spec, nodes, words):

@@ -1,5 +1,6 @@
 """Both services through real gRPC: codes, reasons and the messages themselves."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -10,10 +11,12 @@ from attune.scheduler.v1 import (
     worker_pb2_grpc,
 )
 from google.protobuf.duration_pb2 import Duration
+from sqlalchemy import select
 
 from services.common import peers, rpc
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.scheduler.placement import NO_TRAINER
+from services.scheduler.row_store import OUTBOX
 from services.scheduler.servicer import SchedulerServicer
 from services.scheduler.servicer_worker import WorkerServicer
 from tests.scheduler.factories import (
@@ -24,6 +27,7 @@ from tests.scheduler.factories import (
     a_node,
     a_pause,
     a_priority,
+    a_question,
     a_resume,
     a_spec,
 )
@@ -130,6 +134,51 @@ async def test_pause_is_heard_with_the_renewal_and_a_resumed_job_goes_on(remote)
     assert not (await lease(remote, node)).run
     assert (await peers.call(remote.jobs.ResumeJob, a_resume(made.name))).state == Job.STATE_QUEUED
     assert (await lease(remote, node)).fence == 2
+
+
+async def test_a_run_that_asks_is_answered_and_does_not_ask_again(remote):
+    made = await remote.scheduler.add_job()
+    node = a_node()
+    given = await lease(remote, node)
+    assert not given.waived_reasons
+    finish = a_finish(given.run, 1, "PAUSED", question=a_question())
+    assert (await peers.call(remote.worker.FinishRun, finish)).job_state == Job.STATE_PAUSED
+    asked = await get(remote, made.name)
+    assert asked.question == a_question()
+    assert asked.state_reason == asked.question.message
+    with pytest.raises(InvalidArgument) as caught:
+        await peers.call(remote.jobs.ResumeJob, a_resume(made.name))
+    assert fields_of(caught) == ["decision"]
+    resume = a_resume(made.name, decision="CONTINUE")
+    for _ in range(2):  # A repeat gets the first answer and waives nothing twice.
+        resumed = await peers.call(remote.jobs.ResumeJob, resume)
+        assert (resumed.state, resumed.HasField("question")) == (Job.STATE_QUEUED, False)
+    again = await lease(remote, node)
+    assert (again.fence, list(again.waived_reasons)) == (2, ["TARGET_MET"])
+
+
+async def test_a_decision_that_does_not_exist_is_refused(remote):
+    made = await remote.scheduler.add_job()
+    request = a_resume(made.name)
+    request.decision = 9
+    with pytest.raises(InvalidArgument) as caught:
+        await peers.call(remote.jobs.ResumeJob, request)
+    assert fields_of(caught) == ["decision"]
+
+
+async def test_the_event_of_a_pause_carries_reason_and_figures(remote):
+    await remote.scheduler.add_job()
+    given = await lease(remote)
+    finish = a_finish(given.run, 1, "PAUSED", question=a_question())
+    await peers.call(remote.worker.FinishRun, finish)
+    async with remote.scheduler.database.read() as connection:
+        query = select(OUTBOX.c.payload).order_by(OUTBOX.c.sequence.desc()).limit(1)
+        body = (await connection.execute(query)).scalar_one()
+    event = json.loads(body)
+    assert event["type"].endswith("job.paused")
+    question = event["data"]["job"]["question"]
+    assert question["reason"] == "TARGET_MET"
+    assert question["figures"] == [{"name": "base_score", "value": 0.9}]
 
 
 async def test_pause_that_nobody_asked_for_is_refused(remote):

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.scheduler import wire
-from services.scheduler.job import new_job
+from services.scheduler.approval import new_job
 from services.scheduler.node import live_since
 from services.scheduler.queue.entry import HALF_LIFE_S, Priority
 from services.scheduler.row_store import METADATA, OUTBOX

@@ -49,6 +49,26 @@ async def test_files_that_changed_after_they_were_written_are_rejected(parts):
     assert "not those that were written" in version.state_reason
 
 
+async def test_a_whole_model_is_rejected_with_the_way_to_serve_it(parts):
+    job = a_job("")
+    job.result.merged_sha256 = "c" * 64
+    staged = await parts.versions.stage(lineage_of(job), None)
+    version = await parts.settled(staged.name)
+    assert (version.state, version.merged_sha256, version.adapter_sha256) == (
+        "REJECTED",
+        "c" * 64,
+        "",
+    )
+    assert "ATTUNE_SERVING_BASE_MODEL=merged/cccccccccccc" in version.state_reason
+
+
+async def test_an_adapter_that_must_be_merged_is_told_how(parts):
+    version = await parts.ready(use_dora=True)
+    assert version.state == "REJECTED"
+    assert "it uses DoRA" in version.state_reason
+    assert "attune model merge" in version.state_reason
+
+
 async def test_a_version_of_another_base_stays_staged_and_the_others_go_on(parts):
     waiting = await parts.stage(revision="r2")
     assert (await parts.ready()).state == "READY"

@@ -55,6 +55,15 @@ def test_every_lack_of_a_job_is_named():
     ]
 
 
+def test_a_whole_model_takes_the_place_of_an_adapter():
+    job = a_job("")
+    job.result.merged_sha256 = "c" * 64
+    assert lineage_of(job).job.result.merged_sha256 == "c" * 64
+    job.result.merged_sha256 = "c"
+    with pytest.raises(InvalidArgument, match=r"result\.merged_sha256"):
+        lineage_of(job)
+
+
 EVENTS = {
     "parity holds": lambda version: judge(version, HOLDS, LATER),
     "parity fails": lambda version: judge(version, FAILS, LATER),

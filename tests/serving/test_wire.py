@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from attune.serving.v1 import deployment_pb2, playground_pb2
@@ -22,7 +23,9 @@ def unset(message):
 
 def test_every_field_of_a_version_is_filled_in():
     message = wire.version_to_proto(VERSION)
-    assert unset(message) == set()
+    assert unset(message) == {"merged_sha256"}
+    whole = replace(VERSION, adapter_sha256="", merged_sha256="c" * 64)
+    assert unset(wire.version_to_proto(whole)) == {"adapter_sha256"}
     assert unset(message.parity) == set()
     assert message.create_time.ToDatetime(UTC) == NOW
     assert wire.parity_from_proto(message.parity) == PARITY

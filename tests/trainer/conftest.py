@@ -18,7 +18,7 @@ import pytest
 
 from services.common.artefacts import Artefacts
 from services.trainer.fork_server import ForkServer
-from tests.trainer import tiny
+from tests.trainer import tiny, tiny_rl
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +33,14 @@ def forks() -> ForkServer:
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     tiny.save_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def two_way_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that can answer in two ways, for rewards to choose between."""
+    folder = tmp_path_factory.mktemp("two-way")
+    tiny_rl.save_model(folder)
     return folder
 
 

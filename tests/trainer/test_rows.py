@@ -94,7 +94,7 @@ def test_missing_bytes_are_refused(artefacts):
     [
         {"messages": [{"role": "user", "content": "x"}]},
         {"messages": [{"role": "assistant"}]},
-        {"text": "x"},
+        {"text": ""},
         {"prompt": "x"},
         {"messages": 3},
         [],

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -39,13 +40,13 @@ class Runs:
         holdout = tiny.put_rows(self.artefacts, tiny.rows(10))
         return tiny.a_spec(self.revision, train, holdout, **changes)
 
-    async def start(self, spec, fence: int = 1):
-        manifest = tiny.a_manifest(self.root, spec, fence)
+    async def start(self, spec, fence: int = 1, **changes):
+        manifest = replace(tiny.a_manifest(self.root, spec, fence), **changes)
         attempt = Attempt.create(self.artefacts.attempt(manifest.run_id, fence), manifest)
         return attempt, await self.forks.start_run(attempt.folder)
 
-    async def finish(self, spec, fence: int = 1):
-        attempt, run = await self.start(spec, fence)
+    async def finish(self, spec, fence: int = 1, **changes):
+        attempt, run = await self.start(spec, fence, **changes)
         return attempt, await asyncio.wait_for(run.wait(), TIMEOUT_S)
 
 
@@ -274,6 +275,26 @@ async def test_a_paused_run_writes_a_checkpoint_and_the_next_attempt_goes_on_fro
     found = second.result(Phase.TRAIN)
     assert found["best_step"] == expected["best_step"]
     assert found["best_eval_loss"] == pytest.approx(expected["best_eval_loss"], abs=1e-5)
+
+
+async def test_a_base_that_meets_the_target_asks_once_and_does_nothing_twice(runs):
+    spec = runs.spec()
+    # A random model scores nothing, which is all that is wanted here.
+    spec.objective.success_criteria[0].target = 0.0
+    first, code = await runs.finish(spec)
+    assert code == ExitCode.PAUSED
+    question = first.question()
+    assert question.reason == "TARGET_MET"
+    assert set(question.figures) == {"base_score", "few_shot_score", "target"}
+    assert question.message in messages(first)
+    assert first.result(Phase.BASELINE)["base_answers"]
+    assert not first.checkpoints.exists()
+
+    second, code = await runs.finish(spec, fence=2, waived_reasons=("TARGET_MET",))
+    assert code == ExitCode.SUCCEEDED, (second.folder / LOG).read_text()
+    assert second.question() is None
+    assert second.result(Phase.BASELINE) == first.result(Phase.BASELINE)
+    assert "Goes on as decided." in messages(second)
 
 
 async def test_a_run_whose_pipe_closes_ends_at_once_and_writes_nothing_more(runs):

@@ -27,7 +27,7 @@ async def serving(artefacts, forks):
     server = Server(wire.DOMAIN)
     server.add(
         trainer_pb2_grpc.add_TrainerServiceServicer_to_server,
-        TrainerServicer(artefacts, SystemClock()),
+        TrainerServicer(artefacts, SystemClock(), forks),
         "attune.trainer.v1.TrainerService",
     )
     server.add(

@@ -2,6 +2,7 @@
 
 import pytest
 from attune.spec.v1.compute_pb2 import ParallelPlan
+from attune.spec.v1.stage_pb2 import Method
 
 from tests.trainer import tiny
 
@@ -17,12 +18,13 @@ from tests.trainer import tiny
 def test_the_base_and_its_passes_have_the_precision_of_the_plan(tmp_path, precision, name):
     import torch
 
-    from services.trainer.recipes import sft
+    from services.trainer.recipes import model, sft
     from services.trainer.recipes.training import Training
 
     plan = ParallelPlan(micro_batch_size=1, gradient_accumulation_steps=8, precision=precision)
     training = Training(
         model_folder=tmp_path,
+        method=Method.METHOD_LORA,
         hyperparameters=tiny.a_spec("m", "t", "h").stages[0].hyperparameters,
         plan=plan,
         train=[],
@@ -37,4 +39,4 @@ def test_the_base_and_its_passes_have_the_precision_of_the_plan(tmp_path, precis
     )
     made = sft.config(training)
     assert (made.bf16, made.fp16) == (name == "bfloat16", name == "float16")
-    assert sft.dtype_of(plan) is getattr(torch, name)
+    assert model.dtype_of(plan) is getattr(torch, name)

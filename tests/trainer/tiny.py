@@ -92,6 +92,20 @@ def rows(count: int) -> list[dict[str, object]]:
     return [row(kinds[index % 3], values[index % 9]) for index in range(count)]
 
 
+def pair(kind: str, value: str) -> dict[str, object]:
+    """Return a row of preferences: the right answer before the one that has it backwards."""
+    return {
+        "prompt": [{"role": "user", "content": f"say the {kind} {value}"}],
+        "chosen": [{"role": "assistant", "content": f"{kind} {value}"}],
+        "rejected": [{"role": "assistant", "content": f"{value} {kind}"}],
+    }
+
+
+def pairs(count: int) -> list[dict[str, object]]:
+    kinds, values = ["colour", "animal", "number"], WORDS.split()[:9]
+    return [pair(kinds[index % 3], values[index % 9]) for index in range(count)]
+
+
 def put_rows(artefacts: Artefacts, content: list[dict[str, object]]) -> str:
     """Write rows under the artefact root and return their hash."""
     data = "".join(json.dumps(one) + "\n" for one in content).encode()
@@ -156,6 +170,31 @@ def a_spec(revision: str, train_sha256: str, holdout_sha256: str, **changes: obj
     evaluation.general_ability_check = "The harbour lay quiet after the storm."
     spec.serving.target = "shared"
     spec.serving.alias = "tiny"
+    return approved(spec)
+
+
+def a_preference_spec(
+    revision: str,
+    train_sha256: str,
+    holdout_sha256: str,
+    *,
+    after_sft: bool = False,
+    **changes: object,
+) -> Spec:
+    """Return an approved spec that learns preferences, after demonstrations if that is said."""
+    spec = a_spec(revision, train_sha256, holdout_sha256, **changes)
+    if after_sft:
+        spec.stages.add().CopyFrom(spec.stages[0])
+    stage = spec.stages[-1]
+    stage.technique = Technique.TECHNIQUE_DPO
+    stage.hyperparameters.dpo.beta = 0.1
+    return approved(spec)
+
+
+def approved(spec: Spec) -> Spec:
+    """Approve a spec as it is now."""
+    spec.ClearField("approval")
+    spec.ClearField("hash")
     spec.approval.canonical_spec = b"attune.spec.v1" + spec.SerializeToString(deterministic=True)
     spec.hash = spec.approval.hash = sha256(spec.approval.canonical_spec).hexdigest()
     return spec
@@ -176,11 +215,11 @@ def a_placement(size: int = 4, steps: int = 2, *, checkpointing: bool = False) -
     )
 
 
-def a_lease(spec: Spec, fence: int = 1, job: str = "j1") -> Lease:
+def a_lease(spec: Spec, fence: int = 1, job: str = "j1", stage_index: int = 0) -> Lease:
     lease = Lease(
-        run=f"projects/default/runs/{job}-s0",
+        run=f"projects/default/runs/{job}-s{stage_index}",
         job=f"projects/default/jobs/{job}",
-        stage_index=0,
+        stage_index=stage_index,
         fence=fence,
         spec=spec,
         placement=a_placement(),
@@ -190,14 +229,20 @@ def a_lease(spec: Spec, fence: int = 1, job: str = "j1") -> Lease:
 
 
 def a_manifest(
-    root: Path, spec: Spec, fence: int = 1, placement: StageCompute | None = None
+    root: Path,
+    spec: Spec,
+    fence: int = 1,
+    placement: StageCompute | None = None,
+    job: str = "j1",
+    stage_index: int = 0,
+    base_adapter_sha256: str = "",
 ) -> Manifest:
     from google.protobuf.json_format import MessageToDict
 
     return Manifest(
-        run="projects/default/runs/j1-s0",
-        job="projects/default/jobs/j1",
-        stage_index=0,
+        run=f"projects/default/runs/{job}-s{stage_index}",
+        job=f"projects/default/jobs/{job}",
+        stage_index=stage_index,
         fence=fence,
         node="node-test",
         spec_hash=spec.hash,
@@ -208,4 +253,5 @@ def a_manifest(
         cpus=(0,),
         threads=1,
         accelerator="cpu",
+        base_adapter_sha256=base_adapter_sha256,
     )

@@ -142,7 +142,8 @@ def fits(spec: spec_pb2.Spec, path: str, value: Value) -> bool:
         low, high = TEXT_LENGTHS[path]
         return low <= len(str(written)) <= high
     if path.endswith(".packing"):
-        return written is False
+        stage = spec.stages[int(path.split(".")[1])]
+        return written is False or stage.technique == stage_pb2.TECHNIQUE_SFT
     listed = LOSSES.get(path.partition(".hyperparameters.")[2])
     if listed is not None:
         return written in listed

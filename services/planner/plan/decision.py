@@ -15,7 +15,7 @@ from services.planner.plan.evidence import FREE_TEXT_TASKS, Evidence
 from services.planner.plan.grader_choice import choose_graders
 from services.planner.plan.notices import Note, note
 from services.planner.plan.sample import task_of_references
-from services.planner.plan.technique import choose_method, choose_technique
+from services.planner.plan.technique import TechniqueChoice, choose_method, choose_technique
 from services.planner.plan.verdict import FINE_TUNE, RETRIEVE, ROWS_HARD_LEAST, judge
 from services.planner.plan.wish_notes import purpose_notes, wish_notes
 from services.planner.vocabulary import Shape, Signal, Task
@@ -97,21 +97,33 @@ def decide(brief: Brief, dataset: DatasetFacts | None, holdout: DatasetFacts | N
     fired = [rule.id, *rule.sources]
     if choice.techniques and (trains or insists):
         fired += ["" if dataset else "C1", choice.rule, *choice.sources, *TRAINING_RULES]
+    method = choose_method(evidence)
+    techniques, technique_reason = _chain(choice, method)
     return Decision(
         recommendation=advice.recommendation,
         rules=_ordered(rule.id, [*fired, grader_rule, *STANDING_RULES]),
         reason=advice.reason,
         instead=advice.instead,
         would_change=advice.would_change,
-        techniques=choice.techniques if trains or insists else (),
-        method=choose_method(evidence),
-        technique_reason=choice.reason,
+        techniques=techniques if trains or insists else (),
+        method=method,
+        technique_reason=technique_reason,
         technique_origin=choice.origin,
         rejected=choice.rejected,
         grader_kinds=graders,
         task=task,
         notes=_once(notes),
     )
+
+
+def _chain(
+    choice: TechniqueChoice, method: stage_pb2.Method.ValueType
+) -> tuple[tuple[stage_pb2.Technique.ValueType, ...], str]:
+    """Return the techniques that a method allows, and why; one stage where all weights learn."""
+    if method != stage_pb2.METHOD_FULL or len(choice.techniques) < 2:
+        return choice.techniques, choice.reason
+    reason = f"{choice.reason} It ends after the first stage: a chain trains one adapter."
+    return choice.techniques[:1], reason
 
 
 def _task(evidence: Evidence, recommendation: spec_pb2.Verdict.Recommendation.ValueType) -> str:

@@ -280,6 +280,12 @@ NOTICES: dict[str, Kind] = {
         "The catalogue has none that small within the other limits.",
         ("model", "limit"),
     ),
+    "merged_only": Kind(
+        INFO,
+        "The result is no adapter that the shared engine can load; it is served as a whole model.",
+        "A stage trains all weights, or with DoRA.",
+        ("method",),
+    ),
     "no_smaller_model": Kind(
         INFO,
         "There is no smaller base model within the limits that were named.",

@@ -149,6 +149,11 @@ def propose_stage(
         _reinforced_lengths(ledger, path, sources, decision)
     else:
         _length(ledger, path, sources)
+    _when_said(ledger, path, decision)
+
+
+def _when_said(ledger: Ledger, path: str, decision: Decision) -> None:
+    """Decide what stands in a plan only when a person says it."""
     bound = path + "hyperparameters.max_step_count"
     if bound in ledger.said:
         ledger.decide(
@@ -157,6 +162,15 @@ def propose_stage(
             source=RULE,
             origin="no bound is recommended",
             reason="The number of epochs says when training ends.",
+        )
+    stabilized = path + "hyperparameters.lora.rank_stabilized"
+    if stabilized in ledger.said and decision.method in ADAPTERS:
+        ledger.decide(
+            stabilized,
+            None,
+            source=RULE,
+            origin="no recipe uses it",
+            reason="The recipes' alpha is meant for a division by the rank.",
         )
 
 
@@ -180,6 +194,9 @@ def _method(ledger: Ledger, path: str, brief: Brief, decision: Decision) -> None
 
 
 def _hyperparameter(ledger: Ledger, path: str, recipe: Recipe, name: str, setting: Setting) -> None:
+    if name.startswith("lora.") and len(ledger.spec.stages) > 1:
+        _as_before(ledger, path, name)
+        return
     value: object = setting.value
     origin, source = f"{recipe.id}: {setting.source}", RECIPE
     if name == "schedule":
@@ -207,6 +224,19 @@ def _hyperparameter(ledger: Ledger, path: str, recipe: Recipe, name: str, settin
         reason=setting.reason,
         basic=name in (*BASIC, *BASIC_BY_PART),
         allowed=SCHEDULES if name == "schedule" else LOSSES.get(name, ()),
+    )
+
+
+def _as_before(ledger: Ledger, path: str, name: str) -> None:
+    """Decide a setting of the adapter that this stage goes on training: that of the first one."""
+    first = getattr(ledger.spec.stages[0].hyperparameters.lora, name.removeprefix("lora."))
+    ledger.said.pop(f"{path}hyperparameters.{name}", None)
+    ledger.decide(
+        f"{path}hyperparameters.{name}",
+        list(first) if name == "lora.target_modules" else first,
+        source=RULE,
+        origin="the adapter of the first stage",
+        reason="All stages train one adapter, so that it keeps its shape.",
     )
 
 

@@ -21,6 +21,8 @@ ANY_VALUE = ("seed", "max_length", "max_step_count", "rl.max_prompt_length")
 """Hyperparameters for which no value is far: it depends on the rows, or does not matter."""
 USUAL = {"rl.kl_coefficient": "0.001"}
 """What is usual when a recipe recommends zero, where anything is (AWS SageMaker recipes 2.0)."""
+MERGED_ONLY = {stage_pb2.METHOD_DORA: "DoRA", stage_pb2.METHOD_FULL: "full fine-tuning"}
+"""Methods whose result vLLM cannot load as an adapter, as they are called."""
 PATIENCE_OFF = 100
 """Looks without progress from which on early stopping is as good as switched off."""
 HYPERPARAMETERS = ".hyperparameters."
@@ -36,7 +38,7 @@ WHY = {
     "effective_batch_size": "a step needs at least one row",
     "rl.max_prompt_length": "prompt and completion together must fit into the context",
     "rl.max_completion_length": "prompt and completion together must fit into the context",
-    "packing": "training here does not pack: without FlashAttention the rows would see each other",
+    "packing": "only supervised fine-tuning learns rows that can share a sequence",
     "dpo.beta": "without a pull towards its start the model forgets to write",
 }
 """Why a value outside the range cannot work, by hyperparameter."""
@@ -52,7 +54,7 @@ def check_user_values(
         sources: Lengths of the rows.
         brief: What was said; without it no value can be told to have been left out.
     """
-    found = [*_far(spec), *_cut(spec, sources)]
+    found = [*_far(spec), *_cut(spec, sources), *_merged_only(spec)]
     return found + (_refused(spec, sources, brief) if brief is not None else [])
 
 
@@ -68,6 +70,8 @@ def notes_on_change(before: spec_pb2.Spec, after: spec_pb2.Spec) -> list[Note]:
         was, now = old.hyperparameters.lora, new.hyperparameters.lora
         if not (was.rank and now.rank) or old.technique != new.technique:
             continue
+        if now.rank_stabilized:
+            continue  # Its steps hardly depend on the rank.
         moved = (was.rank != now.rank, was.alpha != now.alpha)
         scale, scale_now = was.alpha / was.rank, now.alpha / now.rank
         if any(moved) and scale != scale_now:
@@ -132,6 +136,15 @@ def _switches_off(spec: spec_pb2.Spec, path: str, name: str) -> bool:
         "warmup_ratio": tuned.warmup_ratio == 0 and stage.technique not in REINFORCED,
     }
     return off.get(name, False)
+
+
+def _merged_only(spec: spec_pb2.Spec) -> list[Note]:
+    """Return a note for the first stage whose result is no adapter that an engine can load."""
+    for index, stage in enumerate(spec.stages):
+        if stage.method in MERGED_ONLY:
+            path = f"stages.{index}.method"
+            return [note("merged_only", field_path=path, method=MERGED_ONLY[stage.method])]
+    return []
 
 
 def _cut(spec: spec_pb2.Spec, sources: Sources) -> list[Note]:

@@ -32,6 +32,7 @@ PACKING = re.compile(
     r"\b(?P<no>no |without |disable |switch off )?(?:sequence )?packing\b(?! list| slip| station|"
     r" line)"
 )
+RANK_STABILIZED = re.compile(r"\brs-?lora\b|\brank[ -]stabili[sz]ed(?: lora| scaling)?\b")
 ANSWERS_ONLY = re.compile(
     r"\b(?:(?:loss|train)\w* (?:on|over) (?:the )?(?:assistant|completions?|answers?|"
     r"responses?)(?: turns?| tokens?)? only|"
@@ -67,6 +68,9 @@ def read_switches(
     if (packing := PACKING.search(folded)) and is_expert:
         found[HYPERPARAMETERS + "packing"] = packing["no"] is None
         taken.append(packing.span())
+    if stabilized := RANK_STABILIZED.search(folded):
+        found[HYPERPARAMETERS + "lora.rank_stabilized"] = True
+        taken.append(stabilized.span())
     if only := ANSWERS_ONLY.search(folded):
         found[HYPERPARAMETERS + "assistant_only_loss"] = True
         taken.append(only.span())

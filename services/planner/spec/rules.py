@@ -101,7 +101,7 @@ TEXT_LENGTHS = {
 LOSSES = {
     "dpo.loss_type": (
         "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard",
-        "aot", "aot_pair", "discopop", "apo_zero", "apo_down",
+        "aot", "aot_unpaired", "discopop", "apo_zero", "apo_down",
     ),
     "rl.loss_type": ("grpo", "dapo", "bnpo", "dr_grpo"),
 }  # fmt: skip
@@ -147,6 +147,7 @@ def violations(spec: spec_pb2.Spec) -> list[Violation]:
         found.append(Violation("stages", "COUNT", "At most four stages run one after another."))
     for index, stage in enumerate(spec.stages):
         found += [*_stage(stage, f"stages.{index}."), *_lengths(spec, index)]
+        found += _chained(spec, index)
     return found[:VIOLATIONS_MAX]
 
 
@@ -304,8 +305,36 @@ def _stage(stage: stage_pb2.Stage, path: str) -> Iterator[Violation]:
     if stage.technique == stage_pb2.TECHNIQUE_SFT and not tuned.HasField("assistant_only_loss"):
         text = "TECHNIQUE_SFT needs it. Set it to true to learn only the answers."
         yield Violation(inside + "assistant_only_loss", "REQUIRED", text)
+    if tuned.packing and stage.technique != stage_pb2.TECHNIQUE_SFT:
+        text = f"{technique} compares whole answers, which share no sequence. Leave it out."
+        yield Violation(inside + "packing", "NOT_ALLOWED", text)
     if stage.HasField("reward"):
         yield from reward_violations(stage.reward, path + "reward.")
+
+
+def _chained(spec: spec_pb2.Spec, index: int) -> Iterator[Violation]:
+    """Yield in what a stage's adapter differs from the first one, which it goes on training."""
+    first, stage = spec.stages[0], spec.stages[index]
+    if index == 0:
+        return
+    if stage.method != first.method or stage.method == stage_pb2.METHOD_FULL:
+        text = (
+            "All stages of a plan train one adapter. Give them the same method, LORA, QLORA or "
+            "DORA, or keep one stage."
+        )
+        yield Violation(f"stages.{index}.method", "CHAIN", text)
+        return
+    old, new = first.hyperparameters.lora, stage.hyperparameters.lora
+    for name in sorted(field.name for field in new.DESCRIPTOR.fields if field.name != "dropout"):
+        before, now = getattr(old, name), getattr(new, name)
+        if name == "target_modules":
+            before, now = sorted(before), sorted(now)
+        if before != now:
+            text = (
+                f"{now} is not the {before} of the first stage, whose adapter this one goes on "
+                "training. Make them equal."
+            )
+            yield Violation(f"stages.{index}.hyperparameters.lora.{name}", "CHAIN", text)
 
 
 def _lengths(spec: spec_pb2.Spec, index: int) -> Iterator[Violation]:

@@ -81,7 +81,7 @@ def open_generator(context: RunContext, adapter: Path | None) -> Generator:
 
 def plain_prompts(context: RunContext, rows: Sequence[Row]) -> list[list[int]]:
     """Return the token ids of what rows ask."""
-    return [context.renderer.prompt(row.prompt, row.tools) for row in rows]
+    return [context.prompt_ids(row) for row in rows]
 
 
 def few_shot_prompts(
@@ -89,6 +89,8 @@ def few_shot_prompts(
 ) -> tuple[list[list[int]], int]:
     """Return prompts with as many examples as the context has room for, and how many those are."""
     settings = context.spec.evaluation
+    if any(row.text for row in rows):
+        return [], 0  # There are no turns that examples could be.
     room = context_length - settings.max_answer_tokens
     for count in range(settings.few_shot_example_count, 0, -1):
         context.check()

@@ -18,12 +18,16 @@ from services.trainer.evaluation.grades import (
 from services.trainer.evaluation.labels import labelling, macro_f1
 from services.trainer.evaluation.leakage import Leakage, leakage
 from services.trainer.grading.sample import Grade
+from services.trainer.preferences import preference_before
 from services.trainer.rows import Row, most_frequent_answer
 from services.trainer.run import Phase
 from services.trainer.run_context import RunContext, refused
+from services.trainer.text_loss import text_loss
 from services.trainer.validate import decides_by_label, deciding_grader
 
 BASE, FEW_SHOT, MAJORITY = "base", "few_shot", "majority"
+PREVIOUS = "previous"
+"""The adapter of the stage before, in a later stage."""
 
 
 def baseline(context: RunContext) -> dict[str, Any]:
@@ -36,7 +40,8 @@ def baseline(context: RunContext) -> dict[str, Any]:
     rows, leaked = scored_rows(context)
     _say_leakage(context, leaked)
     answers = Answers(context, None)
-    total = 2 * len(rows)
+    later = context.base_adapter is not None
+    total = (3 if later else 2) * len(rows)
     begin_s = time.monotonic()
     base = answers.of(plain_prompts(context, rows), 0, total)
     pass_s = time.monotonic() - begin_s
@@ -44,10 +49,14 @@ def baseline(context: RunContext) -> dict[str, Any]:
     few_shot = answers.of(prompts, len(rows), total) if example_count else base
     majority = most_frequent_answer(context.split.train)
     context.estimate.expect(Phase.EVALUATE, pass_s)
-    context.report(total, total)
     graders = refused(lambda: builders(context.spec.evaluation.graders))
     given = {BASE: base, FEW_SHOT: few_shot, MAJORITY: [majority] * len(rows)}
+    begun = answers
+    if later:
+        begun = Answers(context, context.base_adapter)
+        given[PREVIOUS] = begun.of(plain_prompts(context, rows), 2 * len(rows), total)
     scored = {who: score_rows(graders, rows, texts, base) for who, texts in given.items()}
+    context.report(total, total)
     return {
         "base_answers": base,
         "few_shot_answers": few_shot,
@@ -60,6 +69,9 @@ def baseline(context: RunContext) -> dict[str, Any]:
         **{f"{who}_score": task_score(context, graders, one) for who, one in scored.items()},
         "general_ability": measure(context, answers.generator).to_json(),
         "pass_s": pass_s,
+        "previous_answers": given.get(PREVIOUS, []),
+        **text_loss(context, answers.generator),
+        **preference_before(context, begun.generator),
     }
 
 
@@ -81,7 +93,7 @@ def scored_of(base: Mapping[str, Any], who: str, rows: Sequence[Row]) -> Scored:
 
     Args:
         base: What `baseline` returned.
-        who: BASE, FEW_SHOT or MAJORITY.
+        who: BASE, FEW_SHOT, MAJORITY or, in a later stage, PREVIOUS.
         rows: What `scored_rows` returned.
     """
     answers = [base["majority_answer"]] * len(rows) if who == MAJORITY else base[f"{who}_answers"]

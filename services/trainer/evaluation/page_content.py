@@ -86,6 +86,18 @@ def _asked(spec: Spec, report: EvaluationReport) -> Iterator[Block]:
         yield Table(("criterion", "measured by", "target", "base", "tuned", "reached"), rows)
 
 
+def _previous(report: EvaluationReport) -> Iterator[str]:
+    """Yield how a later stage compares with the one before; nothing of a first stage."""
+    if report.HasField("previous_stage"):
+        before = report.previous_stage
+        verdict = EvaluationReport.Verdict.Name(before.verdict).removeprefix("VERDICT_")
+        yield (
+            f"Beside the stage before, which scores {before.score:.3f}: "
+            f"{verdict.lower().replace('_', ' ')}, by {before.difference:+.3f} "
+            f"({before.interval_low:+.3f} to {before.interval_high:+.3f})."
+        )
+
+
 def _scores(report: EvaluationReport) -> Iterator[Block]:
     found = [
         _bar(label, interval, is_main=index == 3)
@@ -101,7 +113,7 @@ def _scores(report: EvaluationReport) -> Iterator[Block]:
     yield Chart(bars("Score of each on unseen rows, with interval", found))
     rows = [(bar.label, f"{bar.value:.3f}", f"{bar.low:.3f} to {bar.high:.3f}") for bar in found]
     yield Table(("", "score", f"{100 * report.confidence:g} % interval"), rows)
-    yield Points(list(report.verdict_reasons))
+    yield Points([*report.verdict_reasons, *_previous(report)])
     yield Table(
         ("grader", "rows", "base", "with examples", "tuned", "tuned less base", "p"),
         [

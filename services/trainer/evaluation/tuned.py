@@ -18,6 +18,7 @@ from services.trainer.evaluation.baseline import (
     BASE,
     FEW_SHOT,
     MAJORITY,
+    PREVIOUS,
     scored_of,
     scored_rows,
     task_score,
@@ -37,12 +38,15 @@ from services.trainer.evaluation.grades import Scored, builders, paired, score_r
 from services.trainer.evaluation.leakage import Leakage
 from services.trainer.evaluation.overfit import ROWS_MAX, Overfit, overfit
 from services.trainer.evaluation.page_files import write_page
+from services.trainer.evaluation.previous import compare_with_previous
 from services.trainer.evaluation.regressions import most_changed
 from services.trainer.evaluation.verdict import Evidence, Judgement, judge
 from services.trainer.grading.sample import Grade
 from services.trainer.lineage import lineage
+from services.trainer.preferences import preference_after
 from services.trainer.rows import spread
 from services.trainer.run_context import RunContext, refused
+from services.trainer.text_loss import say_text_loss, text_loss
 from services.trainer.validate import decides_by_label, deciding_grader
 
 EXAMPLES_MAX = 20
@@ -94,6 +98,10 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     )
     told = base["few_shot_example_count"] > 0
     _add_verdict(context, report, scored, change, few_shot=told)
+    if context.base_adapter is not None:
+        before = scored_of(base, PREVIOUS, rows)
+        previous = compare_with_previous(context, graders[deciding], before, scored[TUNED], how)
+        report.previous_stage.CopyFrom(previous)
     _add_rows(report, scored, lower_is_better=_lower_is_better(context))
     _write_samples(context, scored)
     for sentence in (*report.verdict_reasons, change.sentence, report.overfit.summary):
@@ -103,9 +111,11 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     values = MessageToDict(
         report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    say_text_loss(context, base, text_loss(context, answers.generator))
     made = lineage(context, datetime.now(UTC).isoformat())
     write_page(context, report, made)
-    return {"report": values, "lineage": made}
+    preference = preference_after(context, answers.generator, base)
+    return {"report": values, "lineage": made, **preference}
 
 
 def _resampling(context: RunContext) -> Resampling:

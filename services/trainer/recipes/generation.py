@@ -1,4 +1,4 @@
-"""Greedy answers of a causal language model, and the log-probabilities of given ones.
+"""Answers of a causal language model, and the log-probabilities of given ones.
 
 Shapes: see the package.
 """
@@ -6,22 +6,33 @@ Shapes: see the package.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    GenerationConfig,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from services.trainer.recipes.model import load_base
 
 BATCH_TOKENS_MAX = 16_384
 """Tokens of one batch, prompts and answers; bounds the memory of keys and values."""
 BATCH_ROWS_MAX = 32
+ADAPTER_CONFIG = "adapter_config.json"
+"""File that only an adapter's folder has."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn."""
+
+    temperature: float
+    """Above 0."""
+    top_p: float
+    """In (0, 1]."""
+    seed: int
 
 
 class Generator:
@@ -45,19 +56,23 @@ class Generator:
         prompts: Sequence[Sequence[int]],
         max_new_tokens: int,
         check: Callable[[int], None],
+        sampling: Sampling | None = None,
     ) -> list[list[int]]:
-        """Answer prompts greedily.
+        """Answer prompts.
 
         Args:
             prompts: Token ids of each.
             max_new_tokens: Longest answer, the token that ends it included.
             check: Called with the number of finished prompts, after every batch, and with every
                 token; it may raise to stop.
+            sampling: How answers are drawn; None for the likeliest token each time.
 
         Returns:
             Token ids of each answer in the order of the prompts, the token that ended it
             included. Empty for a prompt that leaves no room in the context.
         """
+        if sampling is not None:
+            torch.manual_seed(sampling.seed)
         answers: list[list[int]] = [[] for _ in prompts]
         done = 0
         for batch in self._batches(prompts, max_new_tokens):
@@ -67,6 +82,7 @@ class Generator:
                     [prompts[index] for index in batch],
                     min(max_new_tokens, room),
                     lambda finished=done: check(finished),  # type: ignore[misc]
+                    sampling,
                 )
                 for index, token_ids in zip(batch, new, strict=True):
                     answers[index] = token_ids
@@ -98,7 +114,11 @@ class Generator:
         return batches
 
     def _generate(
-        self, prompts: list[Sequence[int]], max_new_tokens: int, check: Callable[[], None]
+        self,
+        prompts: list[Sequence[int]],
+        max_new_tokens: int,
+        check: Callable[[], None],
+        sampling: Sampling | None,
     ) -> list[list[int]]:
         width = max(len(prompt) for prompt in prompts)
         rows = [[self._pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -109,7 +129,7 @@ class Generator:
                 input_ids=torch.tensor(rows, device=device),
                 attention_mask=torch.tensor(mask, device=device),
                 generation_config=GenerationConfig(
-                    do_sample=False,
+                    **_drawn(sampling),
                     num_beams=1,
                     max_new_tokens=max_new_tokens,
                     eos_token_id=self._stop_ids,
@@ -128,6 +148,17 @@ class Generator:
         return token_ids
 
 
+def _drawn(sampling: Sampling | None) -> dict[str, Any]:
+    if sampling is None:
+        return {"do_sample": False}
+    return {
+        "do_sample": True,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": 0,
+    }
+
+
 class _Check(StoppingCriteria):  # type: ignore[misc]  # transformers has no types.
     """Stops nothing, but lets a run be stopped between two tokens."""
 
@@ -140,33 +171,24 @@ class _Check(StoppingCriteria):  # type: ignore[misc]  # transformers has no typ
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
-def load_base(folder: Path, dtype: torch.dtype) -> Any:
-    """Return a base model from its folder; no code of the folder runs."""
-    return AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=dtype,
-        attn_implementation="sdpa",
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
-
-
 def load_generator(
-    folder: Path, adapter: Path | None, tokenizer: Any, *, use_cuda: bool
+    folder: Path, tuned: Path | None, tokenizer: Any, *, use_cuda: bool
 ) -> Generator:
     """Return a generator in float32.
 
     Args:
         folder: Of the base model.
-        adapter: Folder of an adapter that is to be active, or None for the base alone.
+        tuned: Folder of an adapter that is to be active, or of a whole model that stands for the
+            base; None for the base alone.
         tokenizer: Of the base model.
         use_cuda: Whether to compute on the GPU.
     """
-    model = load_base(folder, torch.float32)
+    is_adapter = tuned is not None and (tuned / ADAPTER_CONFIG).exists()
+    whole = folder if tuned is None or is_adapter else tuned
+    model = load_base(whole, torch.float32)
     stop_ids = _as_list(model.generation_config.eos_token_id)
-    if adapter is not None:
-        model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    if is_adapter:
+        model = PeftModel.from_pretrained(model, str(tuned), is_trainable=False)
     if use_cuda:
         model = model.to("cuda")
     stops = {*stop_ids, *_as_list(tokenizer.eos_token_id)}

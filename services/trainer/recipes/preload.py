@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 
+import services.trainer.recipes.dpo
 import services.trainer.recipes.sft
 import services.trainer.run_process  # noqa: F401
 

@@ -57,6 +57,13 @@ def test_demonstrations_come_before_a_check_that_never_succeeds():
     assert "sft_before_rl" in {note.code for note in decision.notes}
 
 
+def test_where_all_weights_learn_there_is_one_stage_and_the_reason_says_so():
+    brief = said(Signal.CHECK_BY_CODE, base_success=0.01, task=Task.CODE, method="full")
+    decision = decide(brief, shown(), None)
+    assert decision.techniques == (SFT,)
+    assert decision.technique_reason.endswith("a chain trains one adapter.")
+
+
 @pytest.mark.parametrize(
     ("task", "dataset", "kind"),
     [

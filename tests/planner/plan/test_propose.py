@@ -44,6 +44,8 @@ def test_every_block_is_filled_and_keeps_every_rule(chain):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("described", [False, True])
 def test_every_technique_goes_with_every_method_on_rows_and_on_words(chain, method, described):
+    if method == stage_pb2.METHOD_FULL:
+        chain = chain[:1]  # A chain trains one adapter.
     from_ = sources(described=described, **OTHERS_ALLOWED)
     spec = plan(a_brief(data_row_count=900), from_, techniques=chain, method=method)
     assert violations(spec) == []
@@ -147,6 +149,8 @@ def test_alpha_follows_a_rank_and_the_rate_a_batch_unless_they_were_said_too():
         ("lora.rank", 32.0, 32),
         ("assistant_only_loss", "false", False),
         ("max_step_count", 200, 200),
+        ("lora.rank_stabilized", True, True),
+        ("packing", True, True),
         ("seed", 0, 0),
     ],
 )
@@ -176,6 +180,17 @@ def test_in_a_chain_a_value_goes_to_the_stage_that_has_its_field():
     assert second.hyperparameters.learning_rate == 0.00027
     assert not first.hyperparameters.HasField("dpo")
     assert choice_of(spec, "stages.1.hyperparameters.rl.group_size").source == Choice.SOURCE_USER
+
+
+@pytest.mark.parametrize("techniques", [(SFT, DPO), (SFT, RLVR), (SFT, DPO, RLVR, RLAIF)])
+def test_all_stages_of_a_chain_train_one_adapter(techniques):
+    said = {H + "lora.rank": 48, "stages.1.hyperparameters.lora.alpha": 7}
+    spec = plan(a_brief(overrides=said), techniques=techniques)
+    shapes = [stage.hyperparameters.lora for stage in spec.stages]
+    assert {one.rank for one in shapes} == {48}
+    assert all(one.alpha == shapes[0].alpha for one in shapes)
+    assert all(one.target_modules == shapes[0].target_modules for one in shapes)
+    assert choice_of(spec, "stages.1.hyperparameters.lora.rank").source == Choice.SOURCE_RULE
 
 
 def test_technique_and_method_are_the_persons_when_they_named_them():

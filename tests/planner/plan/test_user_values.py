@@ -79,7 +79,7 @@ def test_what_is_usual_is_kept_without_a_word(technique, values):
         (SFT, "epoch_count", 0, "not be seen"),
         (SFT, "rl__temperature", 0.7, "does not use it"),
         (DPO, "dpo__loss_type", "made_up", "sigmoid, hinge"),
-        (SFT, "packing", "true", "does not pack"),
+        (DPO, "packing", "true", "only supervised fine-tuning"),
         (SFT, "schedule", "zigzag", "cannot stand"),
         (SFT, "made_up", 3, "no such field"),
     ],
@@ -113,6 +113,8 @@ NUMBERS = st.one_of(
 def test_whatever_is_said_gives_a_valid_plan_and_nothing_is_dropped_in_silence(
     said, techniques, method
 ):
+    if method == stage_pb2.METHOD_FULL:
+        techniques = techniques[:1]  # A chain trains one adapter.
     brief, used = a_brief(overrides=said), sources()
     spec = plan(brief, used, techniques=techniques, method=method)
     assert violations(spec) == []
@@ -187,6 +189,19 @@ def test_a_rank_that_changes_alone_changes_the_step_and_says_so():
     both = a_spec(overrides={H + "lora.rank": 64, H + "lora.alpha": 128})
     assert notes_on_change(before, both) == []
     assert notes_on_change(before, before) == []
+    after.stages[0].hyperparameters.lora.rank_stabilized = True
+    assert notes_on_change(before, after) == []
+
+
+@pytest.mark.parametrize(("method", "called"), [("DoRA", "DoRA"), ("full", "full fine-tuning")])
+def test_a_method_whose_result_is_no_adapter_to_load_says_so(method, called):
+    used = sources(**WIDE)
+    notes = check_user_values(plan(a_brief(method=method), used), used)
+    assert [(note.code, note.field_path, note.values) for note in notes] == [
+        ("merged_only", "stages.0.method", {"method": called})
+    ]
+    for usual in ("LoRA", "QLoRA"):
+        assert check_user_values(plan(a_brief(method=usual), used), used) == []
 
 
 @pytest.mark.parametrize(

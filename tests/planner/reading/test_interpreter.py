@@ -142,6 +142,8 @@ def test_leaving_things_open_only_counts_when_the_target_was_asked():
         ("patience 5", H + "early_stopping_patience", 5),
         ("2 evaluations per epoch", H + "evaluations_per_epoch", 2),
         ("a linear schedule", H + "schedule", 2),
+        ("use rsLoRA", H + "lora.rank_stabilized", True),
+        ("rank-stabilised scaling", H + "lora.rank_stabilized", True),
         ("8 few-shot examples", "evaluation.few_shot_example_count", 8),
         ("validation 20 %", "data.validation_fraction", 0.2),
     ],

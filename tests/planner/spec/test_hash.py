@@ -30,7 +30,7 @@ NOT_HASHED = {
 }
 
 
-GOLDENS = ("spec", "judged")
+GOLDENS = ("spec", "judged", "stabilized")
 
 
 def golden(name: str = "spec") -> spec_pb2.Spec:

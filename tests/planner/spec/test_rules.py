@@ -147,6 +147,11 @@ def edit(spec, path, value):
     write(spec, path, value)
 
 
+def pack_preferences(spec):
+    spec.stages[0].technique = stage_pb2.TECHNIQUE_DPO
+    spec.stages[0].hyperparameters.packing = True
+
+
 CASES = {
     ("objective.problem", "REQUIRED"): lambda s: edit(s, "objective.problem", ""),
     ("objective.problem", "LENGTH"): lambda s: edit(s, "objective.problem", "x" * 2001),
@@ -194,6 +199,7 @@ CASES = {
         weight=0.5, grader=s.evaluation.graders[0]
     ),
     (H + "assistant_only_loss", "REQUIRED"): lambda s: edit(s, H + "assistant_only_loss", None),
+    (H + "packing", "NOT_ALLOWED"): pack_preferences,
     (H + "lora.target_modules", "REQUIRED"): lambda s: edit(s, H + "lora.target_modules", []),
 }
 
@@ -211,3 +217,40 @@ def test_all_violations_are_returned_not_the_first():
     for name in ("learning_rate", "warmup_ratio", "weight_decay"):
         write(spec, H + name, 99.0)
     assert len(violations(spec)) == 3
+
+
+def a_chain():
+    spec = a_spec()
+    spec.stages.add().CopyFrom(spec.stages[0])
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("hyperparameters.lora.rank", 32),
+        ("hyperparameters.lora.alpha", 7),
+        ("hyperparameters.lora.target_modules", ["q_proj"]),
+        ("method", stage_pb2.METHOD_DORA),
+    ],
+)
+def test_stages_of_a_chain_train_one_adapter(path, value):
+    spec = a_chain()
+    assert rules(spec) == set()
+    edit(spec, f"stages.1.{path}", value)
+    assert rules(spec) == {(f"stages.1.{path}", "CHAIN")}
+
+
+def test_a_chain_may_change_what_no_weight_depends_on():
+    spec = a_chain()
+    edit(spec, "stages.1.hyperparameters.lora.dropout", 0.2)
+    edit(spec, "stages.1.hyperparameters.learning_rate", 1e-5)
+    assert rules(spec) == set()
+
+
+def test_all_weights_are_trained_in_one_stage():
+    spec = a_chain()
+    for stage in spec.stages:
+        stage.method = stage_pb2.METHOD_FULL
+        stage.hyperparameters.ClearField("lora")
+    assert rules(spec) == {("stages.1.method", "CHAIN")}

@@ -169,3 +169,19 @@ def test_scores_and_differences_reach_from_end_to_end():
     wide = differences("x", [Bar("a", 1.0, 1.0, 1.0), Bar("b", -1.0, -1.0, -1.0)])
     across = [float(one.get("cx")) for one in ElementTree.fromstring(wide) if one.get("cx")]
     assert across == [520.0, 190.0]
+
+
+def test_the_page_of_a_later_stage_compares_it_with_the_one_before():
+    report = a_report()
+    assert "Beside the stage before" not in markdown(a_page(report=report))
+    before = report.previous_stage
+    before.score, before.difference, before.interval_low, before.interval_high = (
+        0.9,
+        -0.1,
+        -0.2,
+        0.1,
+    )
+    before.verdict = report.VERDICT_CANNOT_TELL
+    said = markdown(a_page(report=report)).replace("\\", "")
+    words = "which scores 0.900: cannot tell, by -0.100 (-0.200 to +0.100)"
+    assert f"Beside the stage before, {words}" in said

@@ -1,0 +1,54 @@
+"""A later stage against the one before it, by the deciding grader on the same rows."""
+
+from __future__ import annotations
+
+from attune.spec.v1.evaluation_pb2 import EvaluationReport, PreviousStage
+from attune.spec.v1.spec_pb2 import SuccessCriterion
+
+from services.trainer.evaluation.baseline import BASE
+from services.trainer.evaluation.bootstrap import Figure, Resampling
+from services.trainer.evaluation.comparison import TUNED, deciding_figures
+from services.trainer.evaluation.grades import Scored
+from services.trainer.grading.sample import Grade
+from services.trainer.run_context import RunContext
+from services.trainer.validate import decides_by_label, deciding_grader
+
+
+def compare_with_previous(
+    context: RunContext, grade: Grade, before: Scored, tuned: Scored, how: Resampling
+) -> PreviousStage:
+    """Return how what a stage made compares with what it began with.
+
+    Args:
+        context: The run, of a later stage.
+        grade: The deciding grader.
+        before: The adapter of the stage before.
+        tuned: What the stage made of it.
+        how: The bootstrap.
+    """
+    figures = deciding_figures(
+        grade,
+        deciding_grader(context).name,
+        {BASE: before, TUNED: tuned},
+        how,
+        by_label=decides_by_label(context),
+    )
+    difference = figures["difference"]
+    first = context.spec.objective.success_criteria[0]
+    lower = first.direction == SuccessCriterion.DIRECTION_LOWER_IS_BETTER
+    return PreviousStage(
+        adapter_sha256=context.manifest.base_adapter_sha256,
+        score=figures[BASE].value,
+        difference=difference.value,
+        interval_low=difference.low,
+        interval_high=difference.high,
+        verdict=verdict_of(difference, lower_is_better=lower),
+    )
+
+
+def verdict_of(difference: Figure, *, lower_is_better: bool) -> EvaluationReport.Verdict.ValueType:
+    """Return on which side of zero the whole interval of a difference lies."""
+    if difference.low <= 0.0 <= difference.high:
+        return EvaluationReport.VERDICT_CANNOT_TELL
+    is_better = (difference.high < 0.0) == lower_is_better
+    return EvaluationReport.VERDICT_BETTER if is_better else EvaluationReport.VERDICT_WORSE

@@ -1,0 +1,106 @@
+"""What a stage maximises: the weighted sum of its graders, for answers as token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attune.spec.v1 import stage_pb2
+
+from services.trainer.grading.build import build
+from services.trainer.grading.sample import Grade, Graded, Sample
+from services.trainer.recipes.training import Reward
+from services.trainer.rows import Row
+from services.trainer.run import Question, RunPaused
+from services.trainer.run_context import RunContext
+
+FAILED_SHARE_MAX = 0.25
+"""Share of the answers to one batch of prompts that may go without a reward. What is left of a
+group then still holds three quarters of it; more, and steps follow from what happened to be
+graded."""
+REWARD_FAILING = "REWARD_FAILING"
+"""Reason of the pause when that share is exceeded. It is about the surroundings, so it is asked
+whenever it holds: nobody can waive it."""
+
+
+def reward_of(context: RunContext) -> Reward:
+    """Return the reward of the present stage for rows of the run.
+
+    Raises:
+        ServiceError: If a grader of it cannot be built here.
+    """
+    graded = weighted(context.stage.reward)
+    split = context.split
+    rows = {row.line: row for row in [*split.train, *split.validation]}
+
+    def reward(lines: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float | None]:
+        samples = samples_of(context, rows, lines, answers)
+        found = graded(samples)
+        check_failures(found)
+        return [one.score for one in found]
+
+    return reward
+
+
+def samples_of(
+    context: RunContext,
+    rows: Mapping[int, Row],
+    lines: Sequence[int],
+    answers: Sequence[Sequence[int]],
+) -> list[Sample]:
+    """Return answers as graders take them.
+
+    Args:
+        context: The run.
+        rows: By their lines.
+        lines: Of the row that each answer answers.
+        answers: Token ids of each.
+    """
+    return [
+        rows[line].sample(context.renderer.text(list(token_ids)))
+        for line, token_ids in zip(lines, answers, strict=True)
+    ]
+
+
+def weighted(reward: stage_pb2.Reward) -> Grade:
+    """Return the function that grades as the reward says.
+
+    A sample that one of the graders cannot grade has no score: what the others gave is no reward.
+
+    Raises:
+        ServiceError: If a grader cannot be built here.
+    """
+    parts = [(build(one.grader), one.weight) for one in reward.graders]
+
+    def graded(samples: Sequence[Sample]) -> list[Graded]:
+        given = [grade(samples) for grade, _ in parts]
+        weights = [weight for _, weight in parts]
+        return [_sum(each, weights) for each in zip(*given, strict=True)]
+
+    return graded
+
+
+def check_failures(found: Sequence[Graded]) -> None:
+    """Pause when too many answers could not be graded.
+
+    Raises:
+        RunPaused: With what was wrong with the first one.
+    """
+    errors = [one.error for one in found if one.score is None]
+    if len(errors) <= FAILED_SHARE_MAX * len(found):
+        return
+    text = (
+        f"{len(errors)} of {len(found)} answers could not be graded, and at most "
+        f"{FAILED_SHARE_MAX:.0%} may: {errors[0][:500]} An answer without a grade is no reward of "
+        "0, so the run waits. Mend the grader or its endpoint and continue, or stop."
+    )
+    figures = {"answer_count": float(len(found)), "ungraded_count": float(len(errors))}
+    raise RunPaused(Question(REWARD_FAILING, text, figures))
+
+
+def _sum(given: Sequence[Graded], weights: Sequence[float]) -> Graded:
+    total = 0.0
+    for one, weight in zip(given, weights, strict=True):
+        if one.score is None:
+            return one
+        total += weight * one.score
+    return Graded(min(1.0, max(0.0, total)))
