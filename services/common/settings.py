@@ -76,6 +76,13 @@ class Settings(BaseModel):
             lines.append(f"{variable:<36} {field.description or ''} [{field.default}]")
         return "\n".join(lines)
 
+    @classmethod
+    def describe_own(cls, service: str) -> str:
+        """Return the lines of `describe` without those that are the same for all services."""
+        prefix = f"ATTUNE_{service.upper()}_"
+        lines = cls.describe(service).splitlines()
+        return "\n".join(line for line in lines if line.startswith(prefix))
+
 
 def _explain(error: ValidationError, prefix: str) -> list[str]:
     lines = []

@@ -241,11 +241,7 @@ class Job:
         return self._finished(job)
 
     def ask(self, question: JobQuestion, now: datetime) -> Job:
-        """Return the job after its run paused of itself, with what a person must decide.
-
-        Raises:
-            FailedPrecondition: If it holds no lease.
-        """
+        """Return the job after its run paused of itself; FailedPrecondition without a lease."""
         before = "Stopped on request. " if self.state is State.CANCELLING else ""
         job = self._finished(self._step(Event.ASK, f"{before}{question.message}", now))
         return replace(job, question=question)
@@ -313,11 +309,7 @@ class Job:
         return self._finished(replace(self._step(Event.SUCCEED, reason, now), result=result))
 
     def fail(self, error: Status, now: datetime) -> Job:
-        """Return the job as failed for good.
-
-        Raises:
-            FailedPrecondition: If it holds no lease.
-        """
+        """Return the job as failed for good; FailedPrecondition without a lease."""
         return self._finished(replace(self._step(Event.FAIL, error.message, now), error=error))
 
     def stop(self, now: datetime) -> Job:

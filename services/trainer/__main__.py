@@ -27,12 +27,14 @@ def main() -> None:
     """Answer --help, or serve until SIGTERM."""
     from services.common.processes import ProcessFolder
     from services.common.telemetry import configure_logging
-    from services.trainer.settings import TrainerSettings
+    from services.trainer.settings import JudgeSettings, TrainerSettings
 
     if "--help" in sys.argv[1:]:
         sys.stdout.write(TrainerSettings.describe("trainer") + "\n")
+        sys.stdout.write(JudgeSettings.describe_own("judge") + "\n")
         return
     settings = TrainerSettings.read("trainer")
+    JudgeSettings.of_environment()  # A wrong one is refused now, not in the first run.
     ProcessFolder(settings.home).record_self("trainer")
     configure_logging("trainer", settings.log_level)
     # The fork server and its children inherit these; set later they would have no effect.
@@ -48,7 +50,14 @@ def main() -> None:
 
 async def _serve(settings: Any) -> None:
     """Wire everything and serve until SIGTERM; only `main` calls it."""
-    from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
+    from attune.trainer.v1 import (
+        grader_pb2,
+        grader_pb2_grpc,
+        render_pb2,
+        render_pb2_grpc,
+        trainer_pb2,
+        trainer_pb2_grpc,
+    )
 
     from services.common.artefacts import Artefacts
     from services.common.clock import SystemClock
@@ -57,6 +66,7 @@ async def _serve(settings: Any) -> None:
     from services.trainer.fork_server import ForkServer
     from services.trainer.peers import SchedulerPeer
     from services.trainer.servicer import TrainerServicer
+    from services.trainer.servicer_grader import GraderServicer
     from services.trainer.servicer_render import RenderServicer
     from services.trainer.supervisor import Supervisor
     from services.trainer.tracking import Tracker
@@ -74,6 +84,11 @@ async def _serve(settings: Any) -> None:
         render_pb2_grpc.add_RenderServiceServicer_to_server,
         RenderServicer(artefacts, forks),
         render_pb2.DESCRIPTOR.services_by_name["RenderService"].full_name,
+    )
+    server.add(
+        grader_pb2_grpc.add_GraderServiceServicer_to_server,
+        GraderServicer(),
+        grader_pb2.DESCRIPTOR.services_by_name["GraderService"].full_name,
     )
     port = await server.start(settings.host, settings.port)
     logging.getLogger(__name__).info("listening on %s:%d", settings.host, port)

@@ -18,6 +18,8 @@ from services.trainer.run_context import RunContext, refused
 ITEM_FIELD = re.compile(r"\{\{\s*item\.(\w+)")
 """Field of a row that a template names."""
 OUTPUT_LAYER = "lm_head"
+LOSS_TYPES = ("", "dapo", "dr_grpo", "grpo", "bnpo")
+"""Losses with the two clips that a spec has; empty for the first of them."""
 
 
 def check_reward(context: RunContext) -> None:
@@ -38,6 +40,11 @@ def check_reward(context: RunContext) -> None:
             "NO_SAMPLING",
             f"rl.temperature is {rl.temperature:g}: all answers of a group would be the same. "
             "Set it above 0; 1 is usual.",
+        )
+    if rl.loss_type not in LOSS_TYPES:
+        raise RunFailed(
+            "UNSUPPORTED_LOSS",
+            f"rl.loss_type is '{rl.loss_type[:80]}'. Choose one of {', '.join(LOSS_TYPES[1:])}.",
         )
     if OUTPUT_LAYER in stage.hyperparameters.lora.target_modules:
         raise RunFailed(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from attune.spec.v1 import stage_pb2
 
+from services.trainer.grading import multi
 from services.trainer.grading.build import build
 from services.trainer.grading.sample import Grade, Graded, Sample
 from services.trainer.recipes.training import Reward
@@ -69,14 +70,9 @@ def weighted(reward: stage_pb2.Reward) -> Grade:
     Raises:
         ServiceError: If a grader cannot be built here.
     """
-    parts = [(build(one.grader), one.weight) for one in reward.graders]
-
-    def graded(samples: Sequence[Sample]) -> list[Graded]:
-        given = [grade(samples) for grade, _ in parts]
-        weights = [weight for _, weight in parts]
-        return [_sum(each, weights) for each in zip(*given, strict=True)]
-
-    return graded
+    return multi.weighted(
+        [(one.grader.name, one.weight, build(one.grader)) for one in reward.graders]
+    )
 
 
 def check_failures(found: Sequence[Graded]) -> None:
@@ -95,12 +91,3 @@ def check_failures(found: Sequence[Graded]) -> None:
     )
     figures = {"answer_count": float(len(found)), "ungraded_count": float(len(errors))}
     raise RunPaused(Question(REWARD_FAILING, text, figures))
-
-
-def _sum(given: Sequence[Graded], weights: Sequence[float]) -> Graded:
-    total = 0.0
-    for one, weight in zip(given, weights, strict=True):
-        if one.score is None:
-            return one
-        total += weight * one.score
-    return Graded(min(1.0, max(0.0, total)))

@@ -73,9 +73,16 @@ class Row:
         end = self.text.rfind(" ", 1, half + 1)
         return self.text[: end if end > 0 else half]
 
+    @property
+    def answered(self) -> Sequence[Mapping[str, Any]]:
+        """The messages, those of a prompt with its reference as the answer."""
+        if not self._is_asked:
+            return self.messages
+        return [*self.messages, {"role": "assistant", "content": self.reference}]
+
     def sample(self, answer: str) -> Sample:
-        """Return an answer to this row as graders take it."""
-        return Sample(answer, {**self.item, "reference": self.reference})
+        """Return an answer to this row as graders take it: `prompt` and `reference` are texts."""
+        return Sample(answer, {**self.item, "prompt": self.asked, "reference": self.reference})
 
     @property
     def asked(self) -> str:
@@ -115,6 +122,16 @@ class Split:
     """Never seen in training."""
     apart: bool = True
     """Whether no row that was held out at random nearly equals one that is taught."""
+
+
+def row_of(item: Mapping[str, Any]) -> Row | None:
+    """Return a row that stands alone; None if it has none of the shapes of datasets."""
+    try:
+        shaped = shape_row(item)
+    except (ValueError, TypeError):
+        return None
+    row = _whole(0, shaped, item)
+    return row if row.messages else None
 
 
 def read_split(artefacts: Artefacts, data: Data, technique: int) -> Split:
@@ -179,15 +196,16 @@ def few_shot_prompt(row: Row, examples: Sequence[Row]) -> list[dict[str, Any]]:
     turns = [
         dict(message)
         for example in examples
-        for message in example.messages
+        for message in example.answered
         if message["role"] != "system"
     ]
     return head + turns + [message for message in prompt if message["role"] != "system"]
 
 
 def choose_examples(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
-    """Return `count` rows, or all when there are fewer; the same for equal seeds."""
-    return random.Random(f"few-shot-{seed}").sample(list(rows), min(count, len(rows)))
+    """Return `count` rows with an answer, or all when there are fewer; the same for equal seeds."""
+    fit = [row for row in rows if row.reference]
+    return random.Random(f"few-shot-{seed}").sample(fit, min(count, len(fit)))
 
 
 def spread(rows: Sequence[Row], count: int) -> list[int]:
@@ -234,21 +252,18 @@ def _made_from(artefacts: Artefacts, sha256: str) -> bool:
     )
 
 
+def _whole(line: int, shaped: ShapedRow, item: Mapping[str, Any]) -> Row:
+    messages = [*shaped.messages, *shaped.chosen]
+    return Row(line, messages, shaped.tools, shaped.rejected, shaped.reference, item, shaped.text)
+
+
 def _row(number: int, text: str, technique: int) -> Row:
     try:
         item = json.loads(text)
         shaped = shape_row(item)
     except (ValueError, TypeError):
         item, shaped = {}, ShapedRow()
-    row = Row(
-        number,
-        [*shaped.messages, *shaped.chosen],
-        shaped.tools,
-        shaped.rejected,
-        shaped.reference,
-        item,
-        shaped.text,
-    )
+    row = _whole(number, shaped, item)
     if technique == Technique.TECHNIQUE_DPO and not row.rejected:
         raise RunFailed(
             "NOT_A_PAIR",

@@ -135,12 +135,12 @@ class RunContext:
         return refused(lambda: renderer(self.model_folder))
 
     @cached_property
-    def train_examples(self) -> list[Example | Prompt | None]:
+    def train_examples(self) -> list[Example | None]:
         """The rows that are learnt; None for one that would train nothing."""
         return self._examples(self.split.train)
 
     @cached_property
-    def validation_examples(self) -> list[Example | Prompt | None]:
+    def validation_examples(self) -> list[Example | None]:
         """The rows that choose the checkpoint; None for one that would measure nothing."""
         return self._examples(self.split.validation)
 
@@ -202,20 +202,19 @@ class RunContext:
         """Whether the run is to halt at its next checkpoint."""
         return self._signals.pause.is_set()
 
-    def _examples(self, rows: Sequence[Row]) -> list[Example | Prompt | None]:
+    def _examples(self, rows: Sequence[Row]) -> list[Example | None]:
         made = self._prompt if self.stage.technique in REINFORCED else self._example
-        examples: list[Example | Prompt | None] = []
+        examples = []
         for row in rows:
             self.check()
             examples.append(made(row))
         return examples
 
     def _prompt(self, row: Row) -> Prompt | None:
-        ask = partial(self.renderer.prompt, row.prompt, row.tools)
-        token_ids = refused(ask, f"line {row.line}")
+        token_ids = self.prompt_ids(row)
         if len(token_ids) > self.stage.hyperparameters.rl.max_prompt_length:
             return None
-        return Prompt(token_ids, row.line)
+        return Prompt(token_ids, (), row.line)
 
     def _example(self, row: Row) -> Example | None:
         settings = self.stage.hyperparameters

@@ -7,7 +7,7 @@ import re
 import socket
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from services.common.settings import Settings
 
@@ -63,3 +63,37 @@ class TrainerSettings(Settings):
         if not self.cpus:
             return tuple(sorted(os.sched_getaffinity(0)))
         return tuple(sorted({int(part) for part in self.cpus.split(",")}))
+
+
+class JudgeSettings(Settings):
+    """Where graders that ask a model find it; read by the service and by its runs alike.
+
+    They reach runs through the environment alone, so that the key is in no file.
+    """
+
+    base_url: str = ""
+    """Of an OpenAI-compatible endpoint, such as http://127.0.0.1:8000/v1; empty for no judge."""
+    api_key: SecretStr = SecretStr("")
+    """Sent as bearer token; empty when the endpoint asks for none."""
+    workers: int = Field(default=8, ge=1, le=64)
+    """Requests that are with the judge at one time."""
+    timeout_s: float = Field(default=60.0, gt=0, le=600)
+    """Longest time for one request, in seconds."""
+    retries: int = Field(default=4, ge=0, le=10)
+    """Repeats of a request that is refused for load, fails in the server or is late."""
+
+    @classmethod
+    def of_environment(cls) -> JudgeSettings:
+        """Return the settings of this process: `ATTUNE_JUDGE_BASE_URL` and the others.
+
+        Raises:
+            SystemExit: With one line for each variable that is unknown or wrong.
+        """
+        return cls.read("judge")
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_http(cls, base_url: str) -> str:
+        if base_url and not base_url.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return base_url

@@ -13,6 +13,7 @@ from attune.spec.v1.stage_pb2 import Hyperparameters, Method, Stage, Technique
 
 from services.trainer.base_models import read_shape
 from services.trainer.chain import check_chain
+from services.trainer.grader_check import check_graders
 from services.trainer.grading.build import build
 from services.trainer.recipes import METHODS, RECIPES, REINFORCED, lack_of
 from services.trainer.reinforcement import check_prompts, check_reward
@@ -66,8 +67,10 @@ def validate(context: RunContext) -> dict[str, Any]:
     cut = sum(example.length >= longest for example in [*learnt, *measured])
     if cut and context.stage.technique not in REINFORCED:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
+    graders = check_graders(context, deciding_grader(context))
     context.report(total, total)
     return {
+        "graders": graders,
         "train_row_count": len(learnt),
         "validation_row_count": len(measured),
         "holdout_row_count": len(split.holdout),

@@ -41,7 +41,7 @@ OWNERS = {
         r"|services/common/language_lexicon"
     ),
     "gpuhunt": r"services/scheduler/price_refresh",
-    "openai": r"cli/(chat|demo/serving)",
+    "openai": r"cli/(chat|demo/serving)|services/trainer/grading/judge_client",
     "rich": r"cli/views/\w+",
     "click": r"cli/(\w+|demo/command)",
 }

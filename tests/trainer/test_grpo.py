@@ -25,6 +25,9 @@ class Watch:
     def on_start(self, step, eval_losses):
         self.start, self.losses = step, dict(eval_losses)
 
+    def on_resolved(self, resolved):
+        self.resolved = resolved
+
     def on_step(self, step):
         self.calls += 1
         if self.calls > self.stop_after:
@@ -64,7 +67,7 @@ class Bench:
         token_ids = self.tokenizer.apply_chat_template(
             self.rows[line]["messages"], add_generation_prompt=True
         )["input_ids"]
-        return Prompt(token_ids, line)
+        return Prompt(token_ids, (), line)
 
     def equals(self, lines, answers):
         """Reward what equals the reference."""
@@ -74,7 +77,16 @@ class Bench:
             for line, one in zip(lines, answers, strict=True)
         ]
 
-    def training(self, name="a", steps=12, reward=None, resume_from=None, method=None, **changes):
+    def training(
+        self,
+        name="a",
+        steps=12,
+        reward=None,
+        resume_from=None,
+        method=None,
+        base_adapter=None,
+        **changes,
+    ):
         settings = tiny_rl.a_spec("0", "0", "0", **changes).stages[0].hyperparameters
         (self.folder / name).mkdir(exist_ok=True)
         return Training(
@@ -86,6 +98,7 @@ class Bench:
             validation=[self.prompt(line) for line in range(self.taught, len(self.rows))],
             output_folder=self.folder / name / "scratch",
             resume_from=resume_from,
+            base_adapter=base_adapter,
             use_cuda=False,
             steps_total=steps,
             evaluation_steps=4,
@@ -203,6 +216,18 @@ def test_the_distance_from_the_start_is_told_where_it_is_held(bench):
     watch = bench.train("kl", steps=2, kl_coefficient=0.1)
     assert watch.of("kl")[1] == pytest.approx(0.0, abs=1e-5)
     assert watch.of("kl")[2] > 0.0
+
+
+def test_an_adapter_of_an_earlier_stage_is_trained_on_and_held_near_where_it_began(bench, trained):
+    before = bench.folder / "whole" / "step-12"
+    chain = {"base_adapter": before, "kl_coefficient": 0.1, "steps": 8}
+    watch = bench.train("chain", **chain)
+    assert watch.of("kl")[1] == pytest.approx(0.0, abs=1e-5)
+    assert watch.of("eval_reward")[0] == trained.of("eval_reward")[12]
+    first = bench.folder / "chain" / "step-4"
+    bench.train("chain-resumed", resume_from=first, **chain)
+    assert_equal(bench.weights("chain-resumed", 8), bench.weights("chain", 8))
+    assert sorted(path.name for path in first.iterdir() if path.is_dir()) == []
 
 
 def test_a_training_stops_while_it_samples(bench):

@@ -5,7 +5,7 @@ from attune.spec.v1.stage_pb2 import Reward
 
 from services.common.errors import InvalidArgument
 from services.trainer import reward as reward_module
-from services.trainer.grading.sample import Graded, Sample
+from services.trainer.grading.sample import Fault, Graded, Sample
 from services.trainer.reward import REWARD_FAILING, check_failures, weighted
 from services.trainer.run import RunPaused
 from tests.trainer import tiny_rl
@@ -31,9 +31,10 @@ def test_a_reward_is_the_weighted_sum_of_its_graders(monkeypatch):
 
 
 def test_a_sample_that_one_grader_cannot_grade_has_no_reward_at_all(monkeypatch):
-    failed = Graded(None, "The judge does not answer.")
+    failed = Graded(None, "The judge does not answer.", Fault.MODEL_SERVER)
     found = graded_by(monkeypatch, (0.5, [Graded(1.0), Graded(1.0)]), (0.5, [failed, Graded(0.0)]))
-    assert found == [failed, Graded(0.5)]
+    assert [one.score for one in found] == [None, 0.5]
+    assert "The judge does not answer." in found[0].error
 
 
 def test_a_grader_that_cannot_be_built_is_refused():

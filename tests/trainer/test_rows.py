@@ -164,8 +164,16 @@ def test_few_shot_examples_stand_between_the_system_message_and_the_question():
     assert contents == ["own", "u1", "a1", "u2", "a2", "q"]
 
 
+def test_a_prompt_is_an_example_with_its_reference_as_the_answer():
+    row = Row(2, [message("user", "q")], given_reference="r")
+    example = Row(1, [message("user", "u")], given_reference="a")
+    turns = [(one["role"], one["content"]) for one in few_shot_prompt(row, [example])]
+    assert turns == [("user", "u"), ("assistant", "a"), ("user", "q")]
+    assert choose_examples([Row(1, [message("user", "u")])], 1, 1) == []
+
+
 def test_examples_are_chosen_by_seed_and_never_more_than_there_are():
-    rows = [Row(number, []) for number in range(30)]
+    rows = [Row(number, [], given_reference="a") for number in range(30)]
     assert choose_examples(rows, 4, 1) == choose_examples(rows, 4, 1)
     assert choose_examples(rows, 4, 1) != choose_examples(rows, 4, 2)
     assert len(choose_examples(rows[:2], 4, 1)) == 2

@@ -32,6 +32,14 @@ def prompts(held_out: bool) -> list[dict[str, object]]:
     return [a_prompt(*pair) for index, pair in enumerate(pairs) if (index % 4 == 3) == held_out]
 
 
+def demonstrations(held_out: bool) -> list[dict[str, object]]:
+    """Return those prompts with their right answers."""
+    return [
+        {"messages": [*row["messages"], {"role": "assistant", "content": row["reference"]}]}
+        for row in prompts(held_out)
+    ]
+
+
 def save_model(folder: Path) -> None:
     """Write a tiny model that answers each prompt in the long way or the short one."""
     import torch
@@ -103,6 +111,17 @@ def a_spec(
         setattr(stage.hyperparameters.rl, name, value)
     for grader in graders or (equals_reference(),):
         stage.reward.graders.add(grader=grader, weight=1 / max(1, len(graders)))
+    spec.approval.canonical_spec = b"attune.spec.v1" + spec.SerializeToString(deterministic=True)
+    spec.hash = spec.approval.hash = sha256(spec.approval.canonical_spec).hexdigest()
+    return spec
+
+
+def a_chain_spec(revision: str, train_sha256: str, holdout_sha256: str, **changes: object) -> Spec:
+    """Return an approved spec of SFT, then RLVR on its adapter; `changes` are of the second."""
+    spec = a_spec(revision, train_sha256, holdout_sha256, **changes)
+    first = tiny.a_spec(revision, "0", "0", learning_rate=1e-3, epoch_count=1.0).stages[0]
+    reinforced = spec.stages.pop()
+    spec.stages.extend([first, reinforced])
     spec.approval.canonical_spec = b"attune.spec.v1" + spec.SerializeToString(deterministic=True)
     spec.hash = spec.approval.hash = sha256(spec.approval.canonical_spec).hexdigest()
     return spec

@@ -8,8 +8,10 @@ placement's micro-batches count answers: one optimizer step takes a group of the
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -42,6 +44,8 @@ SIDE_BY_SIDE_MAX = 64
 A multiple of VALIDATION_ANSWERS."""
 VLLM_MEMORY_SHARE = 0.3
 """Share of a GPU's memory that vLLM takes beside the training; TRL's own default."""
+REFERENCE = "ref"
+"""What TRL calls the frozen copy of an adapter that is trained on, and its folder."""
 LOSS_TYPE = "dapo"
 """Loss where the spec names none: the mean over all tokens of a step (DAPO, Yu et al., 2025)."""
 
@@ -154,6 +158,15 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
             self.beta, self.vllm_importance_sampling_correction = beta, correction
         return found
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save what is trained, without the frozen copy that the distance is measured from.
+
+        A later attempt makes that copy anew. With it in a checkpoint, transformers would resume
+        from the copy alone and leave the trained adapter where the stage began.
+        """
+        super().save_model(output_dir, _internal_call)
+        shutil.rmtree(Path(output_dir or self.args.output_dir) / REFERENCE, ignore_errors=True)
+
     def prediction_step(
         self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Tensor, None, None]:
@@ -203,7 +216,7 @@ class RewardBridge(Bridge):
         return found
 
 
-def _dataset(prompts: Sequence[Example | Prompt]) -> datasets.Dataset:
+def _dataset(prompts: Sequence[Example]) -> datasets.Dataset:
     rows = [
         {"prompt": list(one.token_ids), "line": one.line}
         for one in prompts

@@ -47,11 +47,9 @@ class Pair(Example):
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """One row whose answers are rewarded."""
+class Prompt(Example):
+    """One row whose answers are rewarded: as an example, what is asked; no label is learnt."""
 
-    token_ids: Sequence[int]
-    """[T], what is asked, up to where the answer begins; at most rl.max_prompt_length."""
     line: int
     """Of the row in its file; it names the row to the reward."""
 
@@ -76,9 +74,9 @@ class Training:
     """Which weights learn."""
     hyperparameters: Hyperparameters
     plan: ParallelPlan
-    train: Sequence[Example | Prompt]
-    """Examples, or prompts where answers are rewarded."""
-    validation: Sequence[Example | Prompt]
+    train: Sequence[Example]
+    """Pairs where preferences are learnt, prompts where answers are rewarded."""
+    validation: Sequence[Example]
     output_folder: Path
     """Where the trainer library may write; on the file system of the checkpoints."""
     resume_from: Path | None
