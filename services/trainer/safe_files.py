@@ -6,7 +6,9 @@ from pathlib import Path
 
 from services.trainer.run import RunFailed
 
-SUFFIXES = frozenset({".safetensors", ".json", ".jsonl", ".md", ".html", ".jinja", ".txt"})
+SUFFIXES = frozenset(
+    {".safetensors", ".json", ".jsonl", ".md", ".html", ".jinja", ".txt", ".model"}
+)
 """Kinds of files that hold data alone; pickled ones execute what they were given when read."""
 WEIGHTS = ".safetensors"
 BEGINNINGS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x7fELF")

@@ -379,9 +379,8 @@ def test_weights_in_words_reach_the_criteria_of_a_rubric():
 
 
 def test_a_reward_as_a_sum_names_its_graders():
-    patch = read("Reward 0.4 * valid JSON + 0.6 * exact match.", Brief())
-    weights = {each.name: each.weight for each in patch.criteria}
-    assert weights == {"json_schema": 0.4, "exact_match": 0.6}
+    criteria = read("Reward 0.4 * valid JSON + 0.6 * exact match.", Brief()).criteria
+    assert {one.name: one.weight for one in criteria} == {"json_schema": 0.4, "exact_match": 0.6}
 
 
 def test_shorthand_of_experts():
