@@ -102,8 +102,8 @@ class Job:
 
     def cost_micro_usd(self, now: datetime) -> int:
         """Return what it has cost so far, in millionths of a US dollar."""
-        hours = self._leased_s(now) / 3600
-        return self.spent_micro_usd + round(hours * self.price_micro_usd_per_hour)
+        price = self.price_micro_usd_per_hour / 3600
+        return self.spent_micro_usd + round(self._leased_s(now) * price)
 
     @property
     def device_count(self) -> int:
@@ -115,9 +115,7 @@ class Job:
         return self.device_count * self._leased_s(now)
 
     def _leased_s(self, now: datetime) -> float:
-        if self.lease_time is None:
-            return 0.0
-        return max((now - self.lease_time).total_seconds(), 0.0)
+        return max((now - (self.lease_time or now)).total_seconds(), 0.0)
 
     def lease(
         self,

@@ -45,6 +45,12 @@ class Notes:
         self.losses: dict[int, float] = {}
         self.checkpoints: dict[int, list[str]] = {}
 
+    def on_resolved(self, resolved: Any) -> None:
+        pass
+
+    def on_samples(self, step: int, answers: Any) -> None:
+        pass
+
     def on_start(self, step: int, eval_losses: Any) -> None:
         self.begin = step
 
