@@ -257,6 +257,8 @@ def _next_of(found: scheduler_pb2.Job) -> list[str]:
         return answers_of(found)
     if found.state == state.STATE_PAUSED:
         return [f"attune job resume {name}", f"attune job cancel {name}"]
+    if found.state == state.STATE_SUCCEEDED:
+        return [f"attune job report {name}", "attune model list"]
     if found.state in FINAL:
         return ["attune job list"]
     return [f"attune job watch {name}", f"attune job pause {name}"]
