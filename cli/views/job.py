@@ -128,7 +128,8 @@ def start_of(job: scheduler_pb2.Job) -> str:
 
 def show_job(screen: Screen, job: scheduler_pb2.Job) -> None:
     """Show all that a person may want to know of one job."""
-    rows = [("state", state_of(job)), ("why", job.state_reason), ("stage", stage_of(job))]
+    why = "" if asks(job) else job.state_reason  # It is the question, which stands below.
+    rows = [("state", state_of(job)), ("why", why), ("stage", stage_of(job))]
     rows += [("", ended) for ended in _ended_stages(job)]
     if job.HasField("question"):
         rows.append(("asks" if asks(job) else "asked", question_of(job)))
