@@ -136,3 +136,15 @@ def test_a_comparison_without_end_is_an_error_and_the_next_one_is_made(monkeypat
     assert (late.score, late.fault) == (None, Fault.UNRESPONSIVE_REWARD)
     monkeypatch.undo()
     assert graded("x + x", "2x").score == 1.0
+
+
+def test_what_keeps_the_process_busy_is_stopped(monkeypatch):
+    monkeypatch.setattr(mathematics, "COMPARE_TIMEOUT_S", 0.5)
+    assert graded(r"\binom{999999999}{499999999}", "42").fault == Fault.UNRESPONSIVE_REWARD
+    monkeypatch.undo()
+    assert graded(r"\binom{9}{4}", "126").score == 1.0
+
+
+def test_units_follow_a_number_where_none_is_expected():
+    assert graded("12 cm", "12").score == 1.0
+    assert graded("12 t", "12 s").score == 0.0
