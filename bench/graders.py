@@ -93,10 +93,13 @@ def cases() -> dict[str, tuple[Grader, list[Sample]]]:
         ),
         "rouge_l": (_named("text_similarity", similar), _samples(word, word, ("1", "2"))),
         "multi": (_named("multi", both), _samples(word, "{}", ("1042", "17"))),
-        "math, plain": (_named("math", MathGrader(reference=REFERENCE)), _math("1042", "17")),
+        "math, plain": (
+            _named("math", MathGrader(reference=REFERENCE)),
+            _math("1042", "1042", "17"),
+        ),
         "math, in a process": (
             _named("math", MathGrader(reference=REFERENCE)),
-            _math(r"\frac{3}{4}+\sqrt{2}", r"\sqrt{2}"),
+            _math(r"\frac{1042}{4}+\sqrt{2}", r"1042/4+\sqrt{2}", r"1042+\sqrt{2}"),
         ),
         "python, in the sandbox": (
             _named("python", PythonGrader(source=PYTHON)),
@@ -161,12 +164,15 @@ def _samples(answer: str, reference: str, words: tuple[str, str]) -> list[Sample
     return [Sample(answer.format(words[index % 2]), item) for index in range(BATCH)]
 
 
-def _math(right: str, wrong: str) -> list[Sample]:
-    """Return a batch of boxed answers; right ones are written another way than the reference."""
-    item = {"reference": right}
-    rewritten = right.replace(r"\frac{3}{4}", "0.75") if "frac" in right else right
-    answers = (rewritten, wrong)
-    return [Sample(f"So it is \\boxed{{{answers[index % 2]}}}.", item) for index in range(BATCH)]
+def _math(reference: str, right: str, wrong: str) -> list[Sample]:
+    """Return a batch of boxed answers, no two alike: nothing that was read is read again."""
+    return [
+        Sample(
+            f"So it is \\boxed{{{(right, wrong)[index % 2].replace('1042', str(1042 + index))}}}.",
+            {"reference": reference.replace("1042", str(1042 + index))},
+        )
+        for index in range(BATCH)
+    ]
 
 
 def _missing() -> str:

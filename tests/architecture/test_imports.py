@@ -30,6 +30,8 @@ OWNERS = {
     "aiohttp": r"services/serving/(engine\w*|http\w*)",
     "starlette": r"services/serving/http\w*",
     "mlflow": r"services/trainer/tracking",
+    "math_verify": r"services/trainer/grading/mathematics_process",
+    "sympy": r"services/trainer/grading/mathematics_process",
     "ray": r"services/trainer/engine/ray_cluster",
     "pydantic_ai": r"services/planner/reading/language_model",
     "pydantic": (
