@@ -13,9 +13,9 @@ from functools import cached_property
 from attune.spec.v1.stage_pb2 import Method
 
 from services.scheduler.demand import Demand
+from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.memory import Layout, MemoryEstimate, estimate_memory
 from services.scheduler.profile import Profile
-from services.scheduler.retry import avoids, worth_trying
 from services.scheduler.runtime import Batching, TimeEstimate, estimate_time
 
 MICRO_BATCH_MAX = 64
@@ -119,6 +119,38 @@ def placements(
                 if not sharded and demand.deadline_s is None:
                     return
                 break
+
+
+def avoids(placement: Placement, failed: Sequence[FailedLayout]) -> bool:
+    """Return whether a placement keeps clear of everything that ran out of memory.
+
+    It does where its device is larger, or where it holds fewer rows at once, or as many and
+    computes activations again, and is expected to need less for it.
+    """
+    return not any(
+        placement.capacity_bytes <= one.capacity_bytes and not _is_smaller(placement, one)
+        for one in failed
+    )
+
+
+def worth_trying(
+    placements: Sequence[Placement], failed: Sequence[FailedLayout]
+) -> list[Placement]:
+    """Return the placements that avoid what failed: smaller micro-batches before checkpointing."""
+    left = [placed for placed in placements if avoids(placed, failed)]
+    if not failed:
+        return left
+    return [placed for placed in left if not placed.batching.gradient_checkpointing] or left
+
+
+def _is_smaller(placement: Placement, failed: FailedLayout) -> bool:
+    batching = placement.batching
+    # Fewer rows without checkpointing may need more than many rows with it.
+    if placement.memory.formula_bytes >= failed.expected_bytes:
+        return False
+    if batching.micro_batch_size == failed.micro_batch_size:
+        return batching.gradient_checkpointing and not failed.gradient_checkpointing
+    return batching.micro_batch_size < failed.micro_batch_size
 
 
 def cost_and_time(placed: Placement) -> tuple[int, float]:

@@ -11,11 +11,18 @@ from attune.spec.v1.spec_pb2 import Spec
 from attune.spec.v1.stage_pb2 import Method
 
 from services.scheduler.demand import Demand
-from services.scheduler.layout import Placement, cost_and_time, counts_of, place, placements
+from services.scheduler.layout import (
+    Placement,
+    avoids,
+    cost_and_time,
+    counts_of,
+    place,
+    placements,
+    worth_trying,
+)
 from services.scheduler.node import unmet
 from services.scheduler.profile import Profile
 from services.scheduler.remedy import LIGHTER, nearest_change
-from services.scheduler.retry import avoids, worth_trying
 from services.scheduler.words import gib, in_words, usd
 
 REJECTED_MAX = 20

@@ -170,8 +170,7 @@ def plan_of(context: RunContext, scratch: Path, resume_from: Path | None) -> Tra
         evaluation_steps=max(1, steps_per_epoch // settings.evaluations_per_epoch),
         logging_steps=max(1, steps_total // POINTS_MAX),
         warmup_steps=round(settings.warmup_ratio * steps_total),
-        # A gang's processes would wait for the one that answers.
-        samples=[] if context.gang else [context.prompt_ids(row) for row in sample_rows(context)],
+        samples=[context.prompt_ids(row) for row in sample_rows(context)],
         sample_tokens_max=min(SAMPLE_TOKENS_MAX, context.spec.evaluation.max_answer_tokens),
         reward=refused(partial(reward_of, context)) if is_reinforced else None,
         device_count=context.gang.size if context.gang else 1,

@@ -8,10 +8,8 @@ placement's micro-batches count answers: one optimizer step takes a group of the
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -49,8 +47,6 @@ SIDE_BY_SIDE_MAX = 64
 A multiple of VALIDATION_ANSWERS."""
 VLLM_MEMORY_SHARE = 0.3
 """Share of a GPU's memory that vLLM takes beside the training; TRL's own default."""
-REFERENCE = "ref"
-"""What TRL calls the frozen copy of an adapter that is trained on, and its folder."""
 LOSS_TYPE = "dapo"
 """Loss where the spec names none: the mean over all tokens of a step (DAPO, Yu et al., 2025)."""
 
@@ -162,15 +158,6 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
         finally:
             self.beta, self.vllm_importance_sampling_correction = beta, correction
         return found
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save what is trained, without the frozen copy that the distance is measured from.
-
-        A later attempt makes that copy anew. With it in a checkpoint, transformers would resume
-        from the copy alone and leave the trained adapter where the stage began.
-        """
-        super().save_model(output_dir, _internal_call)
-        shutil.rmtree(Path(output_dir or self.args.output_dir) / REFERENCE, ignore_errors=True)
 
     def prediction_step(
         self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None

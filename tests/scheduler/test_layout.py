@@ -6,9 +6,8 @@ import pytest
 from attune.scheduler.v1.scheduler_pb2 import DataShape
 
 from services.scheduler.failed_layout import FailedLayout
-from services.scheduler.layout import place
+from services.scheduler.layout import avoids, place
 from services.scheduler.placement import find_obstacle
-from services.scheduler.retry import avoids
 from services.scheduler.shortage import layout_of
 from services.scheduler.waiting import demands_of
 from tests.scheduler.factories import CATALOGUE, GIB, a_spec
