@@ -1,6 +1,6 @@
 """The same training as a person would write it with TRL alone: the other side of two benches.
 
-Usage: python bench/bare_sft.py SETTINGS.json   (see `bench.training.bare_settings`)
+Usage: python -P bench/bare_sft.py SETTINGS.json   (see `bench.training.bare_settings`)
 Prints one JSON line: when the first optimizer step ended, and the seconds inside train().
 """
 

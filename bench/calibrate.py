@@ -1,6 +1,6 @@
 """Measures the numbers of one entry of services/scheduler/memory/libraries.yaml, and prints it.
 
-Usage: python bench/calibrate.py [--name transformers-5] [--fake]
+Usage: python -m bench.calibrate [--name transformers-5] [--fake]
 
 For whoever owns a GPU and a few minutes: torch, transformers and peft are all it needs, models have
 random weights, nothing is downloaded. With --fake it adds up the storages of fake tensors instead,

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+if not __package__:  # Run by its path; this folder would hide the standard library's `queue`.
+    sys.path[0] = str(Path(__file__).parents[1])
 
 from attune.planner.v1 import dataset_pb2, planner_pb2, planner_pb2_grpc
 

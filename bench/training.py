@@ -152,7 +152,7 @@ def run_bare(job: JobTimes) -> dict[str, float]:
         path.write_text(json.dumps(bare_settings(job.folder, Path(name) / "out")))
         begin = time.time()
         process = subprocess.Popen(
-            [sys.executable, ROOT / "bench" / "bare_sft.py", path],
+            [sys.executable, "-P", ROOT / "bench" / "bare_sft.py", path],
             env=os.environ | {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
