@@ -31,7 +31,7 @@ def follow(context: RunContext, gang: Gang) -> None:
     context.attempt.say(f"Has read {rows} rows and waits for the first process.")
     while (meeting := Meeting.find(attempt)) is None:
         context.check()
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # Another process writes it, perhaps on another machine.
     resume_from = Path(meeting.resume_from) if meeting.resume_from else None
     training = plan_of(context, attempt / SCRATCH, resume_from)
     recipe: Train = importlib.import_module(RECIPES[context.stage.technique]).train

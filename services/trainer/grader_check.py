@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -10,9 +10,9 @@ from typing import Any
 from attune.spec.v1.grader_pb2 import Grader
 
 from services.trainer.grading.build import JUDGED, build, kinds_of
-from services.trainer.grading.multi import weighted
 from services.trainer.grading.preflight import SAMPLES_MAX, Preflight, preflight
 from services.trainer.grading.sample import Grade
+from services.trainer.reward import weighted
 from services.trainer.rows import Row, spread
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext, refused
@@ -34,33 +34,35 @@ def check_graders(context: RunContext, deciding: Grader) -> list[dict[str, Any]]
     Raises:
         RunFailed: With all that is wrong with one.
     """
-    found = [_tried(context, deciding.name, [(deciding, 1.0)], context.split.holdout)]
+    decide = partial(build, deciding)
+    found = [_tried(context, deciding.name, [deciding], decide, context.split.holdout)]
     reward = context.stage.reward
     if reward.graders:
-        graders = [(each.grader, each.weight) for each in reward.graders]
-        limit_s = reward.timeout_s if reward.HasField("timeout_s") else None
-        judge = refused(partial(build, deciding))
-        found.append(_tried(context, "reward", graders, context.split.train, judge, limit_s))
+        graders = [each.grader for each in reward.graders]
+        judge = refused(decide)
+        make = partial(weighted, reward)
+        found.append(_tried(context, "reward", graders, make, context.split.train, judge))
     return [asdict(each) for each in found]
 
 
 def _tried(
     context: RunContext,
     name: str,
-    graders: Sequence[tuple[Grader, float]],
+    graders: Sequence[Grader],
+    make: Callable[..., Grade],
     rows: Sequence[Row],
     other: Grade | None = None,
-    timeout_s: float | None = None,
 ) -> Preflight:
+    """Try what `make` returns on some rows; with `fresh`, it asks judges anew."""
     context.check()
-    kinds = set().union(*(kinds_of(grader) for grader, _ in graders))
+    kinds = set().union(*map(kinds_of, graders))
     count = JUDGED_SAMPLES_MAX if kinds & set(JUDGED) else SAMPLES_MAX
     taken = [rows[index] for index in spread(rows, count)]
     result = preflight(
         name,
-        reward_of(graders, timeout_s=timeout_s),
+        refused(make),
         [row.sample(row.reference) for row in taken],
-        again=reward_of(graders, timeout_s=timeout_s, fresh=True),
+        again=refused(partial(make, fresh=True)),
         other=other,
         references_are_answers=all(row.is_answered for row in taken),
     )
@@ -69,27 +71,3 @@ def _tried(
     if result.problems:
         raise RunFailed("GRADER_UNFIT", " ".join(result.problems))
     return result
-
-
-def reward_of(
-    graders: Sequence[tuple[Grader, float]], *, timeout_s: float | None = None, fresh: bool = False
-) -> Grade:
-    """Return the weighted sum of graders, as a stage's reward is made.
-
-    Args:
-        graders: Each with its weight.
-        timeout_s: Longest time of one grading, in seconds; their own when left out.
-        fresh: Whether judges are to be asked anew what they have said before.
-
-    Raises:
-        RunFailed: If one cannot be built here.
-    """
-    parts = [
-        (
-            grader.name,
-            weight,
-            refused(partial(build, grader, fresh=fresh, timeout_s=timeout_s)),
-        )
-        for grader, weight in graders
-    ]
-    return parts[0][2] if len(parts) == 1 else weighted(parts)

@@ -62,16 +62,24 @@ def samples_of(
     ]
 
 
-def weighted(reward: stage_pb2.Reward) -> Grade:
+def weighted(reward: stage_pb2.Reward, *, fresh: bool = False) -> Grade:
     """Return the function that grades as the reward says.
 
     A sample that one of the graders cannot grade has no score: what the others gave is no reward.
 
+    Args:
+        reward: Of a stage.
+        fresh: Whether judges are to be asked anew what they have said before.
+
     Raises:
         ServiceError: If a grader cannot be built here.
     """
+    limit_s = reward.timeout_s if reward.HasField("timeout_s") else None
     return multi.weighted(
-        [(one.grader.name, one.weight, build(one.grader)) for one in reward.graders]
+        [
+            (one.grader.name, one.weight, build(one.grader, fresh=fresh, timeout_s=limit_s))
+            for one in reward.graders
+        ]
     )
 
 

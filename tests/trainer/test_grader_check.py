@@ -9,11 +9,13 @@ from attune.spec.v1.grader_pb2 import (
     ScoreModelGrader,
     WinRateGrader,
 )
+from attune.spec.v1.stage_pb2 import Reward
 
 from services.trainer.attempt import MESSAGES, Attempt
-from services.trainer.grader_check import check_graders, reward_of
+from services.trainer.grader_check import check_graders
 from services.trainer.grading.build import scores
 from services.trainer.grading.sample import Sample
+from services.trainer.reward import weighted
 from services.trainer.run import RunFailed
 from services.trainer.run_context import RunContext
 from services.trainer.stopping import Signals
@@ -106,6 +108,9 @@ def test_judges_are_tried_on_few_rows(checked, monkeypatch):
 
 def test_weights_count_and_an_error_of_one_part_is_one_of_the_reward():
     number = Grader(name="number", numeric=NumericGrader(reference="{{item.reference}}"))
-    grade = reward_of([(number, 0.7), (FORM, 0.3)], timeout_s=1.0)
+    reward = Reward(timeout_s=1.0)
+    reward.graders.add(grader=number, weight=0.7)
+    reward.graders.add(grader=FORM, weight=0.3)
+    grade = weighted(reward)
     assert scores(grade, [Sample("5", {"reference": "4"})]) == [pytest.approx(0.3)]
     assert grade([Sample("5", {"reference": "x"})])[0].score is None

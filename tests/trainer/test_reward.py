@@ -19,7 +19,7 @@ def graded_by(monkeypatch, *weights_and_results):
         name = f"g{index}"
         results[name] = given
         spec.graders.add(weight=weight).grader.name = name
-    monkeypatch.setattr(reward_module, "build", lambda grader: lambda _: results[grader.name])
+    monkeypatch.setattr(reward_module, "build", lambda grader, **_: lambda _: results[grader.name])
     return weighted(spec)([Sample(""), Sample("")])
 
 
@@ -42,6 +42,15 @@ def test_a_grader_that_cannot_be_built_is_refused():
     spec.graders.add(weight=1.0).grader.name = "nothing"
     with pytest.raises(InvalidArgument):
         weighted(spec)
+
+
+@pytest.mark.parametrize(("spec", "limit_s"), [(Reward(), None), (Reward(timeout_s=2.0), 2.0)])
+def test_the_limit_of_a_reward_is_that_of_its_graders(monkeypatch, spec, limit_s):
+    limits = []
+    monkeypatch.setattr(reward_module, "build", lambda _, **named: limits.append(named))
+    spec.graders.add(grader=tiny_rl.equals_reference(), weight=1.0)
+    weighted(spec)
+    assert limits == [{"fresh": False, "timeout_s": limit_s}]
 
 
 def test_weights_of_real_graders_are_used():

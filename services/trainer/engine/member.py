@@ -120,6 +120,6 @@ class Member:
 
     def _expect_questions(self) -> None:
         while time.monotonic() - self._heard_s < SILENCE_MAX_S:
-            time.sleep(LOOK_S)
+            time.sleep(LOOK_S)  # Silence is no event.
         self.stop()
         self.on_silence()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -17,11 +16,10 @@ from attune.spec.v1.grader_pb2 import MathGrader
 from services.trainer.grading.sample import (
     Fault,
     Grade,
-    Graded,
     Sample,
     Ungradable,
     WrongAnswer,
-    ungraded,
+    one_by_one,
 )
 from services.trainer.grading.structured import last_number
 from services.trainer.grading.template import compile_template
@@ -66,18 +64,7 @@ def mathematics(name: str, settings: MathGrader) -> Grade:
             return float(last_number(found) == last_number(expected))
         return float(_comparer().equal(name, found, expected))
 
-    def grade(samples: Sequence[Sample]) -> list[Graded]:
-        graded = []
-        for sample in samples:
-            try:
-                graded.append(Graded(score(sample)))
-            except WrongAnswer:
-                graded.append(Graded(0.0))
-            except Ungradable as error:
-                graded.append(ungraded(error))
-        return graded
-
-    return grade
+    return one_by_one(score)
 
 
 def find_answer(text: str) -> str:
