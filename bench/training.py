@@ -100,11 +100,11 @@ def bare_settings(folder: Path, output: Path) -> dict[str, Any]:
         output: Where the bare script writes its checkpoints.
     """
     from services.trainer.attempt import Attempt
+    from services.trainer.phases.train import plan_of
     from services.trainer.recipes import sft
     from services.trainer.recipes.training import Training
-    from services.trainer.run_context import RunContext
-    from services.trainer.stopping import Signals
-    from services.trainer.train import plan_of
+    from services.trainer.runtime.run_context import RunContext
+    from services.trainer.runtime.stopping import Signals
 
     attempt = Attempt(folder)
     manifest = attempt.manifest()

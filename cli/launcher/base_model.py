@@ -42,7 +42,7 @@ async def ensure_base_model(home: Home, launch: Launch, progress: Progress) -> N
     if (other := folder.find(NAME)) is not None and other.is_alive():
         await process_ended(other.pid)
     source = ("--from", launch.source) if launch.source else ()
-    module = (sys.executable, "-m", "services.trainer.base_models")
+    module = (sys.executable, "-m", "services.trainer.models.base_models")
     environment = shared_environment(launch, home, os.environ)
     with open_log(home.log(NAME)) as log:
         offset = log.tell()

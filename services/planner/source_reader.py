@@ -82,7 +82,7 @@ class SourceReader:
         if not model.is_at_hand:
             raise Unavailable(
                 "No base model is at hand, so tokens cannot be counted. Run `python -m "
-                f"services.trainer.base_models ensure {model.id}`, then upload again.",
+                f"services.trainer.models.base_models ensure {model.id}`, then upload again.",
                 reason="NO_BASE_MODEL_AT_HAND",
                 base_model=model.id,
             )

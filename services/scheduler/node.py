@@ -106,8 +106,8 @@ def unmet(spec: Spec, stage_index: int, node: Node) -> list[str]:
     if not revisions:
         found.append(
             f"The base model {model.id} is not at hand on a live trainer; get it there with "
-            f"`python -m services.trainer.base_models ensure {model.id}` and restart the trainer, "
-            f"or choose {_one_of([shape.id for shape in node.base_models])}."
+            f"`python -m services.trainer.models.base_models ensure {model.id}` and restart "
+            f"the trainer, or choose {_one_of([shape.id for shape in node.base_models])}."
         )
     elif model.revision and model.revision not in revisions:
         found.append(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from services.trainer.attempt import SCRATCH
 from services.trainer.gang import Gang, Meeting
+from services.trainer.phases.train import plan_of
 from services.trainer.recipes import RECIPES
 from services.trainer.recipes.together import joined
 from services.trainer.recipes.training import Train
 from services.trainer.run import Phase
-from services.trainer.run_context import RunContext
-from services.trainer.train import plan_of
+from services.trainer.runtime.run_context import RunContext
 
 POLL_S = 0.1
 """Time between two looks for the meeting, which lies on storage that other machines write to."""

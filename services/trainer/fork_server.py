@@ -25,13 +25,13 @@ from typing import Any
 import psutil
 
 from services.common.errors import ResourceExhausted, Unavailable
-from services.trainer.stopping import CANCEL, PAUSE, TERMINATE
+from services.trainer.runtime.stopping import CANCEL, PAUSE, TERMINATE
 
 log = logging.getLogger(__name__)
 
-PRELOAD = "services.trainer.recipes.preload"
+PRELOAD = "services.trainer.preload"
 RUN = "services.trainer.run_process"
-RENDER = "services.trainer.render"
+RENDER = "services.trainer.data.render"
 STOP_GRACE_S = 5.0
 """Time that a run has to see that its pipe is closed, before it is killed."""
 POLL_S = 0.05
@@ -151,7 +151,7 @@ class ForkServer:
         return RunHandle(process, ours)
 
     async def render(self, function: str, *arguments: Any) -> Any:
-        """Call a function of `services.trainer.render` in a process that stays.
+        """Call a function of `services.trainer.data.render` in a process that stays.
 
         Raises:
             Unavailable: If that process died; the next call gets a new one.

@@ -19,17 +19,17 @@ from typing import Any
 from services.common.artefacts import read_manifest
 from services.common.processes import ProcessFolder
 from services.common.telemetry import configure_logging
-from services.trainer.asking import ask_whether_prompting_is_enough
 from services.trainer.attempt import LOG, Attempt, list_attempts
-from services.trainer.crash_points import CrashPoint, reach
-from services.trainer.disk import is_disk_full
 from services.trainer.evaluation.baseline import baseline
 from services.trainer.evaluation.tuned import evaluate
 from services.trainer.follow import follow
 from services.trainer.gang import Gang, take_gang
-from services.trainer.learnability import ask_whether_it_can_learn, probe
+from services.trainer.phases.disk import is_disk_full
+from services.trainer.phases.learnability import ask_whether_it_can_learn, probe
+from services.trainer.phases.register import register
+from services.trainer.phases.train import train
+from services.trainer.phases.validate import validate
 from services.trainer.recipes.processor import is_out_of_memory, use_threads
-from services.trainer.register import register
 from services.trainer.run import (
     DISK_FULL,
     OUT_OF_MEMORY,
@@ -40,10 +40,10 @@ from services.trainer.run import (
     RunFailed,
     RunPaused,
 )
-from services.trainer.run_context import RunContext
-from services.trainer.stopping import Signals, listen, obey_sigterm
-from services.trainer.train import train
-from services.trainer.validate import validate
+from services.trainer.runtime.asking import ask_whether_prompting_is_enough
+from services.trainer.runtime.crash_points import CrashPoint, reach
+from services.trainer.runtime.run_context import RunContext
+from services.trainer.runtime.stopping import Signals, listen, obey_sigterm
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from services.trainer.attempt import (
 from services.trainer.fork_server import ForkServer
 from services.trainer.run import Manifest, Phase
 
-MERGE = "services.trainer.merge"
+MERGE = "services.trainer.models.merge"
 """Module that merges; it imports torch, so this process never does."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 POLL_S = 0.25

@@ -11,8 +11,8 @@ from attune.trainer.v1 import render_pb2_grpc
 from services.common.artefacts import Artefacts
 from services.common.errors import Violation, invalid
 from services.trainer import wire
-from services.trainer.base_models import find_local, list_local
 from services.trainer.fork_server import ForkServer
+from services.trainer.models.base_models import find_local, list_local
 
 PREVIEW_ROWS_MAX = 20
 LENGTH_MIN = 16

@@ -19,11 +19,11 @@ from services.common.names import last_part
 from services.common.processes import ProcessFolder
 from services.trainer import wire
 from services.trainer.attempt import PROBE, Attempt
-from services.trainer.checkpoint import Origin, find_checkpoints
 from services.trainer.engine.engine import Engine, Execution
 from services.trainer.memory import oom_kill_count
 from services.trainer.peers import SchedulerPeer
 from services.trainer.run import DISK_FULL, OUT_OF_MEMORY, ExitCode, MemoryFacts, Phase
+from services.trainer.runtime.checkpoint import Origin, find_checkpoints
 from services.trainer.settings import TrainerSettings
 from services.trainer.tracking import Tracker
 

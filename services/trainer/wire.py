@@ -23,10 +23,10 @@ from google.rpc.status_pb2 import Status
 
 from services.common.errors import Violation, invalid
 from services.trainer.attempt import PAGE_HTML, PAGE_MARKDOWN, Attempt
+from services.trainer.data.row_shape import Counts, Preview, ShapedRow, shape_row
 from services.trainer.devices import Device, has_gpu
 from services.trainer.engine.engine import Engine
 from services.trainer.recipes import RECIPES, methods_here
-from services.trainer.row_shape import Counts, Preview, ShapedRow, shape_row
 from services.trainer.run import OUT_OF_MEMORY, Manifest, MemoryFacts, Phase, Progress, Question
 from services.trainer.settings import TrainerSettings
 

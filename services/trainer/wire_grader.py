@@ -18,10 +18,10 @@ from attune.trainer.v1.grader_pb2 import (
 )
 
 from services.common.errors import Violation, invalid
+from services.trainer.data.rows import row_of
 from services.trainer.grading.build import JUDGED, kinds_of
 from services.trainer.grading.preflight import SAMPLES_MAX, Preflight
 from services.trainer.grading.sample import Graded, Sample
-from services.trainer.rows import row_of
 
 RUN_MAX = 1000
 RUN_COSTLY_MAX = 100

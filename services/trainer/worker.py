@@ -14,8 +14,8 @@ from services.common.errors import ServiceError, Unavailable
 from services.common.processes import ProcessFolder
 from services.trainer import wire
 from services.trainer.attempt import Attempt, list_attempts
-from services.trainer.base_models import list_local
 from services.trainer.engine.engine import Engine
+from services.trainer.models.base_models import list_local
 from services.trainer.peers import SchedulerPeer
 from services.trainer.run import Manifest
 from services.trainer.settings import TrainerSettings

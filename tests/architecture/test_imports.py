@@ -20,8 +20,8 @@ OWNERS = {
     "aiosqlite": r"$^",
     "asyncpg": r"$^",
     "nats": r"services/common/events",
-    "torch": r"services/trainer/(recipes/\w+|render)",
-    "transformers": r"services/trainer/(recipes/\w+|render)",
+    "torch": r"services/trainer/(recipes/\w+|data/render)",
+    "transformers": r"services/trainer/(recipes/\w+|data/render)",
     "pyarrow": r"services/planner/dataset/file_arrow",
     "peft": r"services/trainer/recipes/\w+",
     "trl": r"services/trainer/recipes/\w+",
@@ -43,7 +43,7 @@ OWNERS = {
         r"/(catalogue|recipe|lexicon|template|profile|base_model|library)\w*"
         r"|services/common/language_lexicon"
         r"|cli/grader_file"
-        r"|services/trainer/watchdogs"
+        r"|services/trainer/phases/watchdogs"
     ),
     "gpuhunt": r"services/scheduler/price_refresh",
     "openai": r"cli/(chat|demo/serving)|services/trainer/grading/judge_client",

@@ -19,7 +19,7 @@ from sqlalchemy import update
 from services.common import peers as clients
 from services.common.artefacts import Artefacts
 from services.planner.store import DATASETS
-from services.trainer.rows import read_split
+from services.trainer.data.rows import read_split
 from services.trainer.run import RunFailed
 from tests.planner.peer_servers import a_row, files_under, jsonl, some_rows
 from tests.planner.planner_service import PARENT, refusal, running_planner

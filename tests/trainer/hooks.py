@@ -17,7 +17,7 @@ HANG_S = 600.0
 
 def ask_for_a_stop_at(phase: Phase, signal: str) -> None:
     """Set a signal as a phase begins, without the deadline that would end the process."""
-    from services.trainer.run_context import RunContext
+    from services.trainer.runtime.run_context import RunContext
 
     begin = RunContext.begin
 
@@ -31,7 +31,8 @@ def ask_for_a_stop_at(phase: Phase, signal: str) -> None:
 
 def hang_in(function: str, deadline_s: float) -> None:
     """Let a phase look up no more, and be ended after so many seconds."""
-    from services.trainer import run_process, stopping
+    from services.trainer import run_process
+    from services.trainer.runtime import stopping
 
     stopping.CANCEL_MAX_S = stopping.PAUSE_MAX_S = stopping.TERMINATE_MAX_S = deadline_s
     setattr(run_process, function, lambda *_: time.sleep(HANG_S))
@@ -39,7 +40,7 @@ def hang_in(function: str, deadline_s: float) -> None:
 
 def look_out_for(rows: list[dict[str, object]]) -> None:
     """Replace the table of watchdogs."""
-    from services.trainer import watchdogs
+    from services.trainer.phases import watchdogs
 
     found = tuple(
         watchdogs.Watchdog(**{**row, "action": watchdogs.Action(row["action"])}) for row in rows
@@ -56,7 +57,7 @@ def take_every_sample() -> None:
 
 def take_no_samples() -> None:
     """Let the model in training answer nothing."""
-    from services.trainer import train
+    from services.trainer.phases import train
 
     train.sample_rows = lambda _: []  # type: ignore[assignment]
 
@@ -73,7 +74,8 @@ def put_on_a_small_disk(folder: Path, size: int, shown: Path) -> None:
 
     The mount is seen by this process alone.
     """
-    from services.trainer import run_process, validate
+    from services.trainer import run_process
+    from services.trainer.phases import validate
 
     validate.bytes_needed = lambda *_: 0  # Others fill the disk after VALIDATE has looked.
     kept = shown.with_name(shown.name + "-begun")
@@ -111,7 +113,7 @@ def mount_small(folder: Path, size: int) -> None:
 
 def signal_at_step(step: int, number: int) -> None:
     """Send this process a signal when so many optimizer steps are done."""
-    from services.trainer.training_watch import TrainingWatch
+    from services.trainer.phases.training_watch import TrainingWatch
 
     on_step = TrainingWatch.on_step
 

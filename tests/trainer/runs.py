@@ -6,7 +6,7 @@ from pathlib import Path
 from attune.spec.v1.stage_pb2 import Method
 
 from services.trainer.attempt import LOG, MESSAGES, Attempt
-from services.trainer.base_models import find_local
+from services.trainer.models.base_models import find_local
 from services.trainer.run import ExitCode
 from tests.trainer import tiny
 
@@ -44,7 +44,7 @@ class Runs:
 
     async def merge(self, adapter_sha256: str):
         return await self.forks.once(
-            "services.trainer.merge", "merge_adapter", self.artefacts.root, adapter_sha256
+            "services.trainer.models.merge", "merge_adapter", self.artefacts.root, adapter_sha256
         )
 
 

@@ -14,11 +14,11 @@ from accelerate import state as accelerate_state
 from accelerate.utils import DistributedType
 from attune.spec.v1.compute_pb2 import ParallelPlan
 
+from services.trainer.data.render import renderer
 from services.trainer.gang import Gang, Meeting
 from services.trainer.recipes import sft
 from services.trainer.recipes.together import joined
 from services.trainer.recipes.training import Example, Training
-from services.trainer.render import renderer
 from tests.trainer import tiny
 
 ROWS = 37

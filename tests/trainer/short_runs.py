@@ -18,9 +18,9 @@ from attune.spec.v1.spec_pb2 import Spec
 
 from services.common.artefacts import Artefacts, read_manifest
 from services.trainer.attempt import Attempt
-from services.trainer.crash_points import VARIABLE
-from services.trainer.register import WEIGHTS
+from services.trainer.phases.register import WEIGHTS
 from services.trainer.run import Phase
+from services.trainer.runtime.crash_points import VARIABLE
 from tests.trainer import tiny, tiny_rl
 
 JOIN_S = 120.0

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from attune.spec.v1.stage_pb2 import Method
 
+from services.trainer.data.render import renderer
 from services.trainer.recipes.training import IGNORED, Example, Training
-from services.trainer.render import renderer
 from tests.trainer import tiny
 
 

@@ -11,9 +11,9 @@ import pytest
 from attune.spec.v1.compute_pb2 import ParallelPlan
 
 from services.trainer.attempt import MESSAGES, Attempt
-from services.trainer.checkpoint import Checkpoint
 from services.trainer.gang import Gang
-from services.trainer.train import SHARDED, _resumable
+from services.trainer.phases.train import SHARDED, _resumable
+from services.trainer.runtime.checkpoint import Checkpoint
 from tests.servers import free_port
 
 pytestmark = pytest.mark.system

@@ -10,11 +10,11 @@ import pytest
 from attune.spec.v1.stage_pb2 import Method
 
 from services.common.artefacts import file_sha256, read_manifest
-from services.trainer.base_models import find_local
+from services.trainer.models.base_models import find_local
 from services.trainer.run import ExitCode, Phase
 from tests.trainer import tiny
+from tests.trainer.data.test_masks import TOOL_TEMPLATE
 from tests.trainer.runs import TIMEOUT_S, Runs, messages
-from tests.trainer.test_masks import TOOL_TEMPLATE
 
 pytestmark = pytest.mark.system
 

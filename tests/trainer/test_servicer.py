@@ -14,8 +14,8 @@ from services.common.errors import FailedPrecondition, InvalidArgument, NotFound
 from services.common.rpc import Server
 from services.trainer import wire
 from services.trainer.attempt import TRAINING_SAMPLES, Attempt
+from services.trainer.data.render import Renderer
 from services.trainer.recipes.training import Resolved
-from services.trainer.render import Renderer
 from services.trainer.run import Phase, Progress
 from services.trainer.servicer import TrainerServicer
 from services.trainer.servicer_render import RenderServicer

@@ -45,8 +45,8 @@ from services.trainer.engine.member import Member, Seen
 from services.trainer.engine.verdict import explain, verdict
 from services.trainer.gang import Gang
 from services.trainer.run import ExitCode, Manifest, Phase
+from services.trainer.runtime.stopping import CANCEL, PAUSE, TERMINATE
 from services.trainer.settings import TrainerSettings
-from services.trainer.stopping import CANCEL, PAUSE, TERMINATE
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from services.common.artefacts import MANIFEST, file_sha256
 from services.trainer.attempt import list_attempts
+from services.trainer.data.rows import Row, choose_examples, few_shot_prompt
 from services.trainer.recipes.generation import Generator, load_generator
-from services.trainer.rows import Row, choose_examples, few_shot_prompt
-from services.trainer.run_context import RunContext
+from services.trainer.runtime.run_context import RunContext
 
 PIECE_ROWS = 64
 """Prompts that are answered, and kept, at once: all that a crash can cost."""

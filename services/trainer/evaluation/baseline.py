@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.trainer.crash_points import CrashPoint, reach
+from services.trainer.data.rows import Row, most_frequent_answer
 from services.trainer.evaluation.answers import Answers, few_shot_prompts, plain_prompts
+from services.trainer.evaluation.deciding import decides_by_label, deciding_grader
 from services.trainer.evaluation.general_ability import measure
 from services.trainer.evaluation.grades import (
     Graded,
@@ -18,13 +19,12 @@ from services.trainer.evaluation.grades import (
 )
 from services.trainer.evaluation.labels import labelling, macro_f1
 from services.trainer.evaluation.leakage import Leakage, leakage
+from services.trainer.evaluation.preferences import preference_before
+from services.trainer.evaluation.text_loss import text_loss
 from services.trainer.grading.sample import Grade
-from services.trainer.preferences import preference_before
-from services.trainer.rows import Row, most_frequent_answer
 from services.trainer.run import Phase
-from services.trainer.run_context import RunContext, refused
-from services.trainer.text_loss import text_loss
-from services.trainer.validate import decides_by_label, deciding_grader
+from services.trainer.runtime.crash_points import CrashPoint, reach
+from services.trainer.runtime.run_context import RunContext, refused
 
 BASE, FEW_SHOT, MAJORITY = "base", "few_shot", "majority"
 PREVIOUS = "previous"

@@ -9,7 +9,7 @@ from typing import Any
 from services.trainer.evaluation.bootstrap import Figure, Resampling, difference, mean
 from services.trainer.evaluation.general_questions import QUESTIONS, Question
 from services.trainer.recipes.generation import Generator
-from services.trainer.run_context import RunContext
+from services.trainer.runtime.run_context import RunContext
 
 CHANCE = 0.25
 """Share of the suite that guessing gets right: each question has four options."""

@@ -9,9 +9,9 @@ from typing import Any
 from attune.spec.v1.grader_pb2 import Grader
 
 from services.common.errors import ServiceError
+from services.trainer.data.rows import Row
 from services.trainer.grading.build import build
 from services.trainer.grading.sample import Grade, Sample
-from services.trainer.rows import Row
 
 ERROR_CHARACTERS_MAX = 300
 

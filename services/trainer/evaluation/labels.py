@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.trainer.data.rows import Row
 from services.trainer.evaluation.bootstrap import Figure, Resampling, Statistic, interval
 from services.trainer.grading.sample import Grade, Sample
-from services.trainer.rows import Row
 
 LABELS_MAX = 1000
 """References that every answer is compared with; of more, an answer is only compared with the one

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.common.near_text import pairs, words
-from services.trainer.rows import Row
-from services.trainer.split import LIKENESS_LEAST, NEAR_ROWS_MAX
+from services.trainer.data.rows import Row
+from services.trainer.data.split import LIKENESS_LEAST, NEAR_ROWS_MAX
 
 LEFT_SHARE_MIN = 0.5
 """Share of the hold-out that must be left when equal rows are not scored; with less left, all are

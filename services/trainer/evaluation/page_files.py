@@ -19,9 +19,9 @@ from services.trainer.attempt import (
 from services.trainer.evaluation.page_content import Course, content
 from services.trainer.evaluation.page_html import html
 from services.trainer.evaluation.page_markdown import markdown
-from services.trainer.lineage import phase_seconds
 from services.trainer.run import Phase
-from services.trainer.run_context import RunContext
+from services.trainer.runtime.lineage import phase_seconds
+from services.trainer.runtime.run_context import RunContext
 
 METRICS_BYTES_MAX = 64 * 1024 * 1024
 """Of the metrics of one attempt that are read for the curves."""

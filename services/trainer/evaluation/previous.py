@@ -8,10 +8,10 @@ from attune.spec.v1.spec_pb2 import SuccessCriterion
 from services.trainer.evaluation.baseline import BASE
 from services.trainer.evaluation.bootstrap import Figure, Resampling
 from services.trainer.evaluation.comparison import TUNED, deciding_figures
+from services.trainer.evaluation.deciding import decides_by_label, deciding_grader
 from services.trainer.evaluation.grades import Scored
 from services.trainer.grading.sample import Grade
-from services.trainer.run_context import RunContext
-from services.trainer.validate import decides_by_label, deciding_grader
+from services.trainer.runtime.run_context import RunContext
 
 
 def compare_with_previous(

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.common.language import detect
+from services.trainer.data.rows import Row
 from services.trainer.evaluation.bootstrap import Figure, Resampling, difference
 from services.trainer.evaluation.labels import are_labels
-from services.trainer.rows import Row
 
 SLICES_MAX = 12
 """Of one dimension: the largest ones."""

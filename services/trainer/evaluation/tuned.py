@@ -12,7 +12,7 @@ from attune.spec.v1.spec_pb2 import SuccessCriterion
 from google.protobuf.json_format import MessageToDict
 
 from services.trainer.attempt import SAMPLES
-from services.trainer.crash_points import CrashPoint, reach
+from services.trainer.data.rows import spread
 from services.trainer.evaluation import general_ability
 from services.trainer.evaluation.answers import Answers, plain_prompts
 from services.trainer.evaluation.baseline import (
@@ -34,21 +34,21 @@ from services.trainer.evaluation.comparison import (
     to_proto,
 )
 from services.trainer.evaluation.criteria import MACRO_F1, MEAN, criterion_scores
+from services.trainer.evaluation.deciding import decides_by_label, deciding_grader
 from services.trainer.evaluation.general_ability import Ability
 from services.trainer.evaluation.grades import Scored, builders, paired, score_rows
 from services.trainer.evaluation.leakage import Leakage
 from services.trainer.evaluation.overfit import ROWS_MAX, Overfit, overfit
 from services.trainer.evaluation.page_files import write_page
+from services.trainer.evaluation.preferences import preference_after
 from services.trainer.evaluation.previous import compare_with_previous
 from services.trainer.evaluation.regressions import most_changed
+from services.trainer.evaluation.text_loss import say_text_loss, text_loss
 from services.trainer.evaluation.verdict import Evidence, Judgement, judge
 from services.trainer.grading.sample import Grade
-from services.trainer.lineage import lineage
-from services.trainer.preferences import preference_after
-from services.trainer.rows import spread
-from services.trainer.run_context import RunContext, refused
-from services.trainer.text_loss import say_text_loss, text_loss
-from services.trainer.validate import decides_by_label, deciding_grader
+from services.trainer.runtime.crash_points import CrashPoint, reach
+from services.trainer.runtime.lineage import lineage
+from services.trainer.runtime.run_context import RunContext, refused
 
 EXAMPLES_MAX = 20
 """Scored rows in a report."""

@@ -2,9 +2,9 @@
 
 import pytest
 
+from services.trainer.data.render import Renderer
 from services.trainer.evaluation.general_ability import measure
 from services.trainer.evaluation.general_questions import QUESTIONS
-from services.trainer.render import Renderer
 
 
 def right(question):

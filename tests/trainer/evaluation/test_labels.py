@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from attune.spec.v1.grader_pb2 import Grader, StringCheckGrader
 
+from services.trainer.data.rows import Row
 from services.trainer.evaluation.bootstrap import Resampling
 from services.trainer.evaluation.labels import (
     LABELS_MAX,
@@ -17,7 +18,6 @@ from services.trainer.evaluation.labels import (
 )
 from services.trainer.grading.build import build
 from services.trainer.grading.sample import Graded
-from services.trainer.rows import Row
 
 CHECK = Grader(
     name="exact_match",

@@ -14,8 +14,8 @@ from services.common.artefacts import Artefacts, read_manifest
 from services.trainer.attempt import LOG, MESSAGES, SAMPLES, Attempt
 from services.trainer.evaluation.answers import ANSWERS
 from services.trainer.run import ExitCode, Phase
-from services.trainer.run_context import RunContext
-from services.trainer.stopping import Signals
+from services.trainer.runtime.run_context import RunContext
+from services.trainer.runtime.stopping import Signals
 from tests.trainer import tiny
 
 pytestmark = pytest.mark.system
@@ -181,8 +181,8 @@ def test_a_run_says_its_verdict_in_words(run, report):
 def test_a_next_attempt_takes_over_answers_and_registers_the_same_bytes(run, adapter, monkeypatch):
     """Killed after EVALUATE and REGISTER, before their results were written."""
     from services.trainer.evaluation import tuned
+    from services.trainer.phases.register import register
     from services.trainer.recipes.generation import Generator
-    from services.trainer.register import register
 
     first, _ = run
     manifest = first.manifest()

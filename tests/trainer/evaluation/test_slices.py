@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.trainer.data.rows import Row
 from services.trainer.evaluation.bootstrap import Resampling
 from services.trainer.evaluation.general_ability import Ability, compare
 from services.trainer.evaluation.general_questions import QUESTIONS
@@ -9,7 +10,6 @@ from services.trainer.evaluation.leakage import leakage
 from services.trainer.evaluation.overfit import overfit
 from services.trainer.evaluation.regressions import SHOWN_MAX, most_changed
 from services.trainer.evaluation.slices import ROWS_MIN, SLICES_MAX, slices, terciles
-from services.trainer.rows import Row
 
 HOW = Resampling(500, 0.95, 0)
 

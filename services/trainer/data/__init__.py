@@ -1,0 +1,1 @@
+"""Rows: read and checked, split, rendered and turned into tokens."""

@@ -1,0 +1,1 @@
+"""Models on disk: base models, whole ones, merged ones, and what an engine must reproduce."""

@@ -1,0 +1,1 @@
+"""What the phases of a run share: its context, its checkpoints, its way to stop and to ask."""
