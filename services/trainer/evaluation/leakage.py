@@ -47,7 +47,7 @@ class Leakage:
 
     @property
     def sentence(self) -> str:
-        """What there is to say; empty when nothing was found."""
+        """What there is to say; empty when all was looked for and nothing found."""
         told = []
         if self.equal:
             what = "are not scored" if self.excluded else "are scored, for too few others are left"
@@ -59,6 +59,10 @@ class Leakage:
             told.append(
                 f"{len(self.near)} of {self.holdout_count} held-out prompts nearly equal a "
                 "training prompt; they are scored."
+            )
+        if not self.near_checked:
+            told.append(
+                f"Near equals were not looked for: there are over {NEAR_ROWS_MAX:,} prompts."
             )
         return " ".join(told)
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+ROUNDING = 1e-9
+"""Difference of two scores that says nothing."""
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -22,6 +25,11 @@ class Changes:
 def is_binary(*scorings: Sequence[float]) -> bool:
     """Return whether all scores are 0 or 1."""
     return all(score in (0.0, 1.0) for scores in scorings for score in scores)
+
+
+def changed_count(base: Sequence[float], tuned: Sequence[float]) -> int:
+    """Return of how many rows the scores differ, by more than rounding; any scores."""
+    return sum(abs(after - before) > ROUNDING for before, after in zip(base, tuned, strict=True))
 
 
 def changes(base: Sequence[float], tuned: Sequence[float]) -> Changes:

@@ -10,7 +10,8 @@ from services.trainer.evaluation.bootstrap import Figure, Resampling, gap
 ROWS_MAX = 50
 """Training rows that are answered: an extra pass must not double the phase."""
 GAP_MAX = 0.1
-"""Lower end of the gap's interval from which on it counts as overfit: a choice of ours."""
+"""Gap that the whole interval must exceed, on the side of taught rows doing better, to count as
+overfit: a choice of ours."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,19 @@ class Overfit:
     sentence: str
 
 
-def overfit(taught: Sequence[float], unseen: Sequence[float], how: Resampling) -> Overfit | None:
+def overfit(
+    taught: Sequence[float],
+    unseen: Sequence[float],
+    how: Resampling,
+    *,
+    lower_is_better: bool = False,
+) -> Overfit | None:
     """Compare the tuned model's scores on both kinds of rows; None without rows of a kind."""
     if not taught or not unseen:
         return None
     found = gap(taught, unseen, how)
     score = sum(taught) / len(taught)
-    is_overfit = found.low > GAP_MAX
+    is_overfit = found.high < -GAP_MAX if lower_is_better else found.low > GAP_MAX
     told = (
         f"The tuned model scores {score:.3f} on {len(taught)} rows that it was taught, "
         f"{found.value:+.3f} against unseen ones ({found.low:+.3f} to {found.high:+.3f})"

@@ -38,13 +38,14 @@ from services.trainer.evaluation.deciding import decides_by_label, deciding_grad
 from services.trainer.evaluation.general_ability import Ability
 from services.trainer.evaluation.grades import Scored, builders, paired, score_rows
 from services.trainer.evaluation.leakage import Leakage
+from services.trainer.evaluation.mcnemar import changed_count
 from services.trainer.evaluation.overfit import ROWS_MAX, Overfit, overfit
 from services.trainer.evaluation.page_files import write_page
 from services.trainer.evaluation.preferences import preference_after
 from services.trainer.evaluation.previous import compare_with_previous
 from services.trainer.evaluation.regressions import most_changed
 from services.trainer.evaluation.text_loss import say_text_loss, text_loss
-from services.trainer.evaluation.verdict import Evidence, Judgement, judge
+from services.trainer.evaluation.verdict import VERDICTS, Evidence, judge
 from services.trainer.grading.sample import Grade
 from services.trainer.runtime.crash_points import CrashPoint, reach
 from services.trainer.runtime.lineage import lineage
@@ -54,11 +55,6 @@ EXAMPLES_MAX = 20
 """Scored rows in a report."""
 TEXT_CHARACTERS_MAX = 1000
 """Of a prompt or an answer in a report: reports travel in events, which are bounded."""
-VERDICTS = {
-    Judgement.BETTER: EvaluationReport.VERDICT_BETTER,
-    Judgement.WORSE: EvaluationReport.VERDICT_WORSE,
-    Judgement.CANNOT_TELL: EvaluationReport.VERDICT_CANNOT_TELL,
-}
 
 
 def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +92,12 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
         report,
         change,
         leaked,
-        overfit(by_heart.graded[deciding].known, scored[TUNED].graded[deciding].known, how),
+        overfit(
+            by_heart.graded[deciding].known,
+            scored[TUNED].graded[deciding].known,
+            how,
+            lower_is_better=_lower_is_better(context),
+        ),
     )
     told = base["few_shot_example_count"] > 0
     _add_verdict(context, report, scored, change, few_shot=told)
@@ -194,12 +195,14 @@ def _add_verdict(
 ) -> None:
     criterion = context.spec.objective.success_criteria[0]
     base, tuned = (scored[who].graded[report.grader] for who in (BASE, TUNED))
-    pair_count = len(paired(base, tuned)[0])
+    positions, before, after = paired(base, tuned)
+    pair_count = len(positions)
     leaked = report.leakage
     judgement, reasons = judge(
         Evidence(
             row_count=pair_count,
             ungraded_count=report.holdout_row_count - pair_count,
+            changed_count=changed_count(before, after),
             base_score=report.base_score,
             tuned_score=report.tuned_score,
             difference=Figure(report.difference, report.interval_low, report.interval_high),

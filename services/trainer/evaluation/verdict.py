@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from attune.spec.v1.evaluation_pb2 import EvaluationReport
+
 from services.trainer.evaluation.bootstrap import Figure
+from services.trainer.evaluation.mcnemar import p_value
 
 UNGRADED_SHARE_MAX = 0.1
 """Share of the rows that a verdict may do without: which answers a grader fails on is no chance."""
@@ -17,9 +20,17 @@ class Judgement(Enum):
     BETTER = "better"
     """The whole interval lies on the better side of zero, and nothing speaks against it."""
     WORSE = "worse"
-    """The whole interval lies on the worse side of zero."""
+    """The whole interval lies on the worse side of zero, and enough rows have changed."""
     CANNOT_TELL = "cannot tell"
-    """The interval holds zero, or what was measured cannot carry a better judgement."""
+    """The interval holds zero, or what was measured cannot carry another judgement."""
+
+
+VERDICTS = {
+    Judgement.BETTER: EvaluationReport.VERDICT_BETTER,
+    Judgement.WORSE: EvaluationReport.VERDICT_WORSE,
+    Judgement.CANNOT_TELL: EvaluationReport.VERDICT_CANNOT_TELL,
+}
+"""As reports have it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,8 @@ class Evidence:
     """Rows that both models have scores for."""
     ungraded_count: int
     """Rows that one of them has none for."""
+    changed_count: int
+    """Rows whose two scores differ."""
     base_score: float
     tuned_score: float
     difference: Figure
@@ -57,29 +70,57 @@ def by_interval(difference: Figure, *, lower_is_better: bool) -> Judgement:
     return Judgement.WORSE if high < 0.0 else Judgement.CANNOT_TELL
 
 
+def may_be_chance(changed_count: int, confidence: float) -> bool:
+    """Return whether so few rows changed that a coin for each could fall the same way every time.
+
+    Rows drawn again from one row are that row: of a handful the bootstrap's interval has no width,
+    however little they show.
+    """
+    return p_value(changed_count, 0) > 1.0 - confidence
+
+
 def judge(evidence: Evidence) -> tuple[Judgement, list[str]]:
     """Return the verdict and its reasons, the decisive one first.
 
-    What speaks against a gain takes BETTER back to CANNOT_TELL; nothing turns a loss into a gain.
+    Too few rows, changed or graded, carry no judgement at all. What speaks against a gain takes
+    BETTER back to CANNOT_TELL; nothing turns a loss into a gain.
     """
-    difference = evidence.difference
-    judgement = by_interval(difference, lower_is_better=evidence.lower_is_better)
+    found = by_interval(evidence.difference, lower_is_better=evidence.lower_is_better)
+    few = [] if found is Judgement.CANNOT_TELL else _too_few_changed(evidence)
+    told = Judgement.CANNOT_TELL if few else found
+    few += _too_few_graded(evidence)
     against = _against(evidence)
-    reasons = [_comparison(evidence, judgement)]
-    if judgement is not Judgement.WORSE and against:
+    judgement = told
+    if few or (against and told is Judgement.BETTER):
         judgement = Judgement.CANNOT_TELL
-    return judgement, [*reasons, *against, *_beside(evidence)]
+    return judgement, [_comparison(evidence, told), *few, *against, *_beside(evidence)]
+
+
+def _too_few_changed(evidence: Evidence) -> list[str]:
+    """Return why the changes are too few; nothing when they are not."""
+    count = evidence.changed_count
+    if not may_be_chance(count, evidence.confidence):
+        return []
+    return [
+        f"Only {count} of {evidence.row_count:,} rows changed: as many throws of a coin fall the "
+        f"same way with a chance of {p_value(count, 0):.0%}. More rows would tell."
+    ]
+
+
+def _too_few_graded(evidence: Evidence) -> list[str]:
+    """Return why the graded rows are too few; nothing when they are not."""
+    total = evidence.row_count + evidence.ungraded_count
+    if evidence.ungraded_count <= UNGRADED_SHARE_MAX * total:
+        return []
+    return [
+        f"{evidence.ungraded_count} of {total} rows could not be graded, more than the "
+        f"{UNGRADED_SHARE_MAX:.0%} that a verdict can do without."
+    ]
 
 
 def _against(evidence: Evidence) -> list[str]:
     """Return what takes the trust from a gain."""
     found = []
-    total = evidence.row_count + evidence.ungraded_count
-    if evidence.ungraded_count > UNGRADED_SHARE_MAX * total:
-        found.append(
-            f"{evidence.ungraded_count} of {total} rows could not be graded, more than the "
-            f"{UNGRADED_SHARE_MAX:.0%} that a verdict can do without."
-        )
     if evidence.leak_sentence:
         found.append(f"{evidence.leak_sentence} So this says little of unseen prompts.")
     if evidence.lost_sentence:

@@ -86,6 +86,13 @@ def test_a_clean_hold_out_has_nothing_to_say():
     assert (found.sentence, found.spoils, found.scored) == ("", False, [0])
 
 
+def test_near_equals_that_were_not_looked_for_are_told(monkeypatch):
+    monkeypatch.setattr("services.trainer.evaluation.leakage.NEAR_ROWS_MAX", 1)
+    found = leakage([asked(LONG)], [asked(f"{LONG} please")])
+    assert (found.near, found.near_checked) == ([], False)
+    assert "Near equals were not looked for: there are over 1 prompts." in found.sentence
+
+
 COUNT = len(QUESTIONS)
 
 
@@ -122,3 +129,9 @@ def test_rows_learnt_by_heart_are_told_from_luck():
     assert overfit([1.0] * 50, [0.0] * 40 + [1.0] * 60, HOW).is_overfit
     assert not overfit([1.0] * 8 + [0.0] * 2, [1.0] * 7 + [0.0] * 3, HOW).is_overfit
     assert overfit([], [1.0], HOW) is None
+
+
+def test_where_less_is_better_rows_learnt_by_heart_score_less():
+    taught, unseen = [0.0] * 50, [1.0] * 40 + [0.0] * 60
+    assert overfit(taught, unseen, HOW, lower_is_better=True).is_overfit
+    assert not overfit(unseen, taught, HOW, lower_is_better=True).is_overfit
