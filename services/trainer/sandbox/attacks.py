@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import socket
 import time
 from typing import Any
@@ -100,6 +101,11 @@ def _system_calls(_item: dict[str, Any]) -> bool:
     return any(result >= 0 for result in results)
 
 
+def _limits_of_others(_item: dict[str, Any]) -> bool:
+    resource.prlimit(os.getppid(), resource.RLIMIT_CORE)
+    return True
+
+
 def _many_files(item: dict[str, Any]) -> bool:
     for index in range(2 * item["scratch_bytes"] // 65536):
         with open(f"part{index}", "wb", buffering=0) as file:
@@ -152,6 +158,7 @@ ATTACKS = {
     "modes": _modes,
     "local_socket": _local_socket,
     "system_calls": _system_calls,
+    "limits_of_others": _limits_of_others,
     "many_files": _many_files,
     "output": _output,
     "handles": _handles,

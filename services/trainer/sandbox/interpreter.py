@@ -68,6 +68,8 @@ def main() -> None:
         write_frame(pipes.told, {"missing": str(error)})
         return
     os.chdir(scratch)
+    # The first process of a namespace gets no signal from within that it does not ask for.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _serve(settings, pipes, null, pages)
 
 
@@ -91,12 +93,13 @@ def _serve(settings: dict[str, Any], pipes: Pipes, null: int, pages: int) -> Non
     held = int(os.pread(pages, 64, 0).split()[0]) * os.sysconf("SC_PAGE_SIZE")
     settings["address_bytes"] = held + settings["memory_bytes"]
     os.close(pages)
+    folder = os.open(".", os.O_RDONLY)
     write_frame(pipes.told, {"ready": True})
     while True:
         try:
             message = read_frame(pipes.asked)
             write_frame(pipes.told, _graded(code, message, settings, null))
-            _clean()
+            _clean(folder)
         except (PipeClosed, OSError):
             return  # Nobody asks any more, or a sample left what cannot be removed.
 
@@ -144,7 +147,8 @@ def _checked(reply: Any) -> dict[str, Any]:
     """Return a reply if it is one: its bytes come from code that nobody has read."""
     if isinstance(reply, dict):
         score, error = reply.get("score"), reply.get("error")
-        if isinstance(score, int | float) and not isinstance(score, bool):
+        is_number = isinstance(score, int | float) and not isinstance(score, bool)
+        if is_number and 0.0 <= score <= 1.0:
             return {"score": float(score)}
         if isinstance(error, str):
             return {"error": error[:ERROR_CHARACTERS_MAX]}
@@ -203,8 +207,17 @@ def _said(error: BaseException) -> str:
     return text[:ERROR_CHARACTERS_MAX] + where
 
 
-def _clean() -> None:
-    """Remove what a sample has left in the folder, so that the next one finds it empty."""
+def _clean(scratch: int) -> None:
+    """Remove what a sample has left in the folder, so that the next one finds it empty.
+
+    Args:
+        scratch: Handle of the folder, which is the working one.
+    """
+    os.fchmod(scratch, 0o700)  # By its name a folder that cannot be entered cannot be opened again.
+    for folder, folders, _ in os.walk("."):
+        for name in folders:
+            if not os.path.islink(os.path.join(folder, name)):
+                os.chmod(os.path.join(folder, name), 0o700)
     for folder, folders, files in os.walk(".", topdown=False):
         for name in files:
             os.unlink(os.path.join(folder, name))

@@ -52,13 +52,14 @@ REFUSED_CALLS = (
     101, 310, 311, 434, 438, 424,  # ptrace, other processes' memory, pidfd
     155, 161, 165, 166, 272, 308,  # pivot_root, chroot, mount, umount, unshare, setns
     428, 429, 430, 431, 432, 433, 442,  # the newer ways to mount
-    29, 30, 64, 68, 240, 319,  # shared memory, semaphores, queues, memfd
+    29, 30, 64, 68, 240, 319, 447,  # shared memory, semaphores, queues, memfd, memfd_secret
     248, 249, 250, 298, 321, 323, 425, 426, 427,  # keys, perf, bpf, userfaultfd, io_uring
     303, 304, 175, 313, 246, 320, 169, 149, 151, 325,  # handles, modules, kexec, reboot, mlock
-    141, 142, 144, 203, 314,  # priorities and schedules
+    141, 142, 144, 203, 251, 314,  # priorities and schedules
+    103, 206,  # the kernel's log, and requests that the whole machine has a number of
 )  # fmt: skip
 """Numbers of what graders have no use for."""
-CLONE, CLONE3 = 56, 435
+CLONE, CLONE3, PRLIMIT = 56, 435, 302
 EPERM, ENOSYS = 1, 38
 LOAD, EQUAL, MASKED, AT_LEAST, RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
 """BPF: load a word, jump if equal, jump if bits are set, jump if at least, return."""
@@ -199,7 +200,11 @@ def refuse_calls() -> None:
 
 
 def _filter() -> bytes:
-    """Return the filter as BPF: refuse what is listed, and `clone` unless it makes a thread."""
+    """Return the filter as BPF.
+
+    It refuses what is listed, `clone` unless it makes a thread, and limits of another process: the
+    interpreter that stays would hand them on to the next sample.
+    """
     lines: list[tuple[int, str, str, int]] = [
         (LOAD, "", "", 4),  # The processor
         (EQUAL, "", "kill", ARCHITECTURE),
@@ -207,11 +212,14 @@ def _filter() -> bytes:
         (AT_LEAST, "refuse", "", 0x40000000),  # Calls of another word size
         (EQUAL, "none", "", CLONE3),  # Its flags cannot be seen; libraries then try `clone`.
         (EQUAL, "clone", "", CLONE),
+        (EQUAL, "limit", "", PRLIMIT),
         *((EQUAL, "refuse", "", number) for number in REFUSED_CALLS),
         (RETURN, "", "", ALLOW),
     ]
     labels = {"clone": len(lines)}
     lines += [(LOAD, "", "", 16), (MASKED, "", "refuse", CLONE_THREAD), (RETURN, "", "", ALLOW)]
+    labels["limit"] = len(lines)
+    lines += [(LOAD, "", "", 16), (EQUAL, "", "refuse", 0), (RETURN, "", "", ALLOW)]
     for label, value in (("refuse", REFUSE | EPERM), ("none", REFUSE | ENOSYS), ("kill", KILL)):
         labels[label] = len(lines)
         lines.append((RETURN, "", "", value))

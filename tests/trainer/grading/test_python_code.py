@@ -106,17 +106,43 @@ def test_nothing_of_one_sample_meets_the_next():
     assert [each.score for each in grade(source, *[Sample("a")] * 3)] == [1.0, 1.0, 1.0]
 
 
-def test_what_cannot_be_removed_costs_the_interpreter_and_not_the_next_score():
+@pytest.mark.parametrize("locked", ["kept", "."])
+def test_what_a_sample_locks_up_is_removed_all_the_same(locked):
     source = (
         "import os\n"
         "def grade(sample, item):\n"
         "    clean = not os.listdir('.')\n"
-        "    os.mkdir('kept'); open('kept/file', 'w').close(); os.chmod('kept', 0)\n"
+        f"    os.mkdir('kept'); open('kept/file', 'w').close(); os.chmod('{locked}', 0)\n"
         "    return float(clean)\n"
     )
-    scores = [each.score for each in grade(source, *[Sample("a")] * 4)]
-    assert scores[0] == 1.0
-    assert set(scores) <= {1.0, None}
+    assert [each.score for each in grade(source, *[Sample("a")] * 4)] == [1.0] * 4
+
+
+def test_a_sample_leaves_the_next_its_limits_and_its_interpreter():
+    source = (
+        "import os, resource\n"
+        "def grade(sample, item):\n"
+        "    clean = resource.getrlimit(resource.RLIMIT_FSIZE)[1] > 7\n"
+        "    for number in range(1, 32): os.kill(1, number)\n"
+        "    try: resource.prlimit(1, resource.RLIMIT_FSIZE, (7, 7))\n"
+        "    except PermissionError: pass\n"
+        "    return float(clean)\n"
+    )
+    assert [each.score for each in grade(source, *[Sample("a")] * 3)] == [1.0] * 3
+
+
+@pytest.mark.parametrize("forged", ["NaN", "5.0", "-0.1", "true"])
+def test_a_reply_that_code_writes_itself_is_no_score_outside_the_range(forged):
+    source = (
+        "import os\n"
+        "def grade(sample, item):\n"
+        f"    reply = b'{{\"score\": {forged}}}'\n"
+        "    os.write(3, len(reply).to_bytes(4, 'big') + reply)\n"
+        "    os._exit(0)\n"
+    )
+    (graded,) = grade(source, Sample("a"))
+    assert graded.score is None
+    assert graded.fault is Fault.PYTHON_RUNTIME
 
 
 def test_one_interpreter_serves_a_batch():

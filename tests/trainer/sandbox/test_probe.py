@@ -17,6 +17,7 @@ FIRST_SEVEN = (
 HARMLESS = (
     "network", "memory", "endless", "large_file", "environment", "files", "processes", "program",
     "other_processes", "machine", "write_outside", "modes", "local_socket", "many_files",
+    "limits_of_others",
 )  # fmt: skip
 OUTSIDE = """
 import json, sys
