@@ -17,6 +17,8 @@ LABEL_WIDTH = 190
 VALUE_WIDTH = 120
 LINES_HEIGHT = 260
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52, 16, 26, 40
+AXIS_BOTTOM = 4
+"""Of the line that says what an axis measures, from the lower edge."""
 LABEL_CHARACTERS_MAX = 26
 POINTS_MAX = 300
 """Points of a line that are drawn; of more, every n-th and the last one."""
@@ -44,8 +46,14 @@ class Line:
     is_main: bool = False
 
 
-def bars(title: str, found: Sequence[Bar]) -> str:
-    """Return scores in [0, 1] as bars below each other, each with its interval."""
+def bars(title: str, axis: str, found: Sequence[Bar]) -> str:
+    """Return values in [0, 1] as bars below each other, each with its interval.
+
+    Args:
+        title: What they show.
+        axis: What they measure.
+        found: In their order.
+    """
     left, right = LABEL_WIDTH, WIDTH - VALUE_WIDTH
     height = ROW_HEIGHT * len(found) + MARGIN_BOTTOM
     parts = _grid(left, right, height - MARGIN_BOTTOM, [0.0, 0.25, 0.5, 0.75, 1.0], 0.0, 1.0)
@@ -61,11 +69,21 @@ def bars(title: str, found: Sequence[Bar]) -> str:
             _text(left - 10, middle + 4, bar.label, "label end" + (" strong" * bar.is_main)),
             _text(right + 10, middle + 4, f"{bar.value:.3f}", "value" + (" strong" * bar.is_main)),
         ]
+    parts.append(_text((left + right) / 2, height - AXIS_BOTTOM, axis, "tick middle"))
     return _svg(title, height, parts)
 
 
-def differences(title: str, found: Sequence[Bar]) -> str:
-    """Return differences in [-1, 1] as points with intervals around a line at zero."""
+def differences(
+    title: str, axis: str, found: Sequence[Bar], *, lower_is_better: bool = False
+) -> str:
+    """Return differences in [-1, 1] as points with intervals around a line at zero.
+
+    Args:
+        title: What they show.
+        axis: What they measure.
+        found: In their order.
+        lower_is_better: Whether a difference below zero is a gain.
+    """
     left, right = LABEL_WIDTH, WIDTH - VALUE_WIDTH
     reach = max([0.1, *(max(abs(one.low), abs(one.high)) for one in found)])
     step = _step(2 * reach, 4)
@@ -82,13 +100,16 @@ def differences(title: str, found: Sequence[Bar]) -> str:
     parts.append(_rule(zero, 0, zero, height - MARGIN_BOTTOM, "zero"))
     for index, one in enumerate(found):
         middle = index * ROW_HEIGHT + ROW_HEIGHT / 2
-        kind = "gain" if one.low > 0 else "fall" if one.high < 0 else "open"
+        is_above, is_below = one.low > 0, one.high < 0
+        gained, fell = (is_below, is_above) if lower_is_better else (is_above, is_below)
+        kind = "gain" if gained else "fall" if fell else "open"
         parts += [
             _whisker(across(one.low), across(one.high), middle),
             f'<circle class="dot {kind}" cx="{across(one.value):.1f}" cy="{middle:.1f}" r="5.5"/>',
             _text(left - 10, middle + 4, one.label, "label end"),
             _text(right + 10, middle + 4, f"{one.value:+.3f}", "value"),
         ]
+    parts.append(_text((left + right) / 2, height - AXIS_BOTTOM, axis, "tick middle"))
     return _svg(title, height, parts)
 
 
@@ -107,7 +128,7 @@ def lines(title: str, found: Sequence[Line], mark: float | None, mark_label: str
     last = last if last > first else first + 1
     spread = (high - low) or max(abs(high), 1.0)
     step = _step(spread, 4)
-    low, high = math.floor(low / step) * step, math.ceil((high or low + step) / step) * step
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
     high = high if high > low else low + step
     bottom, right = LINES_HEIGHT - MARGIN_BOTTOM, WIDTH - MARGIN_RIGHT
 
@@ -129,7 +150,9 @@ def lines(title: str, found: Sequence[Line], mark: float | None, mark_label: str
     while value <= last:
         parts.append(_text(across(value), bottom + 18, f"{value:.6g}", "tick middle"))
         value += across_step
-    parts.append(_text((MARGIN_LEFT + right) / 2, LINES_HEIGHT - 4, "step", "tick middle"))
+    parts.append(
+        _text((MARGIN_LEFT + right) / 2, LINES_HEIGHT - AXIS_BOTTOM, "step", "tick middle")
+    )
     if mark is not None:
         is_late = mark > (first + last) / 2
         left, kind = (-6, "label end") if is_late else (6, "label")

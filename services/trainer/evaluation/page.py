@@ -32,6 +32,7 @@ class Table:
 class Chart:
     """A drawing; what it shows also stands in a table or a sentence beside it."""
 
+    title: str
     svg: str
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attune.spec.v1.evaluation_pb2 import EvaluationReport, ScoredExample, ScoreInterval
-from attune.spec.v1.spec_pb2 import Spec
+from attune.spec.v1.spec_pb2 import Spec, SuccessCriterion
 
 from services.trainer.evaluation.chart import Bar, Line, bars, differences, lines
 from services.trainer.evaluation.page import (
@@ -51,7 +51,7 @@ def content(
     sections = (
         Section("What was asked", list(_asked(spec, report))),
         Section("Scores on unseen rows", list(_scores(report))),
-        Section("By kind of row", list(_slices(report))),
+        Section("By kind of row", list(_slices(report, lower_is_better=lower_is_better(spec)))),
         Section("Which label was taken for which", list(_confusion(report))),
         Section("What got worse", list(_examples(report.regressions))),
         Section("What got better", list(_examples(report.gains))),
@@ -65,6 +65,12 @@ def content(
         lead=report.verdict_reasons[0] if report.verdict_reasons else "",
         sections=[section for section in sections if section.blocks],
     )
+
+
+def lower_is_better(spec: Spec) -> bool:
+    """Return whether the first success criterion wants its score low."""
+    first = spec.objective.success_criteria[:1]
+    return any(one.direction == SuccessCriterion.DIRECTION_LOWER_IS_BETTER for one in first)
 
 
 def _asked(spec: Spec, report: EvaluationReport) -> Iterator[Block]:
@@ -110,7 +116,9 @@ def _scores(report: EvaluationReport) -> Iterator[Block]:
             )
         )
     ]
-    yield Chart(bars("Score of each on unseen rows, with interval", found))
+    title = "Score of each on unseen rows, with interval"
+    axis = f"{report.grader}, {report.aggregate.replace('_', ' ')}"
+    yield Chart(title, bars(title, axis, found))
     rows = [(bar.label, f"{bar.value:.3f}", f"{bar.low:.3f} to {bar.high:.3f}") for bar in found]
     yield Table(("", "score", f"{100 * report.confidence:g} % interval"), rows)
     yield Points([*report.verdict_reasons, *_previous(report)])
@@ -143,11 +151,13 @@ def _scores(report: EvaluationReport) -> Iterator[Block]:
             )
 
 
-def _slices(report: EvaluationReport) -> Iterator[Block]:
+def _slices(report: EvaluationReport, *, lower_is_better: bool) -> Iterator[Block]:
     if not report.slices:
         return
     found = [_bar(f"{one.dimension}: {one.value}", one.difference) for one in report.slices]
-    yield Chart(differences("Tuned less base by kind of row, with interval", found))
+    title = "Tuned less base by kind of row, with interval"
+    axis = f"{report.grader}, difference of means"
+    yield Chart(title, differences(title, axis, found, lower_is_better=lower_is_better))
     yield Table(
         ("kind", "rows", "base", "tuned", "tuned less base"),
         [
@@ -201,23 +211,30 @@ def _checks(report: EvaluationReport) -> list[str]:
 
 
 def _curves(course: Course) -> Iterator[Block]:
+    # Where answers are rewarded, the validation loss is the validation reward with a minus.
+    is_rewarded = bool(course.curves.get("eval_reward"))
+    chooser, chosen_by = ("eval_reward", "reward") if is_rewarded else ("eval_loss", "loss")
     losses = [
-        Line(label, course.curves[name], is_main=name == "eval_loss")
+        Line(label, course.curves[name], is_main=name == chooser)
         for name, label in (("loss", "training loss"), ("eval_loss", "validation loss"))
-        if course.curves.get(name)
+        if course.curves.get(name) and not (is_rewarded and name == "eval_loss")
     ]
     mark = f"chosen: step {course.chosen_step}"
     if losses:
-        yield Chart(lines("Loss by step", losses, course.chosen_step, mark))
+        yield _curve_chart("Loss by step", losses, course, mark)
     for name in REWARD_CURVES:
         if course.curves.get(name):
             one = Line(name, course.curves[name], is_main=True)
-            yield Chart(lines(f"{name} by step", [one], course.chosen_step, mark))
-    checks = course.curves.get("eval_loss", ())
+            yield _curve_chart(f"{name} by step", [one], course, mark)
+    checks = course.curves.get(chooser, ())
     if checks:
         best = dict(checks).get(float(course.chosen_step))
-        figure = "" if best is None else f", where the validation loss was {best:.4g}"
+        figure = "" if best is None else f", where the validation {chosen_by} was {best:.4g}"
         yield Paragraph(f"The checkpoint of step {course.chosen_step} was taken{figure}.")
+
+
+def _curve_chart(title: str, found: Sequence[Line], course: Course, mark: str) -> Chart:
+    return Chart(title, lines(title, found, course.chosen_step, mark))
 
 
 def _made(lineage: Mapping[str, Any], course: Course) -> Iterator[Block]:

@@ -46,7 +46,8 @@ def _block(block: Block) -> str:
     if isinstance(block, Points):
         return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in block.texts)}</ul>"
     if isinstance(block, Chart):
-        return f'<figure class="chart">{block.svg}</figure>'
+        title = f"<figcaption>{escape(block.title)}</figcaption>"
+        return f'<figure>{title}<div class="chart">{block.svg}</div></figure>'
     if isinstance(block, Table):
         return _table(block.headers, [[escape(cell) for cell in row] for row in block.rows])
     if isinstance(block, Matrix):
@@ -59,7 +60,9 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in headers)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     inside = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="wide"><table>{inside}</table></div>'
+    # Of two columns the second may hold a hash; of more they hold figures, which stay whole.
+    kind = "facts" if len(headers) == 2 else "figures"
+    return f'<div class="wide"><table class="{kind}">{inside}</table></div>'
 
 
 def _matrix(block: Matrix) -> str:

@@ -25,12 +25,15 @@ border-radius:0 8px 8px 0}
 .wide{overflow-x:auto;margin:.6rem 0}
 table{border-collapse:collapse;font-size:.9rem;min-width:100%}
 th,td{padding:.35rem .6rem;text-align:left;border-bottom:1px solid var(--rule);
-font-variant-numeric:tabular-nums;vertical-align:top;overflow-wrap:anywhere}
-th{color:var(--soft);font-weight:600;overflow-wrap:normal}
+font-variant-numeric:tabular-nums;vertical-align:top}
+th{color:var(--soft);font-weight:600}
+.facts td{overflow-wrap:anywhere}
 .matrix td{text-align:center}
 .matrix .right{background:color-mix(in srgb,var(--gain) calc(var(--share)*60%),transparent)}
 .matrix .wrong{background:color-mix(in srgb,var(--fall) calc(var(--share)*60%),transparent)}
-.chart{margin:.8rem 0;overflow-x:auto}
+figure{margin:.8rem 0}
+figcaption{font-size:.9rem;font-weight:600;margin-bottom:.4rem}
+.chart{overflow-x:auto}
 .chart svg{width:100%;min-width:32rem;height:auto;display:block}
 svg text{fill:var(--ink);font-size:13px}
 svg .tick{fill:var(--soft);font-size:12px}

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+from attune.spec.v1.spec_pb2 import SuccessCriterion
 from markdown_it import MarkdownIt
 
 from services.trainer.evaluation.chart import POINTS_MAX, Bar, Line, bars, differences, lines
@@ -74,6 +75,45 @@ def test_charts_are_well_formed_and_show_every_figure_and_the_chosen_step():
     assert all(one.find(f"{space}title").text for one in (scores, kinds, loss))
 
 
+def test_charts_say_what_they_show_and_what_their_axes_measure():
+    text = html(a_page())
+    scores, kinds, loss = CHARTS.findall(text)
+    for title in ("Score of each on unseen rows", "Tuned less base by kind of row", "Loss by step"):
+        assert f"<figcaption>{title}" in text
+    assert ">exact, mean</text>" in scores
+    assert ">exact, difference of means</text>" in kinds
+    assert ">step</text>" in loss
+
+
+def test_a_fall_is_a_gain_where_less_is_better():
+    plan = a_plan()
+    plan.objective.success_criteria.add(direction=SuccessCriterion.DIRECTION_LOWER_IS_BETTER)
+    kinds = ElementTree.fromstring(CHARTS.findall(html(a_page(plan=plan)))[1])
+    dots = [one.get("class") for one in kinds if one.tag.endswith("circle")]
+    assert dots == ["dot open", "dot fall", "dot fall", "dot gain"]
+
+
+def test_a_reward_is_shown_as_a_reward_and_not_as_a_loss_with_a_minus():
+    rewards = [(30.0, 0.4), (90.0, 0.7)]
+    curves = {
+        "loss": [(1.0, 0.1), (2.0, 0.1)],
+        "reward": [(1.0, 0.3), (90.0, 0.6)],
+        "eval_reward": rewards,
+        "eval_loss": [(step, -value) for step, value in rewards],
+    }
+    text = html(a_page(course=a_course(curves=curves)))
+    assert "validation loss" not in text
+    assert "where the validation reward was 0.7" in text
+
+
+def test_figures_are_not_broken_within_and_hashes_may_be():
+    text = html(a_page())
+    assert ".facts td{overflow-wrap:anywhere}" in text
+    assert text.count("overflow-wrap:anywhere") == 2  # The other one is that of answers.
+    (hashes,) = [one for one in re.findall(r"<table.*?</table>", text) if "d" * 64 in one]
+    assert hashes.startswith('<table class="facts">')
+
+
 def test_the_matrix_shades_each_share_and_marks_what_is_right():
     text = html(a_page())
     assert '<td class="right" style="--share:0.80">40</td>' in text
@@ -133,7 +173,7 @@ def test_the_largest_page_keeps_to_its_bounds():
     page = a_page(report, a_course(curves=dict.fromkeys(names, curve)), plan)
     assert len(html(page).encode()) < HTML_BYTES_MAX
     assert len(markdown(page).encode()) < MARKDOWN_BYTES_MAX
-    assert html(page).count("<polyline") == 5
+    assert html(page).count("<polyline") == 4
     assert len(re.search(r'points="([^"]*)"', html(page))[1].split()) == POINTS_MAX
 
 
@@ -149,7 +189,14 @@ def test_a_page_without_slices_labels_or_curves_leaves_those_parts_out():
 
 @pytest.mark.parametrize(
     "points",
-    [[(1, 0.0)], [(1, 2.0), (2, 2.0)], [(1, -3.0), (5, 1e6)], [(7, 1e-9), (9, 2e-9)]],
+    [
+        [(1, 0.0)],
+        [(1, 2.0), (2, 2.0)],
+        [(1, -3.0), (5, 1e6)],
+        [(7, 1e-9), (9, 2e-9)],
+        [(1, -0.5), (5, 0.0)],
+        [(1, -0.5), (5, -0.2)],
+    ],
 )
 def test_curves_of_any_size_stay_in_their_frame(points):
     drawn = ElementTree.fromstring(lines("x", [Line("loss", points, True)], points[0][0], "here"))
@@ -162,11 +209,11 @@ def test_curves_of_any_size_stay_in_their_frame(points):
 
 def test_scores_and_differences_reach_from_end_to_end():
     full = ElementTree.fromstring(
-        bars("x", [Bar("a" * 60, 1.0, 1.0, 1.0), Bar("b", 0.0, 0.0, 0.0)])
+        bars("x", "score", [Bar("a" * 60, 1.0, 1.0, 1.0), Bar("b", 0.0, 0.0, 0.0)])
     )
     widths = [float(one.get("width")) for one in full if one.tag.endswith("rect")]
     assert widths == [330.0, 1.0]
-    wide = differences("x", [Bar("a", 1.0, 1.0, 1.0), Bar("b", -1.0, -1.0, -1.0)])
+    wide = differences("x", "score", [Bar("a", 1.0, 1.0, 1.0), Bar("b", -1.0, -1.0, -1.0)])
     across = [float(one.get("cx")) for one in ElementTree.fromstring(wide) if one.get("cx")]
     assert across == [520.0, 190.0]
 
