@@ -24,6 +24,7 @@ from services.trainer.evaluation.labels import (
     labelling,
     macro_f1_difference,
     macro_f1_figure,
+    tells_apart,
 )
 from services.trainer.evaluation.slices import slices
 from services.trainer.grading.sample import Grade
@@ -121,9 +122,12 @@ def slice_scores(base: Scored, tuned: Scored, name: str, how: Resampling) -> lis
 
 
 def add_confusion(report: EvaluationReport, grade: Grade, tuned: Scored) -> None:
-    """Add who was taken for whom, if references are a few labels."""
+    """Add who was taken for whom, if references are a few labels that the grader tells apart."""
     references = [row.reference for row in tuned.rows]
-    if not are_labels(references) or len(set(references)) > MATRIX_LABELS_MAX:
+    labels = list(dict.fromkeys(references))
+    if not are_labels(references) or len(labels) > MATRIX_LABELS_MAX:
+        return
+    if not tells_apart(grade, labels):
         return
     found = labelling(grade, tuned.rows, tuned.answers)
     matrix = ConfusionMatrix(labels=found.labels)

@@ -13,7 +13,7 @@ import numpy as np
 
 from services.trainer.data.rows import Row
 from services.trainer.evaluation.bootstrap import Figure, Resampling, Statistic, interval
-from services.trainer.grading.sample import Grade, Sample
+from services.trainer.grading.sample import Grade, Graded, Sample
 
 LABELS_MAX = 1000
 """References that every answer is compared with; of more, an answer is only compared with the one
@@ -46,6 +46,9 @@ class Labelling:
 def labelling(grade: Grade, rows: Sequence[Row], answers: Sequence[str]) -> Labelling:
     """Return what each answer was taken for: the label that the grader finds it equal to.
 
+    A grader that looks for a label within an answer may find several: one within another does not
+    count, and an answer that names two is none.
+
     Args:
         grade: Tells whether an answer is a label; one that it cannot grade is none.
         rows: With right labels, at least one.
@@ -56,14 +59,44 @@ def labelling(grade: Grade, rows: Sequence[Row], answers: Sequence[str]) -> Labe
     known, taken = set(labels), dict[str, str | None]()
     for answer in dict.fromkeys(answers):
         near = labels if len(labels) <= LABELS_MAX else [answer] if answer in known else []
-        graded = grade([Sample(answer, {"reference": label}) for label in near])
-        holding = (
-            label
-            for label, one in zip(near, graded, strict=True)
-            if one.score is not None and one.score >= HOLDS
-        )
-        taken[answer] = next(holding, None)
+        taken[answer] = _named(answer, _held(near, grade(_beside(answer, near))))
     return Labelling(labels, right, [taken[answer] for answer in answers])
+
+
+def tells_apart(grade: Grade, labels: Sequence[str]) -> bool:
+    """Return whether a grader compares answers with labels, and not with something else.
+
+    One that looks at the form of an answer says the same of it beside every label.
+
+    Args:
+        grade: Of any kind; it grades every label beside every label.
+        labels: At least two.
+    """
+    for answer in labels:
+        held = _held(labels, grade(_beside(answer, labels)))
+        if answer not in held or len(held) == len(labels):
+            return False
+    return True
+
+
+def _beside(answer: str, labels: Sequence[str]) -> list[Sample]:
+    return [Sample(answer, {"reference": label}) for label in labels]
+
+
+def _held(labels: Sequence[str], graded: Sequence[Graded]) -> list[str]:
+    """Return the labels that an answer was found equal to."""
+    return [
+        label
+        for label, one in zip(labels, graded, strict=True)
+        if one.score is not None and one.score >= HOLDS
+    ]
+
+
+def _named(answer: str, held: Sequence[str]) -> str | None:
+    if answer in held:
+        return answer
+    whole = [one for one in held if not any(one != other and one in other for other in held)]
+    return whole[0] if len(whole) == 1 else None
 
 
 def macro_f1(found: Labelling) -> float:

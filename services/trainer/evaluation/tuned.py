@@ -46,6 +46,7 @@ from services.trainer.evaluation.previous import compare_with_previous
 from services.trainer.evaluation.regressions import most_changed
 from services.trainer.evaluation.text_loss import say_text_loss, text_loss
 from services.trainer.evaluation.verdict import VERDICTS, Evidence, judge
+from services.trainer.grading.build import JUDGED, kinds_of
 from services.trainer.grading.sample import Grade
 from services.trainer.runtime.crash_points import CrashPoint, reach
 from services.trainer.runtime.lineage import lineage
@@ -156,7 +157,9 @@ def _report(
     report.criteria.extend(criterion_scores(context.spec, graders, base, tuned))
     report.graders.extend(grader_scores(scored, how))
     report.slices.extend(slice_scores(base, tuned, deciding, how))
-    add_confusion(report, graders[deciding], tuned)
+    if not kinds_of(deciding_grader(context)) & set(JUDGED):
+        # Every answer is graded beside every label: of a judge that would be calls by the thousand.
+        add_confusion(report, graders[deciding], tuned)
     return report
 
 

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
-from attune.spec.v1.grader_pb2 import Grader, StringCheckGrader
+from attune.spec.v1.evaluation_pb2 import EvaluationReport
+from attune.spec.v1.grader_pb2 import Grader, RegexGrader, StringCheckGrader
 
 from services.trainer.data.rows import Row
 from services.trainer.evaluation.bootstrap import Resampling
+from services.trainer.evaluation.comparison import add_confusion
+from services.trainer.evaluation.grades import Scored
 from services.trainer.evaluation.labels import (
     LABELS_MAX,
     Labelling,
@@ -51,6 +54,26 @@ def found(references, answers):
 )
 def test_every_label_counts_the_same(references, answers, expected):
     assert macro_f1(found(references, answers)) == pytest.approx(expected)
+
+
+def test_a_label_within_an_answer_is_found_whole_and_two_are_none():
+    check = Grader(name="names")
+    check.string_check.CopyFrom(CHECK.string_check)
+    check.string_check.operation = StringCheckGrader.OPERATION_LIKE
+    rows = answered(["card", "card_lost", "pin", "pin"])
+    answers = ["It is card_lost.", "It is card_lost.", "pin", "card or pin"]
+    assert labelling(build(check), rows, answers).taken == ["card_lost", "card_lost", "pin", None]
+
+
+FORM = Grader(name="form", regex=RegexGrader(pattern="^[a-z]+$"))
+
+
+@pytest.mark.parametrize(("grader", "has_matrix"), [(CHECK, True), (FORM, False)])
+def test_only_who_tells_labels_apart_says_which_was_taken_for_which(grader, has_matrix):
+    rows, report = answered("aabb"), EvaluationReport()
+    add_confusion(report, build(grader), Scored(rows, list("abbb"), {}))
+    assert report.HasField("confusion") is has_matrix
+    assert list(report.confusion.counts) == ([1, 1, 0, 0, 2, 0] if has_matrix else [])
 
 
 def test_the_bootstrap_computes_f1_anew_for_every_resample():
