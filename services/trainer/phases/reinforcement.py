@@ -54,6 +54,11 @@ def check_reward(context: RunContext) -> None:
             "out.",
         )
     refused(partial(weighted, stage.reward), "reward")
+    if not rl.kl_coefficient:
+        context.attempt.say(
+            "rl.kl_coefficient is 0: how far the model moves from where it began is not measured, "
+            "so no watchdog looks at it. The sample answers and the general questions tell."
+        )
     if context.use_cuda and find_spec("vllm") is None:
         context.attempt.say(
             "vLLM is not installed here: answers are sampled by transformers, which is slower."

@@ -70,6 +70,7 @@ async def test_answers_to_unseen_prompts_earn_more_after_training(runs):
     assert 0.2 <= learnability["mixed_share"] <= 1.0
     assert learnability["form_share"] > 0.9
     assert "answers to each of 16 prompts" in messages(attempt)
+    assert "rl.kl_coefficient is 0" in messages(attempt)
     training = attempt.result(Phase.TRAIN)
     assert training["steps_total"] == 12
     points = metrics(attempt)
