@@ -86,7 +86,7 @@ def task_score(context: RunContext, graders: Mapping[str, Grade], scored: Scored
     name = deciding_grader(context).name
     mean = deciding_score(scored, name)
     if decides_by_label(context):
-        return macro_f1(labelling(graders[name], scored.rows, scored.answers))
+        return macro_f1(labelling(graders[name], *scored.known(name)))
     return mean
 
 

@@ -57,19 +57,22 @@ def deciding_figures(
     Raises:
         ServiceError: If no row has a score for both; another attempt may find the grader well.
     """
-    if by_label:
-        found = {who: labelling(grade, one.rows, one.answers) for who, one in scored.items()}
-        figures = {who: macro_f1_figure(one, how) for who, one in found.items()}
-        figures["difference"] = macro_f1_difference(found[BASE], found[TUNED], how)
-        return figures
-    figures = {who: bootstrap.mean(one.graded[name].known, how) for who, one in scored.items()}
-    _, before, after = paired(scored[BASE].graded[name], scored[TUNED].graded[name])
-    if not before:
+    positions, before, after = paired(scored[BASE].graded[name], scored[TUNED].graded[name])
+    if not positions:
         raise ServiceError(
             f"No row has a score by '{name}' for both models. See to the grader.",
             reason="GRADER_FAILED",
         )
     # Rows that only one has a score for belong to no pair; the difference is that of the pairs.
+    if by_label:
+        figures = {
+            who: macro_f1_figure(labelling(grade, *one.known(name)), how)
+            for who, one in scored.items()
+        }
+        pairs = [labelling(grade, *scored[who].at(positions)) for who in (BASE, TUNED)]
+        figures["difference"] = macro_f1_difference(pairs[0], pairs[1], how)
+        return figures
+    figures = {who: bootstrap.mean(one.graded[name].known, how) for who, one in scored.items()}
     figures["difference"] = bootstrap.difference(before, after, how)
     return figures
 

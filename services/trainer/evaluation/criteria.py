@@ -54,7 +54,7 @@ def _score(
     if graded is None or graded.mean is None:
         return None
     if _is_by_label(criterion):
-        return macro_f1(labelling(graders[criterion.metric], scored.rows, scored.answers))
+        return macro_f1(labelling(graders[criterion.metric], *scored.known(criterion.metric)))
     return graded.mean
 
 

@@ -61,6 +61,16 @@ class Scored:
     graded: Mapping[str, Graded]
     """By the name of the grader."""
 
+    def at(self, positions: Sequence[int]) -> tuple[list[Row], list[str]]:
+        """Return some of the rows and their answers."""
+        rows = [self.rows[index] for index in positions]
+        return rows, [self.answers[index] for index in positions]
+
+    def known(self, name: str) -> tuple[list[Row], list[str]]:
+        """Return the rows that one grader has scores for, and their answers."""
+        scores = self.graded[name].scores
+        return self.at([index for index, score in enumerate(scores) if score is not None])
+
 
 def builders(graders: Sequence[Grader]) -> dict[str, Grade]:
     """Return the function of each grader by its name, in their order.

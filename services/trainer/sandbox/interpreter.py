@@ -147,8 +147,7 @@ def _checked(reply: Any) -> dict[str, Any]:
     """Return a reply if it is one: its bytes come from code that nobody has read."""
     if isinstance(reply, dict):
         score, error = reply.get("score"), reply.get("error")
-        is_number = isinstance(score, int | float) and not isinstance(score, bool)
-        if is_number and 0.0 <= score <= 1.0:
+        if isinstance(score, int | float) and not isinstance(score, bool) and 0.0 <= score <= 1.0:
             return {"score": float(score)}
         if isinstance(error, str):
             return {"error": error[:ERROR_CHARACTERS_MAX]}

@@ -7,7 +7,8 @@ from attune.spec.v1.grader_pb2 import Grader, RegexGrader, StringCheckGrader
 
 from services.trainer.data.rows import Row
 from services.trainer.evaluation.bootstrap import Resampling
-from services.trainer.evaluation.comparison import add_confusion
+from services.trainer.evaluation.comparison import add_confusion, deciding_figures
+from services.trainer.evaluation.grades import Graded as Scores
 from services.trainer.evaluation.grades import Scored
 from services.trainer.evaluation.labels import (
     LABELS_MAX,
@@ -63,6 +64,17 @@ def test_a_label_within_an_answer_is_found_whole_and_two_are_none():
     rows = answered(["card", "card_lost", "pin", "pin"])
     answers = ["It is card_lost.", "It is card_lost.", "pin", "card or pin"]
     assert labelling(build(check), rows, answers).taken == ["card_lost", "card_lost", "pin", None]
+
+
+def test_an_answer_that_was_not_graded_is_left_out_and_not_taken_for_a_wrong_one():
+    rows = answered("aabb")
+    base = Scored(rows, list("abbb"), {"exact_match": Scores([1.0, 0.0, 1.0, 1.0], "")})
+    tuned = Scored(rows, ["a", "?", "b", "b"], {"exact_match": Scores([1.0, None, 1.0, 1.0], "")})
+    scored = {"base": base, "tuned": tuned}
+    figures = deciding_figures(EXACT, "exact_match", scored, Resampling(200, 0.9, 7), by_label=True)
+    assert figures["tuned"].value == 1.0
+    assert figures["difference"].value == 0.0
+    assert figures["base"].value == pytest.approx((2 / 3 + 4 / 5) / 2)
 
 
 FORM = Grader(name="form", regex=RegexGrader(pattern="^[a-z]+$"))
