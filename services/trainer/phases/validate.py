@@ -67,6 +67,7 @@ def validate(context: RunContext) -> dict[str, Any]:
     cut = sum(example.length >= longest for example in [*learnt, *measured])
     if cut and context.stage.technique not in REINFORCED:
         context.attempt.say(f"{cut} rows reach the maximum length of {longest} tokens and are cut.")
+    _say_when_prompts_are_learnt(context)
     graders = check_graders(context, deciding_grader(context))
     probed_bytes = probe_memory(context)
     context.report(total, total)
@@ -186,6 +187,19 @@ def _check_disk(context: RunContext) -> None:
             f"{free / 2**20:,.0f} MiB are free under {context.artefacts.root}, and "
             f"{needed / 2**20:,.0f} MiB are needed for {CHECKPOINTS_MAX} checkpoints of "
             f"{trained_count(shape, context.stage):,} trained values. Make room.",
+        )
+
+
+def _say_when_prompts_are_learnt(context: RunContext) -> None:
+    """Say that a preview, which knows the row and not the plan, marks less than is learnt."""
+    if context.stage.technique != Technique.TECHNIQUE_SFT:
+        return
+    if context.stage.hyperparameters.assistant_only_loss:
+        return
+    if any(row.messages for row in context.split.train):
+        context.attempt.say(
+            "hyperparameters.assistant_only_loss is false: every token of a row is learnt, prompts "
+            "and answers of weight 0 too. Previews mark the answers alone."
         )
 
 

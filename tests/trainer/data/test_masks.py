@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from services.trainer.attempt import Attempt
+from services.trainer.attempt import MESSAGES, Attempt
 from services.trainer.data.row_shape import shape_row
+from services.trainer.phases.validate import validate
 from services.trainer.recipes.training import IGNORED
 from services.trainer.runtime.run_context import RunContext
 from services.trainer.runtime.stopping import Signals
@@ -103,3 +104,15 @@ def test_a_held_out_text_is_gone_on_with(tmp_path, artefacts, tool_model):
     assert json.dumps(ROWS["text"]) == json.dumps(first.item)
     single = next(row for row in context.split.holdout if row.line == 1)
     assert (single.opening, single.reference) == ("x", "")
+
+
+@pytest.mark.parametrize("answers_alone", [True, False])
+def test_a_plan_that_learns_prompts_says_that_previews_mark_less(
+    answers_alone, tmp_path, artefacts, saved_model
+):
+    content = [tiny.row("animal", "cat"), tiny.row("colour", "red"), tiny.row("number", "two")]
+    context = run_of(tmp_path, artefacts, saved_model, content)
+    context.stage.hyperparameters.assistant_only_loss = answers_alone
+    validate(context)
+    said = " ".join(line["text"] for line in context.attempt.lines(MESSAGES, 0)[0])
+    assert ("Previews mark the answers alone" in said) is not answers_alone
