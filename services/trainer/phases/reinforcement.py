@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
@@ -13,6 +12,7 @@ from google.protobuf.message import Message
 
 from services.trainer.models.base_models import read_shape
 from services.trainer.phases.reward import weighted
+from services.trainer.recipes.colocated import lack_of_vllm
 from services.trainer.run import RunFailed
 from services.trainer.runtime.run_context import RunContext, refused
 
@@ -59,9 +59,10 @@ def check_reward(context: RunContext) -> None:
             "rl.kl_coefficient is 0: how far the model moves from where it began is not measured, "
             "so no watchdog looks at it. The sample answers and the general questions tell."
         )
-    if context.use_cuda and find_spec("vllm") is None:
+    lack = lack_of_vllm(stage.method) if context.use_cuda else ""
+    if lack:
         context.attempt.say(
-            "vLLM is not installed here: answers are sampled by transformers, which is slower."
+            f"Answers are sampled by transformers, which is slower than vLLM: {lack}."
         )
 
 

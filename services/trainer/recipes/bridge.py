@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from attune.spec.v1.compute_pb2 import ParallelPlan
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
@@ -25,8 +24,7 @@ follow each other within a second, some go without. The first and the last have 
 def execute(trainer: Any, training: Training) -> None:
     """Run a trainer of TRL to its end, from the checkpoint if there is one; it prints nothing."""
     trainer.remove_callback(PrinterCallback)
-    if training.plan.precision == ParallelPlan.PRECISION_FLOAT16:
-        widen_learnt(trainer.model)
+    widen_learnt(trainer.model)
     resume_from = training.resume_from
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
 

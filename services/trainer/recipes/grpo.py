@@ -1,19 +1,21 @@
 """Reinforcement learning on groups of answers (GRPO) by TRL. Shapes: see the package.
 
-Answers are sampled by transformers on a CPU and by vLLM, inside this process, on a GPU. A
-placement's micro-batches count answers: one optimizer step takes a group of them for each of
-`effective_batch_size` prompts, all sampled from the weights that the step then changes.
+Answers are sampled by transformers on a CPU and by vLLM, inside this process, on a GPU where
+`lack_of_vllm` says nothing. A placement's micro-batches count answers: one optimizer step takes a
+group of them for each of `effective_batch_size` prompts, all sampled from the weights that the step
+then changes.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
+from contextlib import ExitStack
 from typing import Any
 
 import datasets
 import torch
+from accelerate.utils import is_peft_model, set_seed
 from torch import Tensor
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -21,7 +23,14 @@ from trl import import_utils
 
 from services.trainer.recipes.arguments import shared_arguments
 from services.trainer.recipes.bridge import Bridge, execute
+from services.trainer.recipes.colocated import (
+    heard,
+    lack_of_vllm,
+    load_merged,
+    surroundings_kept,
+)
 from services.trainer.recipes.model import adapter, load_model
+from services.trainer.recipes.processor import draws_as_found
 from services.trainer.recipes.training import (
     VALIDATION_PROMPTS_MAX,
     Example,
@@ -57,9 +66,25 @@ def train(training: Training, observer: Observer) -> None:
     datasets.disable_progress_bars()
     if training.reward is None:
         raise ValueError("there is no reward to learn from")
+    with ExitStack() as left_behind:
+        left_behind.enter_context(surroundings_kept())
+        trainer = _trainer(training, training.reward, observer)
+        if trainer.use_vllm:
+            left_behind.enter_context(
+                heard(
+                    trainer.vllm_generation.llm,
+                    lambda: observer.on_step(trainer.state.global_step),
+                )
+            )
+            # vLLM begins with draws of its own, whatever the seed of the spec is.
+            set_seed(trainer.args.seed, device_specific=True)
+        execute(trainer, training)
+
+
+def _trainer(training: Training, reward: Reward, observer: Observer) -> AnswerTrainer:
     trainer = AnswerTrainer(
         model=load_model(training),
-        reward_funcs=reward_function(training.reward),
+        reward_funcs=reward_function(reward),
         args=config(training),
         train_dataset=_dataset(training.train),
         eval_dataset=_dataset(training.validation[:VALIDATION_PROMPTS_MAX]),
@@ -74,7 +99,7 @@ def train(training: Training, observer: Observer) -> None:
     trainer.model.get_input_embeddings().register_forward_pre_hook(
         lambda *_: observer.on_step(trainer.state.global_step)
     )
-    execute(trainer, training)
+    return trainer
 
 
 def config(training: Training) -> GRPOConfig:
@@ -106,10 +131,13 @@ def config(training: Training) -> GRPOConfig:
         scale_rewards="group",
         mask_truncated_completions=False,
         log_completions=False,
-        use_vllm=training.use_cuda and find_spec("vllm") is not None,
+        use_vllm=training.use_cuda and not lack_of_vllm(training.method),
         vllm_mode="colocate",
         vllm_gpu_memory_utilization=VLLM_MEMORY_SHARE,
         vllm_max_model_length=rl.max_prompt_length + rl.max_completion_length,
+        # With top_p below 1 each ratio is below 1 too, and their product over an answer, which TRL
+        # weighs it with by default, soon is nothing: nothing would be learnt, and nobody told.
+        vllm_importance_sampling_mode="token_truncate",
     )
 
 
@@ -141,6 +169,8 @@ class Prompts(RepeatSampler):  # type: ignore[misc]
 class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
     """TRL's trainer on prompts that are token ids already, the same as everywhere else."""
 
+    _last_loaded_step: int
+
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """Answer the validation prompts with the same draws each time, and grade the answers.
 
@@ -150,10 +180,9 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
         correction: bool = self.args.vllm_importance_sampling_correction
         # Both cost passes over all answers, and the mean reward needs neither.
         self.beta, self.vllm_importance_sampling_correction = 0.0, False
-        devices = range(torch.cuda.device_count()) if not self.args.use_cpu else []
         try:
-            with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(self.args.seed)
+            with draws_as_found():
+                set_seed(self.args.seed)
                 found: dict[str, float] = super().evaluate(*arguments, **named)
         finally:
             self.beta, self.vllm_importance_sampling_correction = beta, correction
@@ -186,6 +215,9 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         sample = super()._generate_single_turn
         if self.use_vllm:
+            if self.state.global_step != self._last_loaded_step and self._is_adapter_whole():
+                load_merged(self.vllm_generation.llm, self.model)
+                self._last_loaded_step = self.state.global_step
             answers: tuple[list[list[int]], list[list[float]] | None]
             answers = sample(prompt_ids, *arguments, **named)
             return answers
@@ -194,6 +226,10 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
             piece = prompt_ids[start : start + SIDE_BY_SIDE_MAX]
             token_ids += sample(piece, *arguments, **named)[0]
         return token_ids, None
+
+    def _is_adapter_whole(self) -> bool:
+        """Return whether this process has all weights of an adapter and its base."""
+        return is_peft_model(self.model) and not self.is_fsdp_enabled
 
 
 class RewardBridge(Bridge):

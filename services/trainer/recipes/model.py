@@ -90,9 +90,10 @@ def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
 
 
 def widen_learnt(model: Any) -> None:
-    """Bring what learns from half precision to float32, as a scaled loss needs.
+    """Bring what learns from half precision to float32, as small steps and a scaled loss need.
 
-    TRL makes adapters of a 4-bit base bfloat16, which cards that compute in float16 do not have.
+    TRL makes adapters of a 4-bit base bfloat16, in which a step of less than a 256th of a weight is
+    lost; and peft makes them float32 again where a training goes on from a checkpoint.
     """
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.dtype != torch.float32:

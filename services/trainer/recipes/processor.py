@@ -74,8 +74,8 @@ def processor_name(*, cuda: bool) -> str:
 
 
 @contextmanager
-def left_as_found() -> Iterator[None]:
-    """Put random states and memory back as they were, whatever is done within."""
+def draws_as_found() -> Iterator[None]:
+    """Put random states back as they were, whatever is drawn within."""
     python, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
     try:
@@ -84,8 +84,17 @@ def left_as_found() -> Iterator[None]:
         random.setstate(python)
         np.random.set_state(arrays)
         torch.set_rng_state(tensors)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            if devices is not None:
-                torch.cuda.set_rng_state_all(devices)
+        if devices is not None:
+            torch.cuda.set_rng_state_all(devices)
+
+
+@contextmanager
+def left_as_found() -> Iterator[None]:
+    """Put random states and memory back as they were, whatever is done within."""
+    with draws_as_found():
+        try:
+            yield
+        finally:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()

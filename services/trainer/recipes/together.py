@@ -57,7 +57,8 @@ def joined(
         control = distributed.new_group(backend="gloo", timeout=WAIT)
         yield Together(observer, control)
     finally:
-        distributed.destroy_process_group()
+        if distributed.is_initialized():  # The end of vLLM, if it sampled, has ended them all.
+            distributed.destroy_process_group()
         # The phases after this one are those of one process again.
         AcceleratorState._reset_state(reset_partial_state=True)
         for name in variables:
