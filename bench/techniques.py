@@ -86,8 +86,8 @@ SHORT_ANSWERS = {
     "stages.0.hyperparameters.rl.max_prompt_length": 96,
     "stages.0.hyperparameters.rl.max_completion_length": 32,
 }
-"""Steps of 64 answers, as long as the right ones. A batch takes as long as its longest answer, so the
-time hardly depends on what is drawn."""
+"""Steps of 64 answers, as long as the right ones. A batch takes as long as its longest answer,
+so the time hardly depends on what is drawn."""
 SHARED_WORDS = {
     "name": "shared_words",
     "text_similarity": {
