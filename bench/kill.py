@@ -2,7 +2,8 @@
 
 A client that does what the API asks of it (the same request_id until there is an answer) starts
 journeys one after another, while a random process is killed every few seconds: NATS, a service, the
-engine, the supervisor, a run. Afterwards everything that was accepted must be there, once.
+engine, the supervisor, a run. Afterwards everything that was accepted must be there, once,
+and no run may have repeated more steps than lie between two checkpoints.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
+import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -20,18 +24,25 @@ import psutil
 from attune.planner.v1 import dataset_pb2, dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.serving.v1 import model_pb2, model_pb2_grpc
+from attune.spec.v1 import spec_pb2
+from google.protobuf.json_format import ParseDict
 
 from bench.report import show, write
 from bench.system import ROOT, System, a_system
 from services.common import errors
 from services.common.peers import call, channel, stream
+from services.trainer.attempt import MESSAGES, METRICS, PROGRESS, Attempt, list_attempts
+from services.trainer.run import Phase
 
 PROJECT = "projects/default"
 VICTIMS = ("planner", "scheduler", "trainer", "serving", "nats", "mlflow", "run", "supervisor")
 ROWS = ROOT / "examples" / "support-tickets" / "train.jsonl"
-ROW_COUNT = 80
+ROW_COUNT = 300
+"""Of a journey: a quarter of an epoch, and so a checkpoint interval, is several steps then."""
 PATIENCE_S = 120.0
 QUIET_S = 900.0
+GOES_ON = re.compile(r"Goes on from the checkpoint of step (\d+)")
+"""What a run says when it begins to train and has a checkpoint."""
 FINAL = (
     scheduler_pb2.Job.STATE_SUCCEEDED,
     scheduler_pb2.Job.STATE_FAILED,
@@ -220,6 +231,54 @@ async def unproved(client: Client, jobs: list[scheduler_pb2.Job]) -> bool:
     return bool(jobs) and audit["versions missing or doubled"] > 0
 
 
+def resumed_runs(system: System) -> Iterator[dict[str, Any]]:
+    """Yield what became of the steps of each attempt that ended within TRAIN."""
+    for folder in sorted((system.home / "artefacts" / "runs").iterdir()):
+        lost: Attempt | None = None
+        for attempt in reversed(list_attempts(folder)):
+            went_on = went_on_from(attempt)
+            if lost is not None and went_on is not None:
+                done = steps_of(lost)
+                yield {
+                    "run": f"{folder.name}, attempt {lost.fence}",
+                    "steps done": done,
+                    "gone on from": went_on,
+                    "steps repeated": done - went_on,
+                    "checkpoint interval": checkpoint_interval(attempt),
+                }
+            # One that ended before TRAIN has lost no steps, and goes on from none.
+            if went_on is not None:
+                lost = attempt if attempt.result(Phase.TRAIN) is None else None
+
+
+def steps_of(attempt: Attempt) -> int:
+    """Return the optimizer steps that an attempt has told of."""
+    lines, _ = attempt.lines(PROGRESS, 0)
+    points, _ = attempt.lines(METRICS, 0)
+    done = [line["done"] for line in lines if line["phase"] == Phase.TRAIN]
+    return max([*done, *(point["step"] for point in points)], default=0)
+
+
+def went_on_from(attempt: Attempt) -> int | None:
+    """Return the step from which an attempt trained; None if it did not come so far."""
+    lines, _ = attempt.lines(MESSAGES, 0)
+    said = [found for line in lines if (found := GOES_ON.search(line["text"]))]
+    if said:
+        return int(said[0][1])
+    return 0 if attempt.resolved() is not None else None
+
+
+def checkpoint_interval(attempt: Attempt) -> int:
+    """Return the steps between two checkpoints of an attempt as it was planned."""
+    manifest, checked = attempt.manifest(), attempt.result(Phase.VALIDATE)
+    assert manifest is not None
+    assert checked is not None
+    stage = ParseDict(dict(manifest.spec), spec_pb2.Spec()).stages[manifest.stage_index]
+    values = stage.hyperparameters
+    steps = math.ceil(checked["train_row_count"] / values.effective_batch_size)
+    return max(1, steps // values.evaluations_per_epoch)
+
+
 def main() -> None:
     """Run it and print what was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -232,11 +291,16 @@ def main() -> None:
         system.run("down")
         left = system.processes()
         found["orphan processes"] = len(left)
-    rows = [[key, value] for key, value in found.items() if key != "kills"]
+        found["resumed"] = list(resumed_runs(system))
+    rows = [[key, value] for key, value in found.items() if key not in ("kills", "resumed")]
     show("After " + str(len(found["kills"])) + " kills", ["", "count"], rows)
+    columns = ["steps done", "gone on from", "steps repeated", "checkpoint interval"]
+    runs = [[one[name] for name in ("run", *columns)] for one in found["resumed"]]
+    show("Runs that ended within TRAIN and went on", ["run", *columns], runs)
     write("kill", found)
     bad = ("lost requests", "duplicate jobs", "orphan processes")
-    raise SystemExit(1 if any(found[key] for key in bad) else 0)
+    repeated = any(one["steps repeated"] > one["checkpoint interval"] for one in found["resumed"])
+    raise SystemExit(1 if repeated or any(found[key] for key in bad) else 0)
 
 
 if __name__ == "__main__":

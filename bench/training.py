@@ -1,26 +1,46 @@
-"""One training twice: as a job of a whole Attune, and as a bare TRL script. Used by two benches."""
+"""One training as a job of a whole Attune, and what it took. Used by two benches."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-import psutil
+from attune.planner.v1 import planner_pb2
+from attune.scheduler.v1 import scheduler_pb2
+from attune.spec.v1 import spec_pb2
+from google.protobuf.json_format import MessageToDict, ParseDict
 
-from bench.system import ROOT, System
+from bench.judge import a_judge
+from bench.system import System, a_system
+from bench.techniques import CASES, Case
+from cli.client import Client
+from cli.endpoints import Endpoints
+from services.common.peers import call
 
-EXAMPLE = ROOT / "examples" / "support-tickets"
+PROJECT = "projects/default"
 SENTENCE = "Route our customers' support tickets to JSON records of team, product and priority."
+JUDGE_VARIABLE = "ATTUNE_JUDGE_BASE_URL"
+EPOCHS = "stages.0.hyperparameters.epoch_count"
+STEPS_MAX = "stages.0.hyperparameters.max_step_count"
 JOB_TIMEOUT_S = 1800
-POLL_S = 0.2
+CALL_TIMEOUT_S = 120
+POLL_S = 0.5
+ENDED = (
+    scheduler_pb2.Job.STATE_FAILED,
+    scheduler_pb2.Job.STATE_CANCELLED,
+    scheduler_pb2.Job.STATE_PAUSED,
+)
+"""States in which a job gives no times."""
 
 
 @dataclass(frozen=True)
@@ -35,36 +55,102 @@ class JobTimes:
     """Of those, inside VALIDATE and BASELINE."""
     train_s: float
     """Inside TRAIN."""
+    step_count: int
+    """Optimizer steps that it did."""
 
 
-def run_job(system: System, epochs: int) -> JobTimes:
-    """Plan, approve and run one job on the bundled rows, and return its times."""
-    rows, holdout = EXAMPLE / "train.jsonl", EXAMPLE / "holdout.jsonl"
-    dataset = system.json("dataset", "upload", str(rows), "--holdout", str(holdout))
-    asked = system.json("ask", SENTENCE, "--dataset", dataset["name"])
-    answer = f"At least 80 percent. Use {epochs} epochs."
-    talked = system.json("ask", answer, "--conversation", asked["name"])
-    spec = system.json("spec", "approve", talked["spec"], "--yes")
-    job = wait_for_job(system, spec["name"])
-    folder = max((system.home / "artefacts" / "runs" / job["run"].rsplit("/", 1)[1]).iterdir())
-    return job_times(folder, moment(spec["approval"]["approve_time"]))
+class Jobs:
+    """Makes jobs of one technique, each approved anew, all on the same rows."""
+
+    def __init__(self, system: System, case: Case) -> None:
+        """Upload the rows."""
+        self._system = system
+        self._case = case
+        with tempfile.TemporaryDirectory() as folder:
+            rows, holdout = case.files(Path(folder))
+            stored = system.json("dataset", "upload", str(rows), "--holdout", str(holdout))
+        self._dataset: str = stored["name"]
+
+    def run(self, *, epochs: float | None = None, steps_max: int | None = None) -> JobTimes:
+        """Plan, approve and run one job, and return its times.
+
+        Args:
+            epochs: Passes over the rows; those of the case when left out.
+            steps_max: Optimizer steps after which it ends; all when left out.
+
+        Raises:
+            SystemExit: If the job does not succeed.
+        """
+        changes = {**self._case.changes, EPOCHS: epochs or self._case.epochs}
+        if steps_max is not None:
+            changes[STEPS_MAX] = steps_max
+        approved, job = asyncio.run(self._approved_and_run(changes))
+        runs = self._system.home / "artefacts" / "runs"
+        folder = max((runs / job.run.rsplit("/", 1)[1]).iterdir())
+        approve_s = approved.approval.approve_time.ToNanoseconds() / 1e9
+        return job_times(folder, approve_s)
+
+    async def _approved_and_run(
+        self, changes: dict[str, Any]
+    ) -> tuple[spec_pb2.Spec, scheduler_pb2.Job]:
+        async with Client(Endpoints(**self._system.endpoints())) as client:
+            proposed = await call(
+                client.planner.ProposeSpec,
+                planner_pb2.ProposeSpecRequest(
+                    parent=PROJECT,
+                    datasets=[self._dataset],
+                    objective=SENTENCE,
+                    request_id=str(uuid4()),
+                ),
+                timeout_s=CALL_TIMEOUT_S,
+            )
+            update = planner_pb2.UpdateSpecRequest(
+                spec=changed(proposed, changes), request_id=str(uuid4())
+            )
+            update.update_mask.paths.extend(changes)
+            spec = await call(client.planner.UpdateSpec, update, timeout_s=CALL_TIMEOUT_S)
+            approve = planner_pb2.ApproveSpecRequest(
+                name=spec.name, hash=spec.hash, request_id=str(uuid4())
+            )
+            approved = await call(client.planner.ApproveSpec, approve, timeout_s=CALL_TIMEOUT_S)
+            return approved, await job_of(client, approved.name)
 
 
-def wait_for_job(system: System, spec: str) -> dict[str, Any]:
+def changed(spec: spec_pb2.Spec, changes: dict[str, Any]) -> spec_pb2.Spec:
+    """Return a spec with other values.
+
+    Args:
+        spec: As it was proposed.
+        changes: Field path, entries by position, to the value as JSON has it.
+    """
+    values: dict[str, Any] = MessageToDict(spec, preserving_proto_field_name=True)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        here: Any = values
+        for part in parents:
+            here = here[int(part)] if part.isdecimal() else here.setdefault(part, {})
+        here[last] = value
+    return ParseDict(values, spec_pb2.Spec())
+
+
+async def job_of(client: Client, spec: str) -> scheduler_pb2.Job:
     """Return the job of a spec when it has succeeded.
 
+    It is asked for in this process: a command every few seconds would be measured as well.
+
     Raises:
-        SystemExit: If it ends otherwise, or not within half an hour.
+        SystemExit: If it ends otherwise or asks something, or not within half an hour.
     """
-    deadline = time.monotonic() + JOB_TIMEOUT_S
-    while time.monotonic() < deadline:
-        jobs = [job for job in system.json("job", "list")["jobs"] if job["spec"] == spec]
-        if jobs and jobs[0]["state"] in ("STATE_FAILED", "STATE_CANCELLED"):
-            raise SystemExit(f"{jobs[0]['name']}: {jobs[0].get('error')}")
-        if jobs and jobs[0]["state"] == "STATE_SUCCEEDED":
-            return jobs[0]
-        time.sleep(2)  # Rarely: each look is a process beside what is measured.
-    raise SystemExit("the job did not end")
+    async with asyncio.timeout(JOB_TIMEOUT_S):
+        while True:
+            request = scheduler_pb2.ListJobsRequest(parent=PROJECT, page_size=1000)
+            listed = await call(client.scheduler.ListJobs, request)
+            for job in listed.jobs:
+                if job.spec == spec and job.state == scheduler_pb2.Job.STATE_SUCCEEDED:
+                    return job
+                if job.spec == spec and job.state in ENDED:
+                    raise SystemExit(f"{job.name}: {job.state_reason} {job.error.message}")
+            await asyncio.sleep(POLL_S)
 
 
 def job_times(folder: Path, approve_time: float) -> JobTimes:
@@ -78,12 +164,20 @@ def job_times(folder: Path, approve_time: float) -> JobTimes:
             begun[entry["phase"]] = at
         else:
             spent[entry["phase"]] = at - begun[entry["phase"]]
-    first = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    points = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    # Where answers are rewarded, an evaluation comes before the first step.
+    first = next(point for point in points if point["step"] >= 1)
+    from services.trainer.attempt import Attempt
+    from services.trainer.run import Phase
+
+    result = Attempt(folder).result(Phase.TRAIN)
+    assert result is not None
     return JobTimes(
         folder=folder,
         approve_to_first_step_s=moment(first["time"]) - approve_time,
-        checks_s=spent[1] + spent[2],
-        train_s=spent[3],
+        checks_s=spent[Phase.VALIDATE] + spent[Phase.BASELINE],
+        train_s=spent[Phase.TRAIN],
+        step_count=result["step_count"],
     )
 
 
@@ -92,78 +186,19 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def bare_settings(folder: Path, output: Path) -> dict[str, Any]:
-    """Return the settings of the bare script that make the same training as an attempt.
-
-    Args:
-        folder: Of the attempt.
-        output: Where the bare script writes its checkpoints.
-    """
-    from services.trainer.attempt import Attempt
-    from services.trainer.phases.train import plan_of
-    from services.trainer.recipes import sft
-    from services.trainer.recipes.training import Training
-    from services.trainer.runtime.run_context import RunContext
-    from services.trainer.runtime.stopping import Signals
-
-    attempt = Attempt(folder)
-    manifest = attempt.manifest()
-    if manifest is None:
-        raise SystemExit(f"{folder} holds no manifest")
-    context = RunContext(attempt, manifest, Signals(), lambda: None)
-    training: Training = plan_of(context, output, None)
-    chosen = sft.config(training)
-    names = (
-        "learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay",
-        "max_grad_norm", "max_steps", "per_device_train_batch_size",
-        "per_device_eval_batch_size", "gradient_accumulation_steps", "max_length", "seed",
-        "eval_strategy", "eval_steps", "save_strategy", "save_steps", "logging_steps",
-    )  # fmt: skip
-    config = {name: getattr(chosen, name) for name in names}
-    config = {name: getattr(value, "value", value) for name, value in config.items()}
-    lora = context.stage.hyperparameters.lora
-    return {
-        "model": str(context.model_folder),
-        "threads": manifest.threads,
-        "train": [{"messages": row.messages} for row in context.split.train],
-        "validation": [{"messages": row.messages} for row in context.split.validation],
-        "config": config | {
-            "output_dir": str(output), "assistant_only_loss": True, "use_cpu": True,
-            "bf16": False, "report_to": "none", "disable_tqdm": True, "save_total_limit": 3,
-            "gradient_checkpointing": chosen.gradient_checkpointing,
-        },
-        "lora": {
-            "task_type": "CAUSAL_LM", "r": lora.rank, "lora_alpha": lora.alpha,
-            "lora_dropout": lora.dropout, "target_modules": "all-linear",
-        },
-    }  # fmt: skip
-
-
-def run_bare(job: JobTimes) -> dict[str, float]:
-    """Run the same training as a bare script, on the same cores, and return its times.
-
-    Returns:
-        `first_step_s`, shell to the end of the first step, and `train_s`, inside train().
-    """
-    manifest = json.loads((job.folder / "run.json").read_text())
-    threads = str(manifest["threads"])
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "settings.json"
-        path.write_text(json.dumps(bare_settings(job.folder, Path(name) / "out")))
-        begin = time.time()
-        process = subprocess.Popen(
-            [sys.executable, "-P", ROOT / "bench" / "bare_sft.py", path],
-            env=os.environ | {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        psutil.Process(process.pid).cpu_affinity(list(manifest["cpus"]))
-        said, complained = process.communicate(timeout=JOB_TIMEOUT_S)
-    if process.returncode != 0:
-        raise SystemExit(complained[-3000:])
-    found = json.loads(said.splitlines()[-1])
-    return {"first_step_s": found["first_step_time"] - begin, "train_s": found["train_s"]}
+@contextmanager
+def a_measured_system() -> Iterator[System]:
+    """Yield a system that is up, beside a judge that answers at once."""
+    before = os.environ.get(JUDGE_VARIABLE)
+    with a_judge() as url, a_system() as system:
+        os.environ[JUDGE_VARIABLE] = url
+        try:
+            system.run("up")
+            yield system
+        finally:
+            os.environ.pop(JUDGE_VARIABLE)
+            if before is not None:
+                os.environ[JUDGE_VARIABLE] = before
 
 
 def stop_serving(system: System) -> None:
@@ -171,3 +206,21 @@ def stop_serving(system: System) -> None:
     for name in ("supervisor", "serving", "engine"):
         record = json.loads((system.home / "run" / f"{name}.json").read_text())
         os.killpg(record["pid"], 9)
+
+
+def chosen_cases(description: str, default: tuple[str, ...]) -> list[Case]:
+    """Read the command line of a bench that takes techniques, and return its cases.
+
+    Args:
+        description: Of the bench.
+        default: What is measured when none is named.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--technique",
+        choices=tuple(CASES),
+        action="append",
+        help=f"what to measure; may be repeated; default: {', '.join(default)}",
+    )
+    named = parser.parse_args().technique or default
+    return [case for name, case in CASES.items() if name in named]
