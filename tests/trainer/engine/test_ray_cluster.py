@@ -61,7 +61,7 @@ STORE_BYTES = 80 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A head without devices, and two machines with two GPUs each."""
     head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": STORE_BYTES})
@@ -72,7 +72,9 @@ def cluster() -> Iterator[Cluster]:
     yield made
     ray.shutdown()
     made.shutdown()
-    assert not [one for one in psutil.process_iter() if "services.trainer.engine" in line_of(one)]
+    ours = str(tmp_path_factory.getbasetemp())
+    lines = [line_of(one) for one in psutil.process_iter()]
+    assert not [line for line in lines if "services.trainer.engine" in line and ours in line]
 
 
 def add_node(cluster: Cluster):
