@@ -39,7 +39,7 @@ from tests.trainer.scheduler_server import SchedulerServer
 
 pytestmark = pytest.mark.system
 
-TIMEOUT_S = 90.0
+TIMEOUT_S = 240.0
 SUPERVISOR = """
 import asyncio, sys
 from pathlib import Path
