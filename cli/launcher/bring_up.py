@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from cli.endpoints import Endpoints
 from cli.home import Home
 from cli.launcher.base_model import ensure_base_model
-from cli.launcher.checks import broken_preconditions
+from cli.launcher.checks import broken_preconditions, head_line
 from cli.launcher.health import healthy
 from cli.launcher.launch import STARTER, Launch, RunEngine, base_model_of
 from cli.launcher.process_plan import NAMES
@@ -78,6 +78,8 @@ def bring_up(
         screen.say(f"Starting Attune in {home.root}")
     else:
         _check_engine(launch, engine, ray_address)
+        if line := head_line(launch.engine.ray_address):
+            raise FailedPrecondition(line, reason="PRECONDITION")
         screen.say(f"Attune runs already in {home.root}")
     with _ending_on_failure(home, anew):
         launch.write(home)

@@ -18,7 +18,10 @@ from cli.ports import LOOPBACK, VARIABLES, Ports
 
 FREE_BYTES_MIN = 3 * 1000**3
 PYTHON = (3, 11)
-ADDRESS = re.compile(r"[^\s:/]+:[0-9]{1,5}")
+ADDRESS = re.compile(r"([^\s:/]+):([0-9]{1,5})")
+PORT_MAX = 65535
+HEAD_TIMEOUT_S = 5.0
+"""Longest that the head of a cluster may take to accept a connection."""
 # pip takes any build of 2.13.0 for what is asked, unless it is made to install again.
 CPU_TORCH = (
     "pip install --force-reinstall --no-deps torch==2.13.0 "
@@ -48,6 +51,8 @@ def broken_preconditions(
     if lines[-1] is None:
         lines.append(disk_line(root, shutil.disk_usage(root).free))
     lines += [port_line(name, port, host) for name, port in ports.items()]
+    if not any(lines):
+        lines.append(head_line(engine.ray_address))  # The one that may have to wait.
     return [line for line in lines if line is not None]
 
 
@@ -100,9 +105,36 @@ def engine_line(engine: RunEngine, *, has_ray: bool) -> str | None:
         return f"--ray-address {address} is for --engine ray. Add that." if address else None
     if not address:
         return "--engine ray needs --ray-address: the head's HOST:PORT, or auto."
-    if address != "auto" and not ADDRESS.fullmatch(address):
+    if address != "auto" and not is_host_and_port(address):
         return f"--ray-address {address!r} is not HOST:PORT, such as 10.0.0.1:6379, nor auto."
     return None if has_ray else "ray is not installed in this environment. Run `make setup`."
+
+
+def is_host_and_port(address: str) -> bool:
+    """Return whether an address is HOST:PORT, its port from 1 to 65535."""
+    parts = ADDRESS.fullmatch(address)
+    return parts is not None and 1 <= int(parts[2]) <= PORT_MAX
+
+
+def head_line(address: str) -> str | None:
+    """Return that nobody listens where a cluster's head should be, or None.
+
+    Told here, since the trainer, which serves more than runs, starts without it and waits.
+
+    Args:
+        address: HOST:PORT; nothing is known of `auto`, which the trainer looks for, nor of none.
+    """
+    if address in ("", "auto"):
+        return None
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), HEAD_TIMEOUT_S).close()
+    except OSError as error:
+        return (
+            f"--ray-address {address}: nobody answers there ({error.strerror or error}). Name the "
+            "head of a Ray cluster that runs, or start one: `ray start --head --port=6379`."
+        )
+    return None
 
 
 def home_line(root: Path) -> str | None:

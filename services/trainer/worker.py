@@ -71,8 +71,8 @@ class Worker:
     async def run(self) -> None:
         """Lease and execute runs for ever."""
         while True:
-            free = await self._engine.free_slot_count(sum(self._runs.values()))
             try:
+                free = await self._engine.free_slot_count(sum(self._runs.values()))
                 lease = await self._lease(free)
             except ServiceError as error:
                 if error.reason != self._trouble:

@@ -32,7 +32,7 @@ OWNERS = {
     "mlflow": r"services/trainer/tracking",
     "math_verify": r"services/trainer/grading/mathematics_process",
     "sympy": r"services/trainer/grading/mathematics_process",
-    "ray": r"services/trainer/engine/ray_cluster",
+    "ray": r"services/trainer/engine/ray_.*",
     "pydantic_ai": r"services/planner/reading/language_model",
     "pydantic": (
         r"services/(common|planner|scheduler|trainer|serving)/settings"

@@ -77,6 +77,7 @@ def test_a_port_in_use_names_the_process_the_port_and_the_variable():
         ("ray", "", "needs --ray-address"),
         ("ray", "ray://10.0.0.1:10001", "is not HOST:PORT"),
         ("ray", "10.0.0.1", "is not HOST:PORT"),
+        ("ray", "10.0.0.1:99999", "is not HOST:PORT"),
     ],
 )
 def test_an_engine_that_cannot_be_is_one_line_with_the_remedy(name, address, said):
@@ -90,3 +91,17 @@ def test_an_engine_that_can_be_is_no_line():
     assert checks.engine_line(RunEngine("ray", "auto"), has_ray=True) is None
     assert checks.engine_line(RunEngine("ray", "head:6379"), has_ray=True) is None
     assert "make setup" in checks.engine_line(RunEngine("ray", "auto"), has_ray=False)
+
+
+def test_a_head_that_nobody_runs_is_told_before_anything_starts(tmp_path):
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        engine = RunEngine("ray", address)
+        ports = Ports.read({}, 0).resolved()
+        (line,) = checks.broken_preconditions(tmp_path / "home", "127.0.0.1", ports, {}, engine)
+        assert line.startswith(f"--ray-address {address}: nobody answers there")
+        assert "ray start --head" in line
+        head.listen()
+        assert checks.head_line(address) is None
+    assert checks.head_line("auto") is None

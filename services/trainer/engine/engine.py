@@ -49,13 +49,20 @@ class Engine(Protocol):
     """A UUID; another one says that the runs of the one before are dead."""
 
     async def devices(self) -> Sequence[Device]:
-        """Return what runs may compute on as it is now; nothing while there is nothing."""
+        """Return what runs may compute on as it is now; nothing while there is nothing.
+
+        Raises:
+            Unavailable: If that cannot be asked at present.
+        """
 
     async def free_slot_count(self, held: int) -> int:
         """Return how many more runs of one device can start.
 
         Args:
             held: Devices of the runs that this service has started, waiting ones included.
+
+        Raises:
+            Unavailable: As `devices`.
         """
 
     async def start(self, attempt: Attempt, manifest: Manifest) -> Execution:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 import ray
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import RayError
 from ray.util.placement_group import (
     PlacementGroup,
     get_current_placement_group,
@@ -31,8 +31,10 @@ from ray.util.scheduling_strategies import (
     PlacementGroupSchedulingStrategy,
 )
 
+from services.common.errors import Unavailable
 from services.trainer.attempt import Attempt
 from services.trainer.devices import Device, offered
+from services.trainer.engine.cluster_head import AWAY_MAX_S, ClusterHead
 from services.trainer.engine.cluster_share import (
     ClusterNode,
     devices_of,
@@ -41,30 +43,18 @@ from services.trainer.engine.cluster_share import (
     resources_of,
 )
 from services.trainer.engine.engine import Execution
-from services.trainer.engine.member import Member, Seen
-from services.trainer.engine.verdict import explain, verdict
-from services.trainer.gang import Gang
-from services.trainer.run import ExitCode, Manifest, Phase
-from services.trainer.runtime.stopping import CANCEL, PAUSE, TERMINATE
+from services.trainer.engine.member import Member
+from services.trainer.engine.ray_execution import RayExecution, answer
+from services.trainer.run import Manifest
 from services.trainer.settings import TrainerSettings
 
 log = logging.getLogger(__name__)
 
 NAMESPACE = "attune"
-POLL_S = 0.5
-"""Time between two looks at the processes of a run."""
-ANSWER_MAX_S = 30.0
-"""Longest that a process's actor may take to answer before its machine counts as lost."""
-PLACE_MAX_S = 15 * 60.0
-"""Longest that a run waits for its devices."""
 PROBE_MAX_S = 60.0
 """Longest that a machine may take to say what it has; Ray starts a process there for it."""
-REACH_MAX_S = 10.0
-"""Longest that the cluster's head may take to accept a connection."""
-END_MAX_S = 15.0
-"""Longest to wait for actors to end their processes before they are killed."""
-HANDED_ON = ("ATTUNE_", "HF_", "TRANSFORMERS_", "TOKENIZERS_", "OMP_", "MKL_", "NCCL_", "GLOO_")
-"""How the variables begin that a run on another machine gets from here."""
+SAID_MAX = 300
+"""Letters that are repeated of what Ray says."""
 
 
 class _RayMember(Member):
@@ -80,185 +70,47 @@ class _RayMember(Member):
         remove_placement_group(get_current_placement_group())
 
 
-class RayExecution:
-    """One attempt on the cluster."""
-
-    def __init__(self, engine: RayEngine, attempt: Attempt, manifest: Manifest) -> None:
-        """Place it in the background, or find it placed."""
-        self.abandoned = False
-        self.oom_killed = False
-        self._engine = engine
-        self._attempt = attempt
-        self._manifest = manifest
-        self._size = max(1, int(manifest.placement.get("device_count", 1)))
-        self._name = engine.name_of(manifest)
-        self._members: list[Any] = []
-        self._asked: list[bytes] = []
-        self._listeners: list[Callable[[], None]] = []
-        self._message_count = 0
-        self._task = asyncio.create_task(self._run())
-
-    def on_message(self, listener: Callable[[], None]) -> None:
-        """Call the listener whenever the run says that something has changed."""
-        self._listeners.append(listener)
-
-    def cancel(self) -> None:
-        """Ask the run to stop at its next step."""
-        self._tell(CANCEL)
-
-    def pause(self) -> None:
-        """Ask the run to halt at its next checkpoint."""
-        self._tell(PAUSE)
-
-    def terminate(self) -> None:
-        """Ask the run to halt because this service ends."""
-        self._tell(TERMINATE)
-
-    async def abandon(self) -> None:
-        """End the run at once, its lease being no longer ours."""
-        self.abandoned = True
-        await self.stop()
-
-    async def wait(self) -> int:
-        """Wait for the end and return the ExitCode; negative for a signal."""
-        try:
-            return await asyncio.shield(self._task)
-        except asyncio.CancelledError:
-            if self._task.cancelled():  # By `stop`, not the one who waits.
-                return ExitCode.ORPHANED
-            raise
-
-    async def stop(self) -> None:
-        """End the run at once and give its devices back."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
-
-    def _tell(self, message: bytes) -> None:
-        if message in self._asked:
-            return
-        self._asked.append(message)
-        if self._members:
-            self._members[0].tell.remote(message)
-
-    async def _run(self) -> int:
-        try:
-            halted = await self._place()
-            return halted if halted is not None else await self._watch()
-        except (RayError, TimeoutError) as error:
-            if self._attempt.result(Phase.REGISTER) is not None:
-                # Its last act was done, whatever became of who watched it.
-                return ExitCode.SUCCEEDED
-            log.warning("attempt %s: %s", self._name, next(iter(str(error).splitlines()), ""))
-            text = "A machine of the cluster was lost, or a process on it, with what ran there."
-            explain(self._attempt, self._size, "PROCESS_LOST", text)
-            return ExitCode.CRASHED
-        finally:
-            await self._release()
-
-    async def _place(self) -> int | None:
-        """Reserve the devices and start the processes; return how it ended where it did not."""
-        group = await self._engine.group(self._name, self._size)
-        begin_s = time.monotonic()
-        while not await asyncio.to_thread(group.wait, POLL_S):
-            if CANCEL in self._asked:
-                return ExitCode.CANCELLED
-            if PAUSE in self._asked:
-                return ExitCode.PAUSED
-            if TERMINATE in self._asked:
-                return ExitCode.TERMINATED
-            if time.monotonic() - begin_s > PLACE_MAX_S:
-                text = f"No {self._size} devices of the cluster were free for {PLACE_MAX_S:.0f} s."
-                self._attempt.write_error("NO_DEVICES", text)
-                return ExitCode.CRASHED
-        self._members = await asyncio.to_thread(self._engine.members, self._name, group, self._size)
-        host = await _answer(self._members[0].host.remote())
-        environment = handed_on(self._manifest)
-        folder = self._attempt.folder
-        for rank, member in enumerate(self._members):
-            gang = Gang(rank, self._size, 0, host) if self._size > 1 else None
-            own = folder if gang is None else gang.folder(folder)
-            also = {} if gang is None else gang.environment()
-            await _answer(member.start.remote(str(folder), str(own), environment | also))
-        for message in self._asked:
-            self._members[0].tell.remote(message)
-        return None
-
-    async def _watch(self) -> int:
-        answered_s = time.monotonic()
-        while True:
-            polls = (_answer(one.poll.remote()) for one in self._members)
-            seen = await asyncio.gather(*polls, return_exceptions=True)
-            failed = [one for one in seen if isinstance(one, BaseException)]
-            for error in failed:
-                passing = isinstance(error, ActorUnavailableError | TimeoutError)
-                if not passing or time.monotonic() - answered_s > ANSWER_MAX_S:
-                    raise error
-            found = [one for one in seen if isinstance(one, Seen)]
-            if not failed:
-                answered_s = time.monotonic()
-                self._look_at(found)
-                code = verdict([one.code for one in found])
-                if code is not None:
-                    if code == ExitCode.CRASHED:
-                        text = "A process of the run ended without a word."
-                        explain(self._attempt, self._size, "CRASHED", text)
-                    return code
-            await asyncio.sleep(POLL_S)
-
-    def _look_at(self, seen: Sequence[Seen]) -> None:
-        self.oom_killed = any(one.oom_killed for one in seen)
-        if seen[0].message_count != self._message_count:
-            self._message_count = seen[0].message_count
-            for listener in self._listeners:
-                listener()
-
-    async def _release(self) -> None:
-        ends = (_answer(member.stop.remote(), END_MAX_S) for member in self._members)
-        # One that does not answer is gone, or goes with the reservation.
-        await asyncio.gather(*ends, return_exceptions=True)
-        await asyncio.to_thread(self._engine.remove, self._name)
-
-
 class RayEngine:
     """Runs attempts on a cluster; they outlive this service for as long as a lease lasts."""
 
     name = "ray"
 
     def __init__(self, settings: TrainerSettings) -> None:
-        """Keep what is asked for; the cluster is joined."""
+        """Keep what is asked for; the cluster is joined later."""
         # The same after a restart: the runs of the service before go on.
         self.instance = str(uuid5(NAMESPACE_URL, f"attune:{settings.node_id}"))
         self._settings = settings
         self._nodes: dict[str, ClusterNode] = {}
+        self._head = ClusterHead(settings.ray_address)
+        self._watch: asyncio.Task[None] | None = None
+        """Of the head; there is none until the cluster is joined."""
 
     @classmethod
     async def connected(cls, settings: TrainerSettings) -> RayEngine:
         """Return the engine of the cluster that the settings name.
 
+        While nobody listens at the head's address it offers nothing, and joins when somebody does.
+
         Raises:
-            SystemExit: In one line, if none answers.
+            SystemExit: In one line, if what listens there cannot be joined, or `auto` finds none.
         """
-        address = settings.ray_address
+        engine = cls(settings)
+        if settings.ray_address != "auto" and not await engine._head.answers():
+            log.warning("%s", engine._away())
+            return engine
         try:
-            await _reach(address)
-            await asyncio.to_thread(
-                ray.init,
-                address=address,
-                namespace=NAMESPACE,
-                log_to_driver=False,
-                configure_logging=False,
-            )
-        except (RayError, OSError, RuntimeError, TimeoutError, ValueError) as error:
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise SystemExit(
-                f"ATTUNE_TRAINER_RAY_ADDRESS={address!r}: no cluster to be joined from here "
-                f"({said[0][:200]}). Start Ray on this machine with `ray start --address=HEAD:6379 "
-                "--num-cpus=0`, or `ray start --head` for a cluster of its own."
-            ) from None
-        return cls(settings)
+            await engine._join()
+        except Unavailable as error:
+            raise SystemExit(error.message) from None
+        return engine
 
     async def devices(self) -> Sequence[Device]:
-        """Return what the machines of the cluster have."""
+        """Return what the machines of the cluster have.
+
+        Raises:
+            Unavailable: If the cluster's head is away, or does not take this machine in.
+        """
+        await self._present()
         alive = {
             node["NodeID"]: node for node in await asyncio.to_thread(ray.nodes) if node["Alive"]
         }
@@ -273,7 +125,12 @@ class RayEngine:
         return [device for node in self._nodes.values() for device in node.devices]
 
     async def free_slot_count(self, held: int) -> int:
-        """Return how many more runs of one device can start."""
+        """Return how many more runs of one device can start.
+
+        Raises:
+            Unavailable: As `devices`.
+        """
+        await self._present()
         free, all_of_it = await asyncio.gather(
             asyncio.to_thread(ray.available_resources), asyncio.to_thread(ray.cluster_resources)
         )
@@ -287,6 +144,8 @@ class RayEngine:
 
     async def find(self, attempt: Attempt, manifest: Manifest) -> Execution | None:
         """Return the execution of an attempt whose first process is there, or None."""
+        if not ray.is_initialized():
+            return None
         try:
             await asyncio.to_thread(ray.get_actor, f"{self.name_of(manifest)}-0", NAMESPACE)
         except ValueError:
@@ -295,16 +154,20 @@ class RayEngine:
 
     async def sweep(self, kept: Sequence[Manifest]) -> None:
         """Give back what earlier services of this node hold for attempts other than these."""
+        if not ray.is_initialized():
+            return
         names = {self.name_of(manifest) for manifest in kept}
         table = await asyncio.to_thread(placement_group_table)
         for entry in table.values():
             name = str(entry["name"])
             if name.startswith(self._prefix) and name not in names and entry["state"] != "REMOVED":
                 log.warning("giving back the devices of %s, which nobody runs", name)
-                await asyncio.to_thread(self.remove, name)
+                await self.remove(name)
 
     async def close(self) -> None:
         """Leave the cluster."""
+        if self._watch is not None:
+            self._watch.cancel()
         await asyncio.to_thread(ray.shutdown)
 
     def name_of(self, manifest: Manifest) -> str:
@@ -344,16 +207,61 @@ class RayEngine:
             for rank in range(size)
         ]
 
-    def remove(self, name: str) -> None:
-        """Give a reservation back, which ends its actors; blocks."""
+    async def remove(self, name: str) -> None:
+        """Give a reservation back, which ends its actors; one without its head ends by itself."""
+        if not await self._head.answers():
+            return
         try:
-            remove_placement_group(get_placement_group(name))
+            group = await asyncio.to_thread(get_placement_group, name)
         except ValueError:
             return
+        await asyncio.to_thread(remove_placement_group, group)
 
     @property
     def _prefix(self) -> str:
         return f"attune-{self._settings.node_id}-"
+
+    async def _join(self) -> None:
+        address = self._settings.ray_address
+        try:
+            await asyncio.to_thread(
+                ray.init,
+                address=address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                configure_logging=False,
+            )
+        except (RayError, OSError, RuntimeError, TimeoutError, ValueError) as error:
+            said = " ".join(str(error).split())[:SAID_MAX] or type(error).__name__
+            raise Unavailable(
+                f"ATTUNE_TRAINER_RAY_ADDRESS={address!r}: no cluster to be joined from here "
+                f"({said}). Start Ray on this machine, from this environment: `ray start "
+                "--address=HEAD:6379 --num-cpus=0`, or `ray start --head` for one of its own.",
+                reason="CLUSTER_NOT_JOINED",
+            ) from None
+        self._head = ClusterHead(ray.get_runtime_context().gcs_address)
+        self._watch = asyncio.create_task(self._end_when_lost())
+
+    async def _present(self) -> None:
+        """Return if the cluster can be asked; join it if that was not done."""
+        if not await self._head.answers():
+            raise Unavailable(self._away(), reason="CLUSTER_AWAY")
+        if not ray.is_initialized():
+            await self._join()
+            await self.sweep(())
+            log.info("the cluster at %s is joined", self._head.address)
+
+    async def _end_when_lost(self) -> None:
+        """Have this service stop once the head is lost: Ray joins a cluster once in a process."""
+        await self._head.until_lost()
+        log.error("for %.0f s: %s This service starts anew.", AWAY_MAX_S, self._away())
+        signal.raise_signal(signal.SIGTERM)
+
+    def _away(self) -> str:
+        return (
+            f"The head of the Ray cluster at {self._head.address} does not answer; training waits "
+            "for it. Start it again, or name another one: `attune down`, then `attune up`."
+        )
 
     async def _probe(self, key: str) -> list[Device] | None:
         """Ask a machine what it has; None when it does not answer."""
@@ -361,31 +269,8 @@ class RayEngine:
         ask: Any = ray.remote(offered)
         asked = ask.options(num_cpus=0, scheduling_strategy=affinity, max_retries=0)
         try:
-            found = await _answer(asked.remote(self._settings.accelerator), PROBE_MAX_S)
+            found = await answer(asked.remote(self._settings.accelerator), PROBE_MAX_S)
         except (RayError, TimeoutError) as error:
             log.warning("machine %s of the cluster is left out: %s", key[:12], error)
             return None
         return list(found)
-
-
-async def _reach(address: str) -> None:
-    """Knock at the head's door; Ray itself would knock for minutes.
-
-    Raises:
-        OSError: If nobody listens there.
-        TimeoutError: If nothing comes back.
-    """
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), REACH_MAX_S)
-        writer.close()
-
-
-async def _answer(reference: Any, timeout_s: float = ANSWER_MAX_S) -> Any:
-    return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout_s)
-
-
-def handed_on(manifest: Manifest) -> dict[str, str]:
-    """Return what the process of a run elsewhere gets from this one's environment."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith(HANDED_ON)}
-    return kept if manifest.accelerator == "cuda" else {**kept, "CUDA_VISIBLE_DEVICES": ""}

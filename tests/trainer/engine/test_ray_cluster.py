@@ -24,8 +24,10 @@ from ray.util.placement_group import (
 )
 
 from services.common.artefacts import Artefacts
+from services.common.errors import Unavailable
 from services.trainer import wire
 from services.trainer.attempt import LOG, METRICS, Attempt
+from services.trainer.engine.cluster_head import ClusterHead
 from services.trainer.engine.ray_cluster import NAMESPACE, RayEngine
 from services.trainer.peers import SchedulerPeer
 from services.trainer.run import ExitCode, Manifest, Phase
@@ -37,11 +39,12 @@ from tests.trainer.scheduler_server import SchedulerServer
 
 pytestmark = pytest.mark.system
 
-TIMEOUT_S = 90.0
+TIMEOUT_S = 240.0
 SUPERVISOR = """
 import asyncio, sys
 from pathlib import Path
 from services.trainer.attempt import Attempt
+from services.trainer.engine.cluster_head import ClusterHead
 from services.trainer.engine.ray_cluster import RayEngine
 from services.trainer.settings import TrainerSettings
 
@@ -58,7 +61,7 @@ STORE_BYTES = 80 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A head without devices, and two machines with two GPUs each."""
     head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head | {"object_store_memory": STORE_BYTES})
@@ -69,7 +72,9 @@ def cluster() -> Iterator[Cluster]:
     yield made
     ray.shutdown()
     made.shutdown()
-    assert not [one for one in psutil.process_iter() if "services.trainer.engine" in line_of(one)]
+    ours = str(tmp_path_factory.getbasetemp())
+    lines = [line_of(one) for one in psutil.process_iter()]
+    assert not [line for line in lines if "services.trainer.engine" in line and ours in line]
 
 
 def add_node(cluster: Cluster):
@@ -266,12 +271,31 @@ async def until_free(engine: RayEngine, count: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_cluster_that_is_not_there_is_refused_in_one_line(bench):
-    settings = bench.settings.model_copy(update={"ray_address": "127.0.0.1:1"})
+async def test_a_head_that_is_away_costs_only_training(bench, cluster):
+    engine = RayEngine(bench.settings.model_copy(update={"ray_address": "127.0.0.1:1"}))
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 does not answer.*Start it again"):
+        await engine.devices()
+    async with bench.scheduler.serving() as address:
+        peer = SchedulerPeer(address)
+        supervisor = Supervisor(bench.settings, peer, engine, tracker=None)
+        worker = Worker(bench.settings, peer, supervisor, engine)
+        working = asyncio.create_task(worker.run())
+        await until(lambda: worker._trouble == "CLUSTER_AWAY")
+        # It comes to itself once the head is there.
+        engine._head = ClusterHead(cluster.address)
+        await until(lambda: bench.scheduler.nodes)
+        working.cancel()
+        await worker.stop()
+        await peer.close()
+
+
+async def test_what_listens_but_is_no_cluster_is_refused_in_one_line(bench):
+    settings = bench.settings.model_copy(update={"ray_address": "auto"})
     command = [sys.executable, "-c", SUPERVISOR, settings.model_dump_json(), "none"]
+    elsewhere = os.environ | {"RAY_TMPDIR": str(bench.settings.home), "RAY_ADDRESS": "nonsense"}
     done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, check=False
+        subprocess.run, command, capture_output=True, text=True, check=False, env=elsewhere
     )
     assert done.returncode == 1
-    assert "ATTUNE_TRAINER_RAY_ADDRESS='127.0.0.1:1'" in done.stderr.splitlines()[-1]
+    assert "ATTUNE_TRAINER_RAY_ADDRESS='auto'" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
