@@ -66,7 +66,6 @@ def run(system: System, names: Sequence[str], folder: Path, trial: int) -> None:
         figures = {
             "techniques": trained.techniques,
             "left_out_rows": trained.left_out_count,
-            "seconds": trained.seconds,
             "measures": [asdict(one) for one in found],
         }
         table += [[name, "+".join(trained.techniques), *_cells(one)] for one in found]

@@ -14,15 +14,15 @@ from attune.spec.v1 import spec_pb2
 SEED = 1
 BANKING_ROW_COUNT = 3000
 GSM8K_ROW_COUNT = 1500
-GSM8K_HOLDOUT_COUNT = 500
+GSM8K_HOLDOUT_COUNT = 400
 ANSWER_TOKENS = 16
 """Room for `####` and a number, which is all that GSM8K's rows hold here; a model of a million
 parameters works nothing out before it."""
 PAIR_ANSWER_TOKENS = 64
 """Of the answers that are written to unseen prompts of pairs, so that a run takes minutes."""
-SFT_STEPS = 24
+SFT_STEPS = 16
 """Few enough that answers to one prompt still differ in form, which is what a reward needs."""
-REWARD_STEPS = 40
+REWARD_STEPS = 24
 GROUP_SIZE = 8
 FORM = r"\A#### -?\d[\d,]*(\.\d+)?\s*\Z"
 """`####`, a number, and nothing else."""
