@@ -40,20 +40,22 @@ class Measured:
 
 def measured(trained: Trained) -> list[Measured]:
     """Return all measures of a set, the deciding one first."""
-    report = trained.report
-    found = [_by_grader(report, each) for each in report["graders"]]
+    report, attempt = trained.report, Attempt(trained.folder)
+    before = attempt.result(Phase.BASELINE) or {}
+    is_shown = before.get("few_shot_example_count", 0) > 0
+    found = [_by_grader(report, each, is_shown=is_shown) for each in report["graders"]]
     found.sort(key=lambda one: one.measure != report["grader"])
-    return [*found, *_by_stage(report), *_by_preference(Attempt(trained.folder))]
+    return [*found, *_by_stage(report), *_by_preference(attempt)]
 
 
-def _by_grader(report: dict[str, Any], each: dict[str, Any]) -> Measured:
+def _by_grader(report: dict[str, Any], each: dict[str, Any], *, is_shown: bool) -> Measured:
     change = _figure(each["difference"])
     decides = each["grader"] == report["grader"]
     return Measured(
         measure=each["grader"],
         row_count=int(each["paired_row_count"]),
         base=_figure(each["base"]).value,
-        few_shot=_figure(each["few_shot"]).value,
+        few_shot=_figure(each["few_shot"]).value if is_shown else None,
         tuned=_figure(each["tuned"]).value,
         difference=change.value,
         interval=(change.low, change.high),

@@ -98,9 +98,10 @@ def test_unseen_pairs_are_told_apart_before_and_after(trained, tmp_path):
     attempt = Attempt(tmp_path)
     before = {"chosen": [-1.0, -5.0, -3.0, -3.0], "rejected": [-2.0, -4.0, -1.0, -1.0]}
     after = {"chosen": [-1.0, -2.0, -1.0, -3.0], "rejected": [-2.0, -4.0, -2.0, -2.0]}
-    attempt.write_result(Phase.BASELINE, {"preference": before})
+    attempt.write_result(Phase.BASELINE, {"preference": before, "few_shot_example_count": 0})
     attempt.write_result(Phase.EVALUATE, {"preference": after})
-    likelier, rewarded = measured(trained())[-2:]
+    form, _, likelier, rewarded = measured(trained())
+    assert form.few_shot is None
     assert (likelier.base, likelier.tuned, likelier.difference) == (0.25, 0.75, 0.5)
     assert likelier.interval[0] <= 0.5 <= likelier.interval[1]
     # The first pair has gained nothing, the last one has gained but is not yet the likelier.
