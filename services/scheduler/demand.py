@@ -65,6 +65,14 @@ class Demand:
         """Tokens of the longest sequence."""
         return self.workload.max_token_count
 
+    @property
+    def can_shard(self) -> bool:
+        """Whether several devices may split the weights.
+
+        Weights of 4 bits cannot be split, and whoever samples answers needs all of them.
+        """
+        return self.method != Method.METHOD_QLORA and self.objective is not Objective.ONLINE
+
     def rollout_of(self, batching: Batching) -> Rollout | None:
         """Return how answers are generated under some batching; None where none are."""
         generation = self.workload.generation

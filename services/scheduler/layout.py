@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from attune.spec.v1.stage_pb2 import Method
-
 from services.scheduler.demand import Demand
 from services.scheduler.failed_layout import FailedLayout
 from services.scheduler.memory import Layout, MemoryEstimate, estimate_memory
@@ -107,8 +105,7 @@ def placements(
         if not sizes:
             continue
         for sharded, checkpointing in WAYS:
-            # Weights of 4 bits are not sharded.
-            if sharded and (count == 1 or demand.method == Method.METHOD_QLORA):
+            if sharded and (count == 1 or not demand.can_shard):
                 continue
             spend = _Spend(demand, profile, capacity_bytes, count, sharded, checkpointing)
             largest = spend.largest(sizes)

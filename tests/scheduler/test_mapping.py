@@ -111,6 +111,14 @@ def test_what_does_not_fit_one_device_is_split_over_several():
     assert f"{stage.placement.device_count} x NVIDIA" in stage.reason
 
 
+def test_weights_that_answers_are_sampled_from_are_not_split():
+    demand = demand_of(a_stage_spec(LARGE, Technique.TECHNIQUE_RLVR, Method.METHOD_LORA))
+    for profile in PROFILES.values():
+        found = list(placements(demand, profile, profile.memory_bytes, counts_of(profile)))
+        assert found
+        assert not any(one.batching.sharded for one in found)
+
+
 def test_a_deadline_takes_more_devices_and_no_more_than_it_must():
     spec = a_stage_spec(LLAMA, TECHNIQUES[0], Method.METHOD_LORA)
     spec.data.train_row_count = 20_000

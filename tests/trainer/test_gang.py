@@ -23,6 +23,8 @@ TOLERANCE = 1e-4
 class Runs:
     """Starts attempts at one run, in as many processes as their placement has devices."""
 
+    waived_reasons: tuple[str, ...] = ()
+
     def __init__(self, root: Path, forks: ForkServer, revision: str) -> None:
         self.root = root
         self.artefacts = Artefacts(root / "artefacts")
@@ -34,12 +36,15 @@ class Runs:
         holdout = tiny.put_rows(self.artefacts, tiny.rows(4))
         return tiny.a_spec(self.revision, train, holdout, **changes)
 
-    async def start(self, spec, size: int, fence: int = 1, job: str = "j1", sharding=None):
-        placement = tiny.a_placement(size=2, steps=4 // size)
+    async def start(
+        self, spec, size: int, fence: int = 1, job: str = "j1", sharding=None, rows: int = 8
+    ):
+        placement = tiny.a_placement(size=2, steps=rows // (2 * size))
         placement.device_count = size
         if sharding is not None:
             placement.parallel_plan.sharding = sharding
-        manifest = tiny.a_manifest(self.root, spec, fence, placement)
+        waived = self.waived_reasons
+        manifest = tiny.a_manifest(self.root, spec, fence, placement, waived_reasons=waived)
         manifest = type(manifest)(**{**vars(manifest), "run": f"projects/default/runs/{job}-s0"})
         attempt = Attempt.create(self.artefacts.attempt(manifest.run_id, fence), manifest)
         gangs = [Gang(rank, size, 0, "127.0.0.1") for rank in range(size)] if size > 1 else []

@@ -18,6 +18,7 @@ from services.trainer.gang import Meeting
 from services.trainer.phases.reward import reward_of
 from services.trainer.phases.training_watch import TrainingWatch, sample_rows
 from services.trainer.recipes import RECIPES, REINFORCED
+from services.trainer.recipes.checkpoint_layout import is_sharded
 from services.trainer.recipes.together import joined
 from services.trainer.recipes.training import Observer, Train, Training
 from services.trainer.runtime import checkpoint
@@ -29,9 +30,6 @@ POINTS_MAX = 400
 """Points that the metrics of a run have at most, evaluations aside."""
 SAMPLE_TOKENS_MAX = 32
 """Longest answer to a sample prompt: enough to see what it becomes."""
-SHARDED = "pytorch_model_fsdp.bin"
-"""What the trainer library writes only where it shards; it goes on from such a checkpoint only by
-sharding."""
 
 
 def train(context: RunContext) -> dict[str, Any]:
@@ -49,7 +47,8 @@ def train(context: RunContext) -> dict[str, Any]:
     for one in left_out:
         name, attempt = one.folder.name, one.folder.parts[-3]
         context.attempt.say(f"Checkpoint {name} of {attempt} {one.why}; left out.")
-    found = _resumable(context, found)
+    if found:
+        _say_when_laid_out_otherwise(context, found[0])
     scratch = context.attempt.folder / SCRATCH
     training = plan_of(context, scratch, found[0].folder if found else None)
     context.longest_count = longest_count(training)
@@ -118,20 +117,16 @@ def _say_when_evaluated_less(context: RunContext, training: Training) -> None:
         )
 
 
-def _resumable(context: RunContext, found: list[Checkpoint]) -> list[Checkpoint]:
-    """Return the checkpoints whose optimizer's state is laid out as this attempt's will be.
-
-    The others still count when the best one is chosen.
-    """
+def _say_when_laid_out_otherwise(context: RunContext, newest: Checkpoint) -> None:
+    """Say that a checkpoint was written with weights sharded where they are whole now, or so."""
     sharded = context.gang is not None and context.plan.sharding == ParallelPlan.SHARDING_FSDP
-    fitting = [one for one in found if (one.folder / SHARDED).exists() == sharded]
-    if found and fitting[:1] != found[:1]:
+    if is_sharded(newest.folder) != sharded:
+        before, now = ("whole", "sharded") if sharded else ("sharded", "whole")
         context.attempt.say(
-            f"The checkpoint of step {found[0].step} was written with weights "
-            f"{'whole' if sharded else 'sharded'}, and they are {'sharded' if sharded else 'whole'}"
-            f" now; goes on from step {fitting[0].step if fitting else 0}."
+            f"The checkpoint of step {newest.step} was written with weights {before}, and they are "
+            f"{now} now: its weights and the optimizer's states are laid out anew, and random "
+            "numbers begin anew."
         )
-    return fitting
 
 
 @contextmanager

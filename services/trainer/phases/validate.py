@@ -25,6 +25,8 @@ from services.trainer.runtime.run_context import RunContext, refused
 
 USELESS_SHARE_MAX = 0.05
 """Share of rows that may train nothing; more of them stop the run."""
+SORTED_LOSSES = ("aot", "aot_unpaired")
+"""Of DPO, those that are no mean over pairs."""
 
 
 def validate(context: RunContext) -> dict[str, Any]:
@@ -161,8 +163,8 @@ def _check_batch(context: RunContext) -> None:
             f"The placement has {context.device_count} devices and {size} processes were started. "
             "Let an engine run it that takes several devices, such as ray.",
         )
-    if plan.sharding == ParallelPlan.SHARDING_FSDP and size > 1 and not context.use_cuda:
-        raise RunFailed("UNSUPPORTED_SHARDING", "Weights are sharded over GPUs only. Use GPUs.")
+    if size > 1:
+        check_gang(context.stage, plan, use_cuda=context.use_cuda)
     product = plan.micro_batch_size * plan.gradient_accumulation_steps * context.device_count
     settings = context.stage.hyperparameters
     wanted, what = settings.effective_batch_size, "rows"
@@ -173,6 +175,36 @@ def _check_batch(context: RunContext) -> None:
             "BATCH_MISMATCH",
             f"The placement steps over {product} {what}, the approved batch has {wanted}.",
         )
+
+
+def check_gang(stage: Stage, plan: ParallelPlan, *, use_cuda: bool) -> None:
+    """Refuse what several devices cannot train together, or would train as something else.
+
+    Raises:
+        RunFailed: With the field, its value, the rule and the remedy.
+    """
+    loss = stage.hyperparameters.dpo.loss_type
+    if stage.technique == Technique.TECHNIQUE_DPO and loss in SORTED_LOSSES:
+        raise RunFailed(
+            "UNSUPPORTED_LOSS",
+            f"hyperparameters.dpo.loss_type is {loss}, which compares the sorted pairs of a whole "
+            "micro-batch: split over several devices it would be another loss. Choose sigmoid, or "
+            "run it on one device.",
+        )
+    if plan.sharding != ParallelPlan.SHARDING_FSDP:
+        return
+    rule = ""
+    if stage.technique in REINFORCED:
+        rule = (
+            f"{Technique.Name(stage.technique)} samples answers, for which each device needs all "
+            "weights. Choose a smaller base model or METHOD_QLORA, so that one device holds it."
+        )
+    elif stage.method == Method.METHOD_QLORA:
+        rule = "METHOD_QLORA holds weights of 4 bits, which are not sharded. Choose METHOD_LORA."
+    elif not use_cuda:
+        rule = "Weights are sharded over GPUs only. Use GPUs."
+    if rule:
+        raise RunFailed("UNSUPPORTED_SHARDING", f"parallel_plan.sharding is SHARDING_FSDP. {rule}")
 
 
 def _check_disk(context: RunContext) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
+from services.trainer.recipes.checkpoint_layout import fitted
 from services.trainer.recipes.generation import generator_of
 from services.trainer.recipes.model import widen_learnt
 from services.trainer.recipes.training import Observer, Resolved, Training
@@ -26,6 +27,8 @@ def execute(trainer: Any, training: Training) -> None:
     trainer.remove_callback(PrinterCallback)
     widen_learnt(trainer.model)
     resume_from = training.resume_from
+    if resume_from is not None:
+        resume_from = fitted(trainer, resume_from, training.output_folder)
     trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
 
 

@@ -4,6 +4,10 @@ Answers are sampled by transformers on a CPU and by vLLM, inside this process, o
 `lack_of_vllm` says nothing. A placement's micro-batches count answers: one optimizer step takes a
 group of them for each of `effective_batch_size` prompts, all sampled from the weights that the step
 then changes.
+
+Several processes share the answers of a step: each samples its own with draws of its own, and
+grades them once. An evaluation is the same in each of them and as in one process, and the first
+one grades it; so the same numbers choose the checkpoint, however many devices there are.
 """
 
 from __future__ import annotations
@@ -15,8 +19,10 @@ from typing import Any
 
 import datasets
 import torch
+from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import is_peft_model, set_seed
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 from trl import import_utils
@@ -31,6 +37,7 @@ from services.trainer.recipes.colocated import (
 )
 from services.trainer.recipes.model import adapter, load_model
 from services.trainer.recipes.processor import draws_as_found
+from services.trainer.recipes.together import apart, by_first
 from services.trainer.recipes.training import (
     VALIDATION_PROMPTS_MAX,
     Example,
@@ -83,8 +90,9 @@ def train(training: Training, observer: Observer) -> None:
 
 def _trainer(training: Training, reward: Reward, observer: Observer) -> AnswerTrainer:
     trainer = AnswerTrainer(
+        observer=observer,
+        reward=reward,
         model=load_model(training),
-        reward_funcs=reward_function(reward),
         args=config(training),
         train_dataset=_dataset(training.train),
         eval_dataset=_dataset(training.validation[:VALIDATION_PROMPTS_MAX]),
@@ -141,23 +149,6 @@ def config(training: Training) -> GRPOConfig:
     )
 
 
-def reward_function(reward: Reward) -> Callable[..., list[float | None]]:
-    """Return the reward as TRL calls it: None leaves an answer out of its group."""
-
-    def rewarded(
-        *,
-        completion_ids: Sequence[Sequence[int]],
-        line: Sequence[int],
-        log_metric: Callable[[str, float], None],
-        **_: Any,
-    ) -> list[float | None]:
-        found = reward(line, completion_ids)
-        log_metric("ungraded", sum(one is None for one in found) / len(found))
-        return found
-
-    return rewarded
-
-
 class Prompts(RepeatSampler):  # type: ignore[misc]
     """The order of prompts, the same for an epoch whether or not training resumed in between."""
 
@@ -170,6 +161,35 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
     """TRL's trainer on prompts that are token ids already, the same as everywhere else."""
 
     _last_loaded_step: int
+
+    def __init__(self, *, observer: Observer, reward: Reward, **named: Any) -> None:
+        """Prepare.
+
+        Args:
+            observer: Of the training.
+            reward: Of answers.
+            named: As TRL takes them.
+        """
+        self._observer = observer
+        self._reward = reward
+        super().__init__(reward_funcs=self.rewarded, **named)
+
+    def rewarded(
+        self,
+        *,
+        completion_ids: Sequence[Sequence[int]],
+        line: Sequence[int],
+        log_metric: Callable[[str, float], None],
+        **_: Any,
+    ) -> list[float | None]:
+        """Return the reward as TRL wants it: None leaves an answer out of its group."""
+        if self.model.training:
+            with apart(self._observer):
+                found = self._reward(line, completion_ids)
+        else:
+            found = by_first(self._observer, lambda: self._reward(line, completion_ids))
+        log_metric("ungraded", sum(one is None for one in found) / len(found))
+        return found
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """Answer the validation prompts with the same draws each time, and grade the answers.
@@ -187,6 +207,18 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
         finally:
             self.beta, self.vllm_importance_sampling_correction = beta, correction
         return found
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Return the validation prompts: all of them in every process of a gang."""
+        if self.args.world_size == 1:
+            return super().get_eval_dataloader(eval_dataset)
+        loader = DataLoader(
+            self.eval_dataset,
+            batch_size=self.args.per_device_eval_batch_size,
+            sampler=self._get_eval_sampler(self.eval_dataset),
+            collate_fn=self.data_collator,
+        )
+        return prepare_data_loader(loader, num_processes=1, process_index=0)
 
     def prediction_step(
         self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
@@ -222,9 +254,10 @@ class AnswerTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL has no types.
             answers = sample(prompt_ids, *arguments, **named)
             return answers
         token_ids: list[list[int]] = []
-        for start in range(0, len(prompt_ids), SIDE_BY_SIDE_MAX):
-            piece = prompt_ids[start : start + SIDE_BY_SIDE_MAX]
-            token_ids += sample(piece, *arguments, **named)[0]
+        with apart(self._observer):
+            for start in range(0, len(prompt_ids), SIDE_BY_SIDE_MAX):
+                piece = prompt_ids[start : start + SIDE_BY_SIDE_MAX]
+                token_ids += sample(piece, *arguments, **named)[0]
         return token_ids, None
 
     def _is_adapter_whole(self) -> bool:

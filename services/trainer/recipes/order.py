@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from services.trainer.recipes.training import Example
+from services.trainer.recipes.training import Example, Pair
 
 BLANK = Example([0], [-100])
 """A row of which no token is learnt."""
+BLANK_PAIR = Pair([0], [-100], [0, 0], [], [])
+"""The same among pairs: a prompt that nobody answers."""
 
 
 class Order(Sampler[int]):

@@ -261,3 +261,31 @@ def test_accuracy_is_by_likelihood_or_by_what_was_gained():
     assert preference_accuracy(now) == pytest.approx(1 / 3)
     assert preference_margins(now, before) == [-1.0, 4.0, 1.0]
     assert preference_accuracy(now, before) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard",
+        "discopop", "apo_zero", "apo_down",
+    ],
+)  # fmt: skip
+def test_a_blank_pair_has_the_loss_that_is_taken_out_for_it(training, loss):
+    import torch
+    from trl import DPOTrainer
+
+    from services.trainer.recipes.dpo import ROW_MEANS, blank_loss, make_trainer
+    from services.trainer.recipes.order import BLANK_PAIR
+
+    changed = training()
+    dpo = changed.hyperparameters.dpo
+    dpo.loss_type, dpo.label_smoothing = loss, 0.1
+    trainer = make_trainer(changed, None)
+    blank = {
+        name: getattr(BLANK_PAIR, name) for name in ("prompt_ids", "chosen_ids", "rejected_ids")
+    }
+    batch = trainer.data_collator([blank, blank])
+    with torch.no_grad():
+        found = DPOTrainer._compute_loss(trainer, trainer.model, batch, return_outputs=False)
+    assert float(found) == pytest.approx(blank_loss(loss, dpo.beta, 0.1), abs=1e-6)
+    assert all(trainer._metrics["train"][name][-1] == 0 for name in ROW_MEANS)
