@@ -54,6 +54,12 @@ async def stub():
     await server.stop()
 
 
+async def test_whether_there_is_a_judge_is_told(stub, monkeypatch):
+    assert not (await peers.call(stub.GetJudge, pb.GetJudgeRequest())).is_set
+    monkeypatch.setenv("ATTUNE_JUDGE_BASE_URL", "http://127.0.0.1:9/v1")
+    assert (await peers.call(stub.GetJudge, pb.GetJudgeRequest())).is_set
+
+
 def sample(item: dict, **fields: object) -> pb.GraderSample:
     return pb.GraderSample(item=json.dumps(item), **fields)
 
