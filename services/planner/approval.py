@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attune.spec.v1 import spec_pb2, stage_pb2
@@ -24,6 +25,8 @@ LEARNS_FROM = {
 }
 """Shapes of rows by technique, empty while unknown, and what to do with others. Prompts for
 reinforcement can be taken from rows of any shape."""
+SFT_THEN_DPO = [stage_pb2.TECHNIQUE_SFT, stage_pb2.TECHNIQUE_DPO]
+"""Techniques of a plan whose first stage learns the preferred answers of pairs."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def bars(
                 "lists them. Correct the file and attach the new one."
             )
             found.append(Bar("DATA_INVALID", text))
-    if dataset is not None and spec.stages and (text := _unfit(spec.stages[0].technique, dataset)):
+    if dataset is not None and spec.stages and (text := _unfit(spec.stages, dataset)):
         found.append(Bar("DATA_UNFIT", text))
     if has_judge is False and spec.stages and (text := lack_of_judge(spec)):
         found.append(Bar("NO_JUDGE", text))
@@ -78,9 +81,11 @@ def bars(
     return found
 
 
-def _unfit(technique: stage_pb2.Technique.ValueType, dataset: DatasetFacts) -> str:
-    """Return why a technique does not learn from rows of this shape; empty when it does."""
-    shape = dataset.report.format
+def _unfit(stages: Sequence[stage_pb2.Stage], dataset: DatasetFacts) -> str:
+    """Return why stages do not learn from rows of this shape; empty when they do."""
+    shape, technique = dataset.report.format, stages[0].technique
+    if shape == "preference" and [each.technique for each in stages] == SFT_THEN_DPO:
+        return ""  # SFT learns the preferred answers.
     formats, remedy = LEARNS_FROM.get(technique, ((shape,), ""))
     if shape in formats:
         return ""
