@@ -9,7 +9,7 @@ from pathlib import Path
 from attune.planner.v1 import planner_pb2, planner_pb2_grpc
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2
-from attune.trainer.v1 import render_pb2, render_pb2_grpc
+from attune.trainer.v1 import grader_pb2, grader_pb2_grpc, render_pb2, render_pb2_grpc
 
 from services.common import peers as clients
 from services.common.clock import SystemClock
@@ -56,6 +56,14 @@ class ListsStarter(render_pb2_grpc.RenderServiceServicer):
         return render_pb2.ListLocalModelsResponse(models=[STARTER])
 
 
+class HasJudge(grader_pb2_grpc.GraderServiceServicer):
+    """Says that there is a judge, so that every kind of grader may be proposed."""
+
+    async def GetJudge(self, request, context):  # noqa: N802  # gRPC's name.
+        """Return that one is set."""
+        return grader_pb2.GetJudgeResponse(is_set=True)
+
+
 @asynccontextmanager
 async def planner(
     folder: Path,
@@ -83,6 +91,11 @@ async def planner(
         render_pb2_grpc.add_RenderServiceServicer_to_server,
         ListsStarter(),
         render_pb2.DESCRIPTOR.services_by_name["RenderService"].full_name,
+    )
+    beside.add(
+        grader_pb2_grpc.add_GraderServiceServicer_to_server,
+        HasJudge(),
+        grader_pb2.DESCRIPTOR.services_by_name["GraderService"].full_name,
     )
     address = f"127.0.0.1:{await beside.start('127.0.0.1', 0)}"
     database = Database(f"sqlite+aiosqlite:///{folder}/planner.db", MIGRATIONS)

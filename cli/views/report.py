@@ -11,10 +11,14 @@ from cli.views.screen import Screen
 def show_report(screen: Screen, report: evaluation_pb2.EvaluationReport) -> None:
     """Write an evaluation's scores side by side."""
     screen.heading(f"On {number(report.holdout_row_count)} unseen rows, by {report.grader}")
-    rows = [
-        ("  base", f"{report.base_score:.3f}"),
+    # Where pairs decide, neither has a score: they are answers, and the model itself compares.
+    prompted = [
         ("  base with examples in its prompt", f"{report.few_shot_score:.3f}"),
         ("  the most frequent answer", f"{report.majority_score:.3f}"),
+    ]
+    rows = [
+        ("  base", f"{report.base_score:.3f}"),
+        *(prompted if report.HasField("few_shot_interval") else []),
         ("  tuned", f"{report.tuned_score:.3f}"),
         (
             "  tuned less base",

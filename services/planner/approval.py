@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attune.spec.v1 import spec_pb2, stage_pb2
 
 from services.planner.dataset.facts import DatasetFacts
+from services.planner.plan.judged import lack_of_judge
 from services.planner.spec.facts import TRAINED_FORMATS
 
-SEEN_ANEW = frozenset({"provisional", "data_invalid", "base_model_not_at_hand"})
+SEEN_ANEW = frozenset({"provisional", "data_invalid", "base_model_not_at_hand", "no_judge"})
 """Blocking notices whose cause is looked at when the approval is asked for; it may be gone."""
 LEARNS_FROM = {
     stage_pb2.TECHNIQUE_SFT: (
@@ -23,6 +25,8 @@ LEARNS_FROM = {
 }
 """Shapes of rows by technique, empty while unknown, and what to do with others. Prompts for
 reinforcement can be taken from rows of any shape."""
+SFT_THEN_DPO = [stage_pb2.TECHNIQUE_SFT, stage_pb2.TECHNIQUE_DPO]
+"""Techniques of a plan whose first stage learns the preferred answers of pairs."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,11 @@ class Bar:
 
 
 def bars(
-    spec: spec_pb2.Spec, dataset: DatasetFacts | None, holdout: DatasetFacts | None
+    spec: spec_pb2.Spec,
+    dataset: DatasetFacts | None,
+    holdout: DatasetFacts | None,
+    *,
+    has_judge: bool | None = None,
 ) -> list[Bar]:
     """Return everything but the hardware that keeps a plan from being approved.
 
@@ -44,6 +52,8 @@ def bars(
         spec: The newest revision.
         dataset: What it would learn from; None while the rows are only described.
         holdout: What it would be judged on; None when a share of the dataset is.
+        has_judge: Whether the trainer has a model for graders to ask. None while it does not say:
+            then nothing stands against the plan, for VALIDATE looks again.
     """
     found = []
     if not spec.stages:
@@ -60,8 +70,10 @@ def bars(
                 "lists them. Correct the file and attach the new one."
             )
             found.append(Bar("DATA_INVALID", text))
-    if dataset is not None and spec.stages and (text := _unfit(spec.stages[0].technique, dataset)):
+    if dataset is not None and spec.stages and (text := _unfit(spec.stages, dataset)):
         found.append(Bar("DATA_UNFIT", text))
+    if has_judge is False and spec.stages and (text := lack_of_judge(spec)):
+        found.append(Bar("NO_JUDGE", text))
     for notice in spec.notices:
         blocks = notice.severity == spec_pb2.Notice.SEVERITY_BLOCKING
         if blocks and notice.code not in SEEN_ANEW:
@@ -69,9 +81,11 @@ def bars(
     return found
 
 
-def _unfit(technique: stage_pb2.Technique.ValueType, dataset: DatasetFacts) -> str:
-    """Return why a technique does not learn from rows of this shape; empty when it does."""
-    shape = dataset.report.format
+def _unfit(stages: Sequence[stage_pb2.Stage], dataset: DatasetFacts) -> str:
+    """Return why stages do not learn from rows of this shape; empty when they do."""
+    shape, technique = dataset.report.format, stages[0].technique
+    if shape == "preference" and [each.technique for each in stages] == SFT_THEN_DPO:
+        return ""  # SFT learns the preferred answers.
     formats, remedy = LEARNS_FROM.get(technique, ((shape,), ""))
     if shape in formats:
         return ""

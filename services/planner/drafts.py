@@ -23,6 +23,7 @@ from services.planner.plan.base_needs import needs_of
 from services.planner.plan.catalogue import CatalogueModel
 from services.planner.plan.deadline import fit_deadline
 from services.planner.plan.decision import Decision, decide
+from services.planner.plan.judged import judge_notes
 from services.planner.plan.notices import Note, note
 from services.planner.plan.propose import propose
 from services.planner.plan.stages import Sources
@@ -160,7 +161,7 @@ class Drafts:
         """Return what speaks against a plan as it stands."""
         sources = await self._sources.read(spec.data.dataset, spec.data.holdout_dataset)
         notes = [*decision.notes, *check_user_values(spec, sources), *overlap_notes(sources)]
-        return once(notes)
+        return once([*notes, *judge_notes(spec, sources.has_judge)])
 
     async def _fit(self, spec: spec_pb2.Spec, sources: Sources) -> list[Note]:
         """Estimate a plan, and cut what its deadline has no room for (rule R4)."""
@@ -264,7 +265,8 @@ def _plan_notes(
     )
     unseen = spec.data.provisional and spec.stages
     provisional = [note("provisional", field_path="data.dataset", rule="C1")] if unseen else []
-    return [*provisional, *chosen.notes, *overlap_notes(sources)]
+    unjudged = judge_notes(spec, sources.has_judge)
+    return [*provisional, *unjudged, *chosen.notes, *overlap_notes(sources)]
 
 
 def _stepped(

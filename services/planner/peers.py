@@ -8,7 +8,14 @@ from typing import Any
 
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2, spec_pb2
-from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
+from attune.trainer.v1 import (
+    grader_pb2,
+    grader_pb2_grpc,
+    render_pb2,
+    render_pb2_grpc,
+    trainer_pb2,
+    trainer_pb2_grpc,
+)
 
 from services.common.errors import DeadlineExceeded, InvalidArgument, NotFound, Unavailable
 from services.common.peers import CALL_TIMEOUT_S, call, channel, stream
@@ -86,6 +93,7 @@ class Trainer:
         self._channel = channel(address)
         self._stub = render_pb2_grpc.RenderServiceStub(self._channel)
         self._runs = trainer_pb2_grpc.TrainerServiceStub(self._channel)
+        self._graders = grader_pb2_grpc.GraderServiceStub(self._channel)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -114,6 +122,15 @@ class Trainer:
             )
             for shape in answer.models
         )
+
+    async def has_judge(self) -> bool | None:
+        """Return whether graders may ask a model; None while the trainer cannot be asked."""
+        request = grader_pb2.GetJudgeRequest()
+        try:
+            answer = await _ask("trainer", self._address, self._graders.GetJudge, request)
+        except Unavailable:
+            return None
+        return bool(answer.is_set)
 
     async def render_rows(
         self, base_model: str, rows: Sequence[str], max_length: int = 0

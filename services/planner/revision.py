@@ -26,6 +26,7 @@ from services.planner.drafts import (
 from services.planner.peers import Scheduler
 from services.planner.plan.choice import set_range
 from services.planner.plan.decision import Decision, decide
+from services.planner.plan.judged import judge_notes, judged_fields
 from services.planner.plan.propose import find_model
 from services.planner.plan.stages import Sources
 from services.planner.plan.user_values import check_user_values, notes_on_change
@@ -90,6 +91,7 @@ class Revisions:
         await self._drafts.compute(after, sources.dataset)
         notes = [*decision.notes, *check_user_values(after, sources)]
         notes += [*notes_on_change(before, after), *deadline_notes(after), *overlap_notes(sources)]
+        notes += judge_notes(after, sources.has_judge)
         kept = [notice for notice in before.notices if _still_holds(notice, after, before)]
         del after.notices[:]
         after.notices.extend([*worded(once(notes), brief.language), *kept][:NOTICES_MAX])
@@ -144,8 +146,8 @@ class Revisions:
         Raises:
             NotFound: If there is no such spec.
             Conflict: If the hash is not that of the newest revision.
-            FailedPrecondition: If it trains nothing, its data are missing or invalid, or no live
-                node can run it.
+            FailedPrecondition: If it trains nothing, its data are missing or invalid, its graders
+                ask a judge and the trainer has none, or no live node can run it.
             Unavailable: If the scheduler cannot be asked now.
         """
         found = await self._store.find_answer(request, spec_pb2.Spec)
@@ -180,7 +182,8 @@ class Revisions:
             dataset, holdout = await self._sources.rows(data.dataset, data.holdout_dataset)
         except NotFound as error:
             raise _refusal(spec, [Bar("DATA_MISSING", error.message)]) from None
-        found = bars(spec, dataset, holdout)
+        has_judge = await self._sources.has_judge() if judged_fields(spec) else None
+        found = bars(spec, dataset, holdout, has_judge=has_judge)
         if not found:
             await self._drafts.compute(spec, dataset)
             if not spec.compute.available:

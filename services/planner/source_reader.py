@@ -88,6 +88,10 @@ class SourceReader:
             )
         return model
 
+    async def has_judge(self) -> bool | None:
+        """Return whether graders may ask a model; None while the trainer cannot be asked."""
+        return await self._trainer.has_judge()
+
     async def dataset(self, name: str) -> DatasetFacts:
         """Return the facts of a dataset, after a wait for its report when that is being made.
 
@@ -143,6 +147,7 @@ class SourceReader:
             models=await self.models(),
             narrowed=bool(self._allowed),
             recipes=self._recipes,
+            has_judge=await self.has_judge(),
         )
 
     async def named(self, dataset: str, holdout_dataset: str) -> Sources:

@@ -15,6 +15,7 @@ from services.trainer import wire_grader
 from services.trainer.grading.build import build
 from services.trainer.grading.preflight import preflight
 from services.trainer.grading.sample import Grade, Graded, Sample
+from services.trainer.settings import JudgeSettings
 
 BUILT_MAX = 16
 """Graders that are kept ready, for those with code have an interpreter each."""
@@ -56,6 +57,9 @@ class GraderServicer(grader_pb2_grpc.GraderServiceServicer):
                 other=grades[1] if len(grades) > 1 else None,
             )
         return wire_grader.preflight_to_proto(found)
+
+    async def GetJudge(self, request: pb.GetJudgeRequest, context: Any) -> pb.GetJudgeResponse:
+        return pb.GetJudgeResponse(is_set=bool(JudgeSettings.of_environment().base_url))
 
     async def _ready(self, grader: Grader) -> Grade:
         key = grader.SerializeToString(deterministic=True)

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.spec.v1 import compute_pb2
-from attune.trainer.v1 import render_pb2, render_pb2_grpc, trainer_pb2, trainer_pb2_grpc
+from attune.trainer.v1 import (
+    grader_pb2,
+    grader_pb2_grpc,
+    render_pb2,
+    render_pb2_grpc,
+    trainer_pb2,
+    trainer_pb2_grpc,
+)
 
 from bench.objectives_servers import STARTER
 from services.common.errors import NotFound, Unavailable
@@ -91,6 +98,19 @@ class FakeTrainer(render_pb2_grpc.RenderServiceServicer):
         return answer
 
 
+class FakeGraders(grader_pb2_grpc.GraderServiceServicer):
+    """Has a judge unless it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.has_judge = True
+        self.is_away = False
+
+    async def GetJudge(self, request, context):
+        if self.is_away:
+            raise Unavailable("Starting.", reason="STARTING")
+        return grader_pb2.GetJudgeResponse(is_set=self.has_judge)
+
+
 class Peers:
     """Both servers on one port."""
 
@@ -98,6 +118,7 @@ class Peers:
         self.scheduler = FakeScheduler()
         self.trainer = FakeTrainer()
         self.runs = FakeRuns()
+        self.graders = FakeGraders()
         self._server = Server("peers.test")
 
     async def start(self) -> str:
@@ -116,6 +137,11 @@ class Peers:
             trainer_pb2_grpc.add_TrainerServiceServicer_to_server,
             self.runs,
             "attune.trainer.v1.TrainerService",
+        )
+        self._server.add(
+            grader_pb2_grpc.add_GraderServiceServicer_to_server,
+            self.graders,
+            "attune.trainer.v1.GraderService",
         )
         return f"127.0.0.1:{await self._server.start('127.0.0.1', 0)}"
 

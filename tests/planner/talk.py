@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -53,6 +54,10 @@ class StubSources:
     def __init__(self) -> None:
         self.datasets = {ROWS: facts()}
         self.recipes = sources().recipes
+        self.judge: bool | None = True
+
+    async def has_judge(self):
+        return self.judge
 
     async def dataset(self, name):
         if name not in self.datasets:
@@ -67,7 +72,8 @@ class StubSources:
 
     async def read(self, dataset, holdout_dataset) -> Sources:
         rows, holdout = await self.rows(dataset, holdout_dataset)
-        return sources(rows, holdout, described=rows is None, allowed=())
+        found = sources(rows, holdout, described=rows is None, allowed=())
+        return replace(found, has_judge=self.judge)
 
     named = read
 

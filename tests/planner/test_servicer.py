@@ -158,6 +158,34 @@ async def test_what_no_node_can_run_is_not_approved_and_says_what_is_missing(ser
     assert await events(service) == []
 
 
+async def test_graders_that_ask_a_judge_are_not_approved_until_the_trainer_has_one(service):
+    spec = await service.proposed()
+    judge = spec.evaluation.graders.add(name="taste")
+    judge.win_rate.model, judge.win_rate.criteria = "judge", "The shorter answer."
+    service.peers.graders.has_judge = False
+    edited = await service.update(spec, "evaluation.graders")
+    where = f"evaluation.graders.{len(spec.evaluation.graders) - 1}"
+    (notice,) = [each for each in edited.notices if each.code == "no_judge"]
+    assert notice.field_path == where
+    assert notice.severity == spec_pb2.Notice.SEVERITY_BLOCKING
+    assert "ATTUNE_JUDGE_BASE_URL" in notice.message
+    refused = await refusal(service.approve(edited))
+    assert (refused.code, refused.reason) == ("FAILED_PRECONDITION", "NO_JUDGE")
+    assert where in refused.message
+    assert "ATTUNE_JUDGE_BASE_URL" in refused.message
+    service.peers.graders.has_judge = True
+    assert (await service.approve(edited)).state == spec_pb2.Spec.STATE_APPROVED
+
+
+async def test_a_trainer_that_cannot_say_whether_it_has_a_judge_stops_no_approval(service):
+    spec = await service.proposed()
+    judge = spec.evaluation.graders.add(name="taste")
+    judge.win_rate.model, judge.win_rate.criteria = "judge", "The shorter answer."
+    edited = await service.update(spec, "evaluation.graders")
+    service.peers.graders.is_away = True
+    assert (await service.approve(edited)).state == spec_pb2.Spec.STATE_APPROVED
+
+
 async def test_without_the_scheduler_nothing_is_approved(service):
     spec = await service.proposed()
     service.peers.scheduler.is_away = True

@@ -8,6 +8,7 @@ from attune.spec.v1.grader_pb2 import (
     GraderMessage,
     MultiGrader,
     NumericGrader,
+    PreferenceGrader,
     PythonGrader,
     RegexGrader,
     ScoreModelGrader,
@@ -52,6 +53,21 @@ async def stub():
     yield grader_pb2_grpc.GraderServiceStub(channel)
     await channel.close(None)
     await server.stop()
+
+
+async def test_a_grader_of_pairs_scores_no_answer_and_says_who_can(stub):
+    request = pb.RunGraderRequest(grader=Grader(name="pairs", preference=PreferenceGrader()))
+    request.samples.add(item=json.dumps(tiny.pair("colour", "red")))
+    (found,) = (await peers.call(stub.RunGrader, request)).results
+    assert not found.HasField("reward")
+    assert found.errors.other_error
+    assert "only the evaluation of a run has" in found.error
+
+
+async def test_whether_there_is_a_judge_is_told(stub, monkeypatch):
+    assert not (await peers.call(stub.GetJudge, pb.GetJudgeRequest())).is_set
+    monkeypatch.setenv("ATTUNE_JUDGE_BASE_URL", "http://127.0.0.1:9/v1")
+    assert (await peers.call(stub.GetJudge, pb.GetJudgeRequest())).is_set
 
 
 def sample(item: dict, **fields: object) -> pb.GraderSample:

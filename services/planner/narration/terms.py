@@ -32,6 +32,7 @@ MEASURES = {
     "regex": "form",
     "length": "form",
     "win_rate": "win_rate",
+    "preference": "preference",
 }
 """By kind of grader: the measure that its mean is."""
 

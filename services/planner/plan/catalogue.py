@@ -61,6 +61,14 @@ class CatalogueModel:
     """Month of its release, `YYYY-MM`; empty when unknown."""
 
     @property
+    def continues_text(self) -> bool:
+        """Whether it is known to only continue text.
+
+        A model without a release is none that the catalogue knows, and may follow instructions.
+        """
+        return bool(self.released) and not self.instruction_tuned
+
+    @property
     def is_at_hand(self) -> bool:
         """Whether the trainer has it now."""
         return bool(self.revision)

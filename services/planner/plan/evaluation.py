@@ -11,18 +11,24 @@ from services.planner.plan.choice import AGENT, DATA, REINFORCED, RULE, USER, Le
 from services.planner.plan.decision import Decision
 from services.planner.plan.graders import (
     JUDGED,
+    PAIRED,
     evaluation_kinds,
     grader,
     judge_of,
     kind_name,
 )
 from services.planner.plan.stages import Sources
+from services.planner.plan.technique import DPO
 from services.planner.spec.rules import context_of
 
 DEFAULT_TARGET = 0.8
 """Four right answers in five: where help usually outweighs correcting it."""
 WIN_RATE_TARGET = 0.6
 """Three comparisons won of five: a plain majority beyond chance at 100 rows or more."""
+PREFERENCE_TARGET = 0.6
+"""Published models tuned on preferences seldom hold the preferred answer of more than three pairs
+in five for the likelier one (Chen et al. 2024, "Preference learning algorithms do not learn
+preference rankings")."""
 SIMILARITY_TARGET = 0.6
 """More than half of the wording; to be set anew once the baseline is known."""
 GAIN_WANTED = 0.1
@@ -49,6 +55,7 @@ TITLES = {
     "score_model": "Mean score that the judge gives unseen answers",
     "label_model": "Share of unseen answers that the judge passes",
     "win_rate": "Share of comparisons with the base that it wins",
+    PAIRED: "Share of unseen pairs whose preferred answer it holds for the likelier one",
     "text_similarity": "Likeness to the reference answers on unseen rows",
     "rouge_l": "ROUGE-L against the reference answers on unseen rows",
     "tool_call": "Share of unseen rows with the right calls",
@@ -65,6 +72,8 @@ REASONS = {
     "exact_json": "The whole answer must be right, whatever the order of its keys.",
     "macro_f1": "Small classes count as much as large ones, which a share of right ones hides.",
     "win_rate": "Many answers are good; a judge compares each with the base's, in both orders.",
+    PAIRED: "The trainer has no judge, and the pairs that are held out say themselves which answer "
+    "is better.",
     "score_model": "Many answers are good; a judge compares each with the criteria.",
     "label_model": "Many answers are good; a judge says of each whether it passes.",
     "tool_call": "What counts is which calls are made, with which arguments.",
@@ -85,7 +94,7 @@ def propose_evaluation(ledger: Ledger, brief: Brief, sources: Sources, decision:
         decision: Names the kinds of check.
     """
     kinds = evaluation_kinds(
-        decision.grader_kinds,
+        _without_judge(brief, decision) if sources.has_judge is False else decision.grader_kinds,
         answers_are_json=sources.answers_are_json,
         reinforced=any(each in REINFORCED for each in decision.techniques),
     )
@@ -100,6 +109,20 @@ def propose_evaluation(ledger: Ledger, brief: Brief, sources: Sources, decision:
     _graders(ledger, brief, made, kinds[0], sources)
     _criteria(ledger, brief, kinds, made)
     _settings(ledger, sources, tokens)
+
+
+def _without_judge(brief: Brief, decision: Decision) -> tuple[str, ...]:
+    """Return the kinds of check where there is no judge: those that were asked for, and others.
+
+    Where only a judge could tell, its kinds stay, and the plan says what is missing.
+    """
+    kept = [
+        kind for kind in decision.grader_kinds if kind not in JUDGED or kind in brief.grader_kinds
+    ]
+    if DPO in decision.techniques:
+        asked = [kind for kind in kept if kind in brief.grader_kinds]
+        kept = [*asked, PAIRED, *kept, "text_similarity"]
+    return tuple(dict.fromkeys(kept)) or decision.grader_kinds
 
 
 def _graders(
@@ -183,6 +206,11 @@ def default_target(kind: str, base_success: float | None) -> tuple[float, str]:
     """
     if kind == "win_rate":
         return WIN_RATE_TARGET, "Three comparisons won of five is more than chance or taste."
+    if kind == PAIRED:
+        return (
+            PREFERENCE_TARGET,
+            "A coin gets half of the pairs right, and few models three in five.",
+        )
     if kind in ("text_similarity", "rouge_l"):
         text = "More than half of the wording; set it anew once the baseline is known."
         return SIMILARITY_TARGET, text

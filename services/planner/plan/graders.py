@@ -31,6 +31,8 @@ CONTENT = (
     "text_similarity", "rouge_l",
 )  # fmt: skip
 """Kinds that compare an answer with what is right."""
+PAIRED = "preference_accuracy"
+"""The kind that compares both answers of a pair by the model itself."""
 GOOD_BY_TASK = {
     Task.SUMMARIZATION: "It keeps every point that matters, adds nothing, and is short enough.",
     Task.TRANSLATION: "It says what the original says, in the wording of a native writer.",
@@ -180,8 +182,8 @@ def grader(
     """Return one grader.
 
     Args:
-        kind: One of JUDGED, FORM or CONTENT; `macro_f1` gives the grader whose scores it is made
-            of.
+        kind: PAIRED, or one of JUDGED, FORM or CONTENT; `macro_f1` gives the grader whose scores it
+            is made of.
         judge: For kinds that ask a model.
         name: Of the grader; the kind when left out.
         criterion: What was said about this one check.
@@ -191,6 +193,8 @@ def grader(
     text = criterion.text if criterion else ""
     if kind in JUDGED:
         _set_judged(made, kind, judge, described(criterion) if criterion else judge.rubric)
+    elif kind == PAIRED:
+        made.preference.SetInParent()
     elif kind == "exact_json":
         made.json_schema.reference = REFERENCE
     elif kind == "json_schema":

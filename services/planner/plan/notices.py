@@ -256,6 +256,13 @@ NOTICES: dict[str, Kind] = {
         "The person names a model that nothing is known of.",
         ("model",),
     ),
+    "no_judge": Kind(
+        BLOCKING,
+        "Graders ask a judge model and the trainer has none; how to set one, or do without.",
+        "The plan trains, a grader of its evaluation or of a reward asks a model, and the trainer "
+        "says that ATTUNE_JUDGE_BASE_URL is empty.",
+        ("graders",),
+    ),
     "base_model_not_at_hand": Kind(
         BLOCKING,
         "The base model has to be fetched before the plan can be approved.",

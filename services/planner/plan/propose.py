@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from attune.spec.v1 import spec_pb2
 
 from services.common.errors import Violation, invalid
 from services.planner.brief import PROBLEM_PATH, Brief
 from services.planner.plan.alias import derive_alias
-from services.planner.plan.base_choice import choose_base
+from services.planner.plan.base_choice import BaseChoice, choose_base
 from services.planner.plan.catalogue import CatalogueModel
 from services.planner.plan.choice import AGENT, DATA, REINFORCED, RULE, USER, Ledger
 from services.planner.plan.decision import Decision
@@ -18,6 +19,7 @@ from services.planner.plan.guidelines import propose_guidelines
 from services.planner.plan.maintenance import propose_maintenance
 from services.planner.plan.reward import propose_reward
 from services.planner.plan.stages import Sources, propose_stage
+from services.planner.plan.technique import DPO, SFT, preferred_answers_first
 from services.planner.spec.facts import set_base_model, set_data
 from services.planner.spec.rules import TARGETS, TEXT_LENGTHS, violations
 
@@ -44,6 +46,14 @@ def propose(brief: Brief, sources: Sources, decision: Decision) -> spec_pb2.Spec
     Raises:
         InvalidArgument: If what was said breaks a rule between fields; every such field is named.
     """
+    base = choose_base(
+        brief,
+        decision.task,
+        sources.models,
+        narrowed=sources.narrowed,
+        longest_row_tokens=sources.longest("max_token_count"),
+    )
+    decision = _fitted(decision, brief, base.model)
     ledger = Ledger(brief, decision.techniques)
     spec = ledger.spec
     unknown = spec_pb2.Verdict.RECOMMENDATION_UNSPECIFIED
@@ -53,7 +63,7 @@ def propose(brief: Brief, sources: Sources, decision: Decision) -> spec_pb2.Spec
     spec.verdict.instead.extend(decision.instead[:6])
     spec.verdict.would_change.extend(decision.would_change[:6])
     _objective(ledger, brief, sources, decision)
-    _base_model(ledger, brief, sources, decision)
+    _base_model(ledger, base, sources)
     _data(ledger, brief, sources)
     for index, technique in enumerate(decision.techniques):
         propose_stage(ledger, index, brief, sources, decision)
@@ -132,14 +142,27 @@ def _objective(ledger: Ledger, brief: Brief, sources: Sources, decision: Decisio
         )
 
 
-def _base_model(ledger: Ledger, brief: Brief, sources: Sources, decision: Decision) -> None:
-    chosen = choose_base(
-        brief,
-        decision.task,
-        sources.models,
-        narrowed=sources.narrowed,
-        longest_row_tokens=sources.longest("max_token_count"),
+def _fitted(decision: Decision, brief: Brief, base: CatalogueModel) -> Decision:
+    """Return the decision with what the base model needs before its first stage."""
+    if not preferred_answers_first(
+        decision.techniques,
+        decision.method,
+        brief.technique,
+        continues_text=base.continues_text,
+    ):
+        return decision
+    return replace(
+        decision,
+        techniques=(SFT, DPO),
+        rules=(*decision.rules, "T9"),
+        technique_reason="The base model only continues text: it learns the preferred answers "
+        "first, then what sets them apart from the rejected ones.",
+        technique_origin="rule T9: pairs and a base that follows no instructions: SFT on the "
+        "preferred answers, then DPO (Rafailov et al. 2023, section 4)",
     )
+
+
+def _base_model(ledger: Ledger, chosen: BaseChoice, sources: Sources) -> None:
     ledger.decide(
         "base_model.id",
         chosen.model.id,

@@ -85,6 +85,8 @@ class Sources:
     """Whether the operator narrowed them."""
     recipes: tuple[Recipe, ...]
     """Hyperparameters by technique, method and size."""
+    has_judge: bool | None = None
+    """Whether the trainer has a model for graders to ask; None while it does not say."""
 
     @property
     def answers_are_json(self) -> bool:

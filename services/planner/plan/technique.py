@@ -1,4 +1,4 @@
-"""How to train: rules T1 to T8 over the shape of the data and what was said."""
+"""How to train: rules T1 to T9 over the shape of the data and what was said."""
 
 from __future__ import annotations
 
@@ -245,6 +245,28 @@ TECHNIQUE_RULES = (
     TechniqueRule("T1", "demonstrations: SFT", ("D6", "D7"), _demonstrations),
 )
 """First match wins. T8, what was asked for, is applied to what they give."""
+
+
+def preferred_answers_first(
+    techniques: tuple[stage_pb2.Technique.ValueType, ...],
+    method: stage_pb2.Method.ValueType,
+    wished: str,
+    *,
+    continues_text: bool,
+) -> bool:
+    """Return whether a plan of pairs first learns the preferred answers (rule T9).
+
+    DPO begins with a model that can give such answers; where there is none, it is made by learning
+    the preferred ones (Rafailov et al. 2023, section 4).
+
+    Args:
+        techniques: That the data led to.
+        method: Of all stages; where all weights learn there is one stage.
+        wished: Technique that was named, which is kept as it is.
+        continues_text: Whether the base model only continues text.
+    """
+    adapts = method != stage_pb2.METHOD_FULL
+    return techniques == (DPO,) and adapts and not wished and continues_text
 
 
 def _rejected(

@@ -106,4 +106,7 @@ def reward_violations(reward: stage_pb2.Reward, path: str) -> Iterator[Violation
         yield Violation(path + "safeguards", "COUNT", text)
     seen: set[str] = set()
     for index, weighted in enumerate(reward.graders):
+        if weighted.grader.HasField("preference"):
+            text = "It compares pairs, and looks at no answer to reward. Choose another kind."
+            yield Violation(f"{path}graders.{index}.grader.preference", "UNSUPPORTED", text)
         yield from grader_violations(weighted.grader, f"{path}graders.{index}.grader.", seen)

@@ -19,7 +19,7 @@ from services.trainer.evaluation.grades import (
 )
 from services.trainer.evaluation.labels import labelling, macro_f1
 from services.trainer.evaluation.leakage import Leakage, leakage
-from services.trainer.evaluation.preferences import preference_before
+from services.trainer.evaluation.preferences import preference_before, with_preferences
 from services.trainer.evaluation.text_loss import text_loss
 from services.trainer.grading.sample import Grade
 from services.trainer.run import Phase
@@ -57,7 +57,11 @@ def baseline(context: RunContext) -> dict[str, Any]:
     if later:
         begun = Answers(context, context.base_adapter)
         given[PREVIOUS] = begun.of(plain_prompts(context, rows), 2 * len(rows), total)
-    scored = {who: score_rows(graders, rows, texts, base) for who, texts in given.items()}
+    models = {BASE: answers.generator, PREVIOUS: begun.generator}
+    scored = {
+        who: with_preferences(context, score_rows(graders, rows, texts, base), models.get(who))
+        for who, texts in given.items()
+    }
     context.report(total, total)
     return {
         "base_answers": base,
@@ -77,13 +81,17 @@ def baseline(context: RunContext) -> dict[str, Any]:
     }
 
 
-def task_score(context: RunContext, graders: Mapping[str, Grade], scored: Scored) -> float:
+def task_score(context: RunContext, graders: Mapping[str, Grade], scored: Scored) -> float | None:
     """Return what the first success criterion makes of answers, in [0, 1].
+
+    None where its grader compares pairs and the answers are of no model.
 
     Raises:
         ServiceError: If its grader could not grade a single one.
     """
     name = deciding_grader(context).name
+    if name not in scored.graded:
+        return None
     mean = deciding_score(scored, name)
     if decides_by_label(context):
         return macro_f1(labelling(graders[name], *scored.known(name)))

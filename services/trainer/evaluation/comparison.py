@@ -50,7 +50,8 @@ def deciding_figures(
     Args:
         grade: The deciding grader.
         name: Its name.
-        scored: By BASE, FEW_SHOT, MAJORITY and TUNED; each with an answer that was graded.
+        scored: By BASE, FEW_SHOT, MAJORITY and TUNED; each with an answer that was graded, unless
+            the grader looks at none.
         how: The bootstrap.
         by_label: Whether macro-F1 decides, and not the mean.
 
@@ -72,7 +73,11 @@ def deciding_figures(
         pairs = [labelling(grade, *scored[who].at(positions)) for who in (BASE, TUNED)]
         figures["difference"] = macro_f1_difference(pairs[0], pairs[1], how)
         return figures
-    figures = {who: bootstrap.mean(one.graded[name].known, how) for who, one in scored.items()}
+    figures = {
+        who: bootstrap.mean(one.graded[name].known, how)
+        for who, one in scored.items()
+        if name in one.graded
+    }
     figures["difference"] = bootstrap.difference(before, after, how)
     return figures
 
@@ -80,20 +85,22 @@ def deciding_figures(
 def grader_scores(scored: Mapping[str, Scored], how: Resampling) -> list[GraderScore]:
     """Return what every grader found, in their order."""
     return [
-        _grader_score(name, {who: one.graded[name] for who, one in scored.items()}, how)
+        _grader_score(
+            name, {who: one.graded[name] for who, one in scored.items() if name in one.graded}, how
+        )
         for name in scored[TUNED].graded
     ]
 
 
 def _grader_score(name: str, graded: Mapping[str, Graded], how: Resampling) -> GraderScore:
-    told = [graded[who] for who in (BASE, FEW_SHOT, TUNED)]
+    told = [graded[who] for who in (BASE, FEW_SHOT, TUNED) if who in graded]
     found = GraderScore(
         grader=name,
         ungraded_count=sum(one.ungraded_count for one in told),
         first_error=next((one.first_error for one in told if one.first_error), ""),
     )
     for who, message in ((BASE, found.base), (FEW_SHOT, found.few_shot), (TUNED, found.tuned)):
-        if graded[who].known:
+        if who in graded and graded[who].known:
             message.CopyFrom(to_proto(bootstrap.mean(graded[who].known, how)))
     _, before, after = paired(graded[BASE], graded[TUNED])
     found.paired_row_count = len(before)

@@ -105,16 +105,16 @@ def _previous(report: EvaluationReport) -> Iterator[str]:
 
 
 def _scores(report: EvaluationReport) -> Iterator[Block]:
+    measured = {field.name for field, _ in report.ListFields()}
     found = [
-        _bar(label, interval, is_main=index == 3)
-        for index, (label, interval) in enumerate(
-            (
-                ("most frequent answer", report.majority_interval),
-                ("base", report.base_interval),
-                ("base with examples", report.few_shot_interval),
-                ("tuned", report.tuned_interval),
-            )
+        _bar(label, getattr(report, field), is_main=field == "tuned_interval")
+        for label, field in (
+            ("most frequent answer", "majority_interval"),
+            ("base", "base_interval"),
+            ("base with examples", "few_shot_interval"),
+            ("tuned", "tuned_interval"),
         )
+        if field in measured
     ]
     title = "Score of each on unseen rows, with interval"
     axis = f"{report.grader}, {report.aggregate.replace('_', ' ')}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from attune.spec.v1.stage_pb2 import Technique
 
 from services.trainer.data.pairs import make_pair
+from services.trainer.data.rows import Row
+from services.trainer.evaluation.grades import Graded, Scored
 from services.trainer.recipes.preference import (
     PairLogprobs,
     Scorer,
@@ -22,15 +24,47 @@ from services.trainer.runtime.run_context import RunContext, refused
 
 KEY = "preference"
 """Under which the figures stand in the results of BASELINE and EVALUATE."""
+CUT_AWAY = "max_length leaves nothing of the row to tell apart. Raise it."
+"""Why a row has no score by a grader of pairs."""
+
+
+def with_preferences(context: RunContext, scored: Scored, scorer: Scorer | None) -> Scored:
+    """Return answers with the scores of the graders that compare pairs by the model itself.
+
+    Args:
+        context: The run.
+        scored: What every other grader makes of a model's answers to rows.
+        scorer: The model; None for what is none, such as one answer for every row: it has then no
+            scores by these graders.
+    """
+    names = {one.name for one in context.spec.evaluation.graders if one.HasField("preference")}
+    names &= set(scored.graded)
+    if not names:
+        return scored
+    if scorer is None:
+        kept = {name: one for name, one in scored.graded.items() if name not in names}
+        return replace(scored, graded=kept)
+    found = _held(context, scored.rows, scorer)
+    return replace(scored, graded={**scored.graded, **dict.fromkeys(names, found)})
+
+
+def _held(context: RunContext, rows: Sequence[Row], scorer: Scorer) -> Graded:
+    """Return 1 for each row whose preferred answer a model holds for the likelier one, else 0."""
+    pairs = [_pair(context, row) for row in rows]
+    told = pair_logprobs(scorer, [one for one in pairs if one], lambda _: context.check())
+    margins = iter(preference_margins(told))
+    scores = [None if one is None else float(next(margins) > 0) for one in pairs]
+    return Graded(scores, CUT_AWAY if None in scores else "")
+
+
+def _pair(context: RunContext, row: Row) -> Pair | None:
+    longest = context.stage.hyperparameters.max_length
+    return refused(partial(make_pair, context.renderer, row, longest), f"line {row.line}")
 
 
 def holdout_pairs(context: RunContext) -> list[Pair]:
     """Return the pairs that are held out, without those that nothing can be told of."""
-    longest = context.stage.hyperparameters.max_length
-    found = [
-        refused(partial(make_pair, context.renderer, row, longest), f"line {row.line}")
-        for row in context.split.holdout
-    ]
+    found = [_pair(context, row) for row in context.split.holdout]
     return [pair for pair in found if pair is not None]
 
 

@@ -41,7 +41,7 @@ from services.trainer.evaluation.leakage import Leakage
 from services.trainer.evaluation.mcnemar import changed_count
 from services.trainer.evaluation.overfit import ROWS_MAX, Overfit, overfit
 from services.trainer.evaluation.page_files import write_page
-from services.trainer.evaluation.preferences import preference_after
+from services.trainer.evaluation.preferences import preference_after, with_preferences
 from services.trainer.evaluation.previous import compare_with_previous
 from services.trainer.evaluation.regressions import most_changed
 from services.trainer.evaluation.text_loss import say_text_loss, text_loss
@@ -79,9 +79,11 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
     graders = refused(lambda: builders(context.spec.evaluation.graders))
     deciding = deciding_grader(context).name
     scored = {who: scored_of(base, who, rows) for who in (BASE, FEW_SHOT, MAJORITY)}
-    scored[TUNED] = score_rows(graders, rows, texts, base["base_answers"])
+    found = score_rows(graders, rows, texts, base["base_answers"])
+    scored[TUNED] = with_preferences(context, found, answers.generator)
     task_score(context, graders, scored[TUNED])  # Refuses what not a single answer has a score in.
     by_heart = score_rows({deciding: graders[deciding]}, taught, taught_texts, taught_texts)
+    by_heart = with_preferences(context, by_heart, answers.generator)
     how = _resampling(context)
     change = general_ability.compare(
         Ability.from_json(base["general_ability"]),
@@ -100,7 +102,7 @@ def evaluate(context: RunContext, adapter: Path, base: dict[str, Any]) -> dict[s
             lower_is_better=_lower_is_better(context),
         ),
     )
-    told = base["few_shot_example_count"] > 0
+    told = base["few_shot_example_count"] > 0 and report.HasField("few_shot_interval")
     _add_verdict(context, report, scored, change, few_shot=told)
     if context.base_adapter is not None:
         before = scored_of(base, PREVIOUS, rows)
@@ -142,17 +144,18 @@ def _report(
         confidence=how.confidence,
         holdout_row_count=len(scored[TUNED].rows),
         base_score=figures[BASE].value,
-        few_shot_score=figures[FEW_SHOT].value,
-        majority_score=figures[MAJORITY].value,
         tuned_score=figures[TUNED].value,
         difference=difference.value,
         interval_low=difference.low,
         interval_high=difference.high,
         base_interval=to_proto(figures[BASE]),
-        few_shot_interval=to_proto(figures[FEW_SHOT]),
-        majority_interval=to_proto(figures[MAJORITY]),
         tuned_interval=to_proto(figures[TUNED]),
     )
+    if FEW_SHOT in figures and MAJORITY in figures:
+        report.few_shot_score = figures[FEW_SHOT].value
+        report.few_shot_interval.CopyFrom(to_proto(figures[FEW_SHOT]))
+        report.majority_score = figures[MAJORITY].value
+        report.majority_interval.CopyFrom(to_proto(figures[MAJORITY]))
     base, tuned = scored[BASE], scored[TUNED]
     report.criteria.extend(criterion_scores(context.spec, graders, base, tuned))
     report.graders.extend(grader_scores(scored, how))
@@ -213,7 +216,7 @@ def _add_verdict(
             lower_is_better=_lower_is_better(context),
             target=criterion.target if criterion.HasField("target") else None,
             few_shot_score=report.few_shot_score if few_shot else None,
-            majority_score=report.majority_score,
+            majority_score=report.majority_score if report.HasField("majority_interval") else None,
             leak_sentence=leaked.summary if leaked.equal_row_count and not leaked.excluded else "",
             lost_sentence=change.sentence if change.is_lost else "",
         )
@@ -270,7 +273,11 @@ def _write_samples(context: RunContext, scored: dict[str, Scored]) -> None:
     for index, row in enumerate(scored[TUNED].rows):
         sample: dict[str, Any] = {"prompt": row.question, "reference": row.reference}
         sample |= {f"{who}_answer": scored[who].answers[index] for who in whos}
-        sample |= {f"{who}_score": scored[who].graded[deciding].scores[index] for who in whos}
+        sample |= {
+            f"{who}_score": scored[who].graded[deciding].scores[index]
+            for who in whos
+            if deciding in scored[who].graded
+        }
         # The deciding grader's are those above.
         sample |= {
             f"{who}_score.{name}": one.scores[index]

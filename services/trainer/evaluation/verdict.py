@@ -51,9 +51,9 @@ class Evidence:
     lower_is_better: bool
     target: float | None
     few_shot_score: float | None
-    """Of the base with examples in its prompt."""
-    majority_score: float
-    """Of the most frequent training answer, given to every row."""
+    """Of the base with examples in its prompt; None where that is not measured."""
+    majority_score: float | None
+    """Of the most frequent training answer, given to every row; None where that has no score."""
     leak_sentence: str
     """Why the hold-out is not unseen; empty when it is."""
     lost_sentence: str
@@ -158,7 +158,7 @@ def _beside(evidence: Evidence) -> list[str]:
             f"The base with examples in its prompt scores {few_shot:.3f}: a prompt does as well."
         )
     majority = evidence.majority_score
-    if sign * majority >= sign * tuned:
+    if majority is not None and sign * majority >= sign * tuned:
         found.append(
             f"Always giving the most frequent training answer scores {majority:.3f}, no less than "
             "the tuned model."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from attune.spec.v1.grader_pb2 import Grader
@@ -14,7 +14,7 @@ from services.trainer.grading.judge_client import JudgeClient
 from services.trainer.grading.mathematics import mathematics
 from services.trainer.grading.multi import multi
 from services.trainer.grading.python_code import python_code
-from services.trainer.grading.sample import Grade, Sample, Score, one_by_one
+from services.trainer.grading.sample import Fault, Grade, Sample, Score, Ungradable, one_by_one
 from services.trainer.sandbox.box import Limits
 from services.trainer.settings import JudgeSettings
 
@@ -64,6 +64,8 @@ def build(
     if kind == "python":
         limits = Limits(time_s=timeout_s) if timeout_s else Limits()
         return python_code(grader.name, grader.python, limits)
+    if kind == "preference":
+        return one_by_one(partial(_no_answer_tells, grader.name))
     if kind == "multi":
         _check_parts(grader)
         parts = {
@@ -110,6 +112,15 @@ def scores(grade: Grade, samples: Sequence[Sample]) -> list[float]:
             )
         found.append(graded.score)
     return found
+
+
+def _no_answer_tells(name: str, sample: Sample) -> float:
+    """Refuse a sample: what a model holds of a pair is no property of an answer."""
+    raise Ungradable(
+        Fault.OTHER,
+        f"Grader '{name}' compares the answers of a pair by the model's own probabilities, which "
+        "only the evaluation of a run has. Use another kind here.",
+    )
 
 
 def _judged(grader: Grader, settings: JudgeSettings, fresh: bool) -> Grade:

@@ -29,20 +29,39 @@ def check_graders(context: RunContext, deciding: Grader) -> list[dict[str, Any]]
         deciding: The grader of the first success criterion.
 
     Returns:
-        What was found out about each, the deciding one first.
+        What was found out about each, the deciding one first; one that compares pairs by the model
+        itself has nothing to try but that there are pairs.
 
     Raises:
         RunFailed: With all that is wrong with one.
     """
-    decide = partial(build, deciding)
-    found = [_tried(context, deciding.name, [deciding], decide, context.split.holdout)]
+    _check_pairs(context)
+    decide = None if deciding.HasField("preference") else partial(build, deciding)
+    found = []
+    if decide is not None:
+        found.append(_tried(context, deciding.name, [deciding], decide, context.split.holdout))
     reward = context.stage.reward
     if reward.graders:
         graders = [each.grader for each in reward.graders]
-        judge = refused(decide)
+        judge = None if decide is None else refused(decide)
         make = partial(weighted, reward)
         found.append(_tried(context, "reward", graders, make, context.split.train, judge))
     return [asdict(each) for each in found]
+
+
+def _check_pairs(context: RunContext) -> None:
+    """Refuse graders that compare pairs where a held-out row is none."""
+    names = [one.name for one in context.spec.evaluation.graders if one.HasField("preference")]
+    if not names:
+        return
+    for row in context.split.holdout:
+        if not row.rejected:
+            raise RunFailed(
+                "NOT_A_PAIR",
+                f"Grader '{names[0]}' compares the answers of pairs, and line {row.line} of the "
+                "held-out rows is none. Hold out rows with `chosen` and `rejected` answers, or "
+                "choose another grader.",
+            )
 
 
 def _tried(

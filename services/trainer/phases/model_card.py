@@ -113,14 +113,17 @@ def _data(made: Mapping[str, Any]) -> list[str]:
 
 
 def _results(report: EvaluationReport) -> list[tuple[str, str, str]]:
+    labels = {
+        "tuned_interval": f"tuned, {report.grader}",
+        "base_interval": "base",
+        "few_shot_interval": "base with examples in its prompt",
+        "majority_interval": "most frequent training answer",
+    }
+    measured = {field.name: value for field, value in report.ListFields()}
     rows = [
         (label, f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}")
-        for label, one in (
-            (f"tuned, {report.grader}", report.tuned_interval),
-            ("base", report.base_interval),
-            ("base with examples in its prompt", report.few_shot_interval),
-            ("most frequent training answer", report.majority_interval),
-        )
+        for name, label in labels.items()
+        if (one := measured.get(name)) is not None
     ]
     change = f"{report.interval_low:+.3f} to {report.interval_high:+.3f}"
     return [*rows, ("tuned less base", f"{report.difference:+.3f}", change)]

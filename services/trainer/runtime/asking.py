@@ -7,6 +7,7 @@ from typing import Any
 
 from attune.spec.v1.spec_pb2 import SuccessCriterion
 
+from services.trainer.evaluation.deciding import deciding_grader
 from services.trainer.run import Question, RunPaused
 from services.trainer.runtime.run_context import RunContext
 
@@ -31,7 +32,8 @@ def ask(context: RunContext, question: Question | None) -> None:
 def ask_whether_prompting_is_enough(context: RunContext, base: Mapping[str, Any]) -> None:
     """Pause when the base meets the deciding target without training.
 
-    A later stage has a base that was asked about in the first one, and does not ask again.
+    A later stage has a base that was asked about in the first one, and does not ask again. Where
+    pairs decide, there is nothing to ask: no prompt changes what a model holds of them.
 
     Args:
         context: The run.
@@ -40,7 +42,7 @@ def ask_whether_prompting_is_enough(context: RunContext, base: Mapping[str, Any]
     Raises:
         RunPaused: If it does and nobody has waived that.
     """
-    if context.manifest.stage_index > 0:
+    if context.manifest.stage_index > 0 or deciding_grader(context).HasField("preference"):
         return
     criterion = context.spec.objective.success_criteria[0]
     ask(context, target_met(criterion, base["base_score"], base["few_shot_score"]))

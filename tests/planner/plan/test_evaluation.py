@@ -1,10 +1,14 @@
 """How a result is judged: criteria, targets, baselines, and what the hold-out can tell."""
 
+from dataclasses import replace
+
 import pytest
 from attune.spec.v1 import spec_pb2
 
 from services.planner.plan.evaluation import default_target
+from services.planner.plan.judged import judge_notes, judged_fields
 from services.planner.spec.facts import set_data
+from services.planner.spec.rules import violations
 from tests.planner.plans import a_brief, a_spec, choice_of, facts, plan, sources
 
 MACRO = spec_pb2.SuccessCriterion.AGGREGATE_MACRO_F1
@@ -40,6 +44,47 @@ def test_every_kind_asked_for_has_a_grader_and_a_criterion():
     ]
 
 
+def without_judge(format: str, has_judge: bool | None = False, **said):
+    used = replace(sources(facts(format=format, json_answer_share=0.0)), has_judge=has_judge)
+    return plan(a_brief(**said), used)
+
+
+def metrics(spec: spec_pb2.Spec) -> list[str]:
+    return [each.metric for each in spec.objective.success_criteria]
+
+
+def test_pairs_are_decided_by_themselves_where_there_is_no_judge():
+    spec = without_judge("preference", task="dialogue", target=None, target_delegated=True)
+    assert metrics(spec) == ["preference_accuracy", "text_similarity"]
+    assert spec.evaluation.graders[0].HasField("preference")
+    assert spec.objective.success_criteria[0].target == 0.6
+    assert "no judge" in choice_of(spec, "evaluation.graders").reason
+    assert violations(spec) == []
+    assert judged_fields(spec) == {}
+
+
+@pytest.mark.parametrize("has_judge", [True, None])
+def test_a_judge_decides_pairs_where_there_may_be_one(has_judge):
+    spec = without_judge("preference", has_judge, task="dialogue")
+    assert metrics(spec) == ["win_rate", "score_model"]
+
+
+def test_references_decide_where_there_is_no_judge():
+    assert metrics(without_judge("chat", task="summarization")) == ["rouge_l", "text_similarity"]
+
+
+def test_a_judge_that_was_asked_for_stays_though_there_is_none():
+    spec = without_judge("preference", task="dialogue", grader_kinds=("win_rate",))
+    assert metrics(spec)[:2] == ["win_rate", "preference_accuracy"]
+    assert list(judged_fields(spec)) == ["evaluation.graders.0"]
+
+
+def test_where_only_a_judge_can_tell_the_plan_keeps_it_and_the_finding_tells():
+    spec = without_judge("prompts_only", task="dialogue", technique="RLAIF")
+    assert metrics(spec) == ["score_model", "win_rate"]
+    assert judge_notes(spec, has_judge=False)
+
+
 def test_a_judge_that_was_named_is_the_persons():
     spec = plan(a_brief(judge_model="org/judge"), grader_kinds=("score_model",))
     choice = choice_of(spec, "evaluation.graders.0.score_model.model")
@@ -56,6 +101,7 @@ def test_a_judge_that_was_named_is_the_persons():
         ("exact_match", 0.95, 0.98),
         ("win_rate", 0.9, 0.6),
         ("rouge_l", None, 0.6),
+        ("preference_accuracy", 0.9, 0.6),
     ],
 )
 def test_a_target_left_open_asks_for_a_gain(kind, base_success, target):

@@ -6,6 +6,7 @@ import pytest
 from attune.planner.v1 import dataset_pb2
 from attune.spec.v1 import spec_pb2, stage_pb2
 
+from services.planner.approval import bars
 from services.planner.brief import Brief
 from services.planner.plan.catalogue import CatalogueModel
 from services.planner.plan.decision import decide
@@ -355,3 +356,41 @@ def test_the_same_brief_and_data_give_the_same_spec(chain):
     decision = replace(decide(brief, used.dataset, used.holdout), techniques=chain)
     assert propose(brief, used, decision) == propose(brief, used, decision)
     assert spec_hash(a_spec()) != spec_hash(plan(a_brief(), sources(facts("c3"))))
+
+
+def named_base(model_id: str, **said) -> spec_pb2.Spec:
+    """Return a plan for pairs with a base model that was named."""
+    used = sources(facts(format="preference", json_answer_share=0.0), local=(), allowed=(model_id,))
+    return plan(a_brief(task="dialogue", base_model=model_id, **said), used)
+
+
+def test_a_base_that_only_continues_text_learns_the_preferred_answers_before_the_pairs():
+    spec = named_base("HuggingFaceTB/SmolLM2-135M")
+    assert [stage.technique for stage in spec.stages] == [SFT, DPO]
+    assert "T9" in spec.verdict.rules
+    choice = choice_of(spec, "stages.0.technique")
+    assert "only continues text" in choice.reason
+    assert "Rafailov et al. 2023" in choice.origin
+    assert violations(spec) == []
+    assert bars(spec, facts(format="preference"), None) == []
+
+
+@pytest.mark.parametrize(
+    ("model_id", "said"),
+    [
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", {}),
+        ("HuggingFaceTB/SmolLM2-135M", {"technique": "DPO"}),
+        ("HuggingFaceTB/SmolLM2-135M", {"method": "full"}),
+    ],
+)
+def test_pairs_are_learnt_at_once_where_the_base_answers_already_or_dpo_was_asked_for(
+    model_id, said
+):
+    assert [stage.technique for stage in named_base(model_id, **said).stages] == [DPO]
+
+
+def test_sft_alone_is_not_approved_for_pairs():
+    spec = named_base("HuggingFaceTB/SmolLM2-135M")
+    del spec.stages[1]
+    (bar,) = bars(spec, facts(format="preference"), None)
+    assert bar.reason == "DATA_UNFIT"

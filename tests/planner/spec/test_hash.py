@@ -30,7 +30,7 @@ NOT_HASHED = {
 }
 
 
-GOLDENS = ("spec", "judged", "stabilized")
+GOLDENS = ("spec", "judged", "stabilized", "paired")
 
 
 def golden(name: str = "spec") -> spec_pb2.Spec:

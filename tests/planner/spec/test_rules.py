@@ -90,6 +90,9 @@ SCORED = {
     ),
     (H + "rl.loss_type", "UNKNOWN_LOSS"): lambda s: edit(s, H + "rl.loss_type", "made_up"),
     ("stages.0.reward.graders", "SUM"): lambda s: edit(s, "stages.0.reward.graders.0.weight", 0.5),
+    (f"{JUDGE}preference", "UNSUPPORTED"): lambda s: (
+        s.stages[0].reward.graders[0].grader.preference.SetInParent()
+    ),
     ("stages.0.reward.safeguards", "COUNT"): lambda s: edit(
         s, "stages.0.reward.safeguards", ["x"] * 11
     ),
