@@ -9,7 +9,7 @@ from pathlib import Path
 from services.common.artefacts import MANIFEST, file_sha256
 from services.trainer.attempt import list_attempts
 from services.trainer.data.rows import Row, choose_examples, few_shot_prompt
-from services.trainer.recipes.generation import Generator, load_generator
+from services.trainer.recipes.generation import Generator, Loading, load_generator
 from services.trainer.runtime.run_context import RunContext
 
 PIECE_ROWS = 64
@@ -73,10 +73,21 @@ class Answers:
 
 
 def open_generator(context: RunContext, adapter: Path | None) -> Generator:
-    """Load the base model, with an adapter or without."""
+    """Load the base model as it is trained, with an adapter or without."""
     return load_generator(
-        context.model_folder, adapter, context.renderer.tokenizer, use_cuda=context.use_cuda
+        context.model_folder, adapter, context.renderer.tokenizer, context.loading
     )
+
+
+def open_served(context: RunContext, tuned: Path) -> Generator:
+    """Load what was trained as an engine will hold it: beside a base that is not quantised.
+
+    Where the base was, the GPU may have no room for it whole; then the processor answers.
+    """
+    loading = context.loading
+    if loading.is_quantised:
+        loading = Loading(use_cuda=False)
+    return load_generator(context.model_folder, tuned, context.renderer.tokenizer, loading)
 
 
 def plain_prompts(context: RunContext, rows: Sequence[Row]) -> list[list[int]]:

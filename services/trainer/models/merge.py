@@ -18,7 +18,7 @@ from services.common.errors import FailedPrecondition, NotFound
 from services.trainer.data.render import renderer
 from services.trainer.models.parity import PARITY, parity_line, write_parity
 from services.trainer.models.whole_model import copy_tokenizer, put_at_hand
-from services.trainer.recipes.generation import load_generator
+from services.trainer.recipes.generation import Loading, load_generator
 from services.trainer.recipes.merging import merge
 
 MERGED_MAX = 10_000
@@ -146,7 +146,7 @@ def _check_disk(base: Path, folder: Path) -> None:
 def _parity(base: Path, folder: Path, adapter: Path) -> list[dict[str, Any]]:
     """Return the adapter's parity lines as the merged model answers them, rounding included."""
     own = renderer(base)
-    generator = load_generator(folder, None, own.tokenizer, use_cuda=False)
+    generator = load_generator(folder, None, own.tokenizer, Loading(use_cuda=False))
     lines = []
     for text in (adapter / PARITY).read_text().splitlines()[:LINES_MAX]:
         before = json.loads(text)

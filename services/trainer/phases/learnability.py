@@ -78,7 +78,7 @@ def probe(context: RunContext) -> dict[str, Any]:
         context.model_folder,
         context.base_adapter,
         context.renderer.tokenizer,
-        use_cuda=context.use_cuda,
+        context.loading,
     )
     answers = generator.answer(
         [one.token_ids for one in asked],

@@ -12,7 +12,7 @@ from attune.spec.v1.stage_pb2 import Method
 
 from services.common.artefacts import publish, staging_folder, write_manifest
 from services.trainer.data.rows import Row, spread
-from services.trainer.evaluation.answers import open_generator
+from services.trainer.evaluation.answers import open_served
 from services.trainer.models.parity import parity_line, write_parity
 from services.trainer.models.safe_files import check_safe
 from services.trainer.models.whole_model import copy_whole, put_at_hand
@@ -54,7 +54,7 @@ def register(context: RunContext, chosen: Path, tuned: dict[str, Any]) -> dict[s
     reach(CrashPoint.REGISTER_COPIED)
     (folder / "report.json").write_text(json.dumps(tuned["report"], indent=1))
     (folder / "spec.json").write_bytes(context.spec.approval.canonical_spec)
-    write_parity(folder, _parity(context, open_generator(context, chosen)))
+    write_parity(folder, _parity(context, open_served(context, chosen)))
     describe(context, folder, tuned)
     check_safe(folder)
     facts: dict[str, str | int] = {

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from attune.spec.v1.compute_pb2 import ParallelPlan
 from peft import PeftModel
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    BitsAndBytesConfig,
+    GenerationConfig,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
-from services.trainer.recipes.model import load_base
+from services.trainer.recipes.model import DTYPES, four_bits, load_base
 
 BATCH_TOKENS_MAX = 16_384
 """Tokens of one batch, prompts and answers; bounds the memory of keys and values."""
@@ -35,6 +41,18 @@ class Sampling:
     seed: int
 
 
+@dataclass(frozen=True)
+class Loading:
+    """How a model is loaded to answer."""
+
+    use_cuda: bool
+    precision: ParallelPlan.Precision.ValueType = ParallelPlan.PRECISION_UNSPECIFIED
+    """Of the weights on a GPU, as they are trained: what fits there fits here too. On a CPU they
+    are float32."""
+    is_quantised: bool = False
+    """Whether the base's matrices have 4 bits, as QLoRA trains beside them."""
+
+
 class Generator:
     """A model that answers prompts, with or without an adapter."""
 
@@ -42,7 +60,7 @@ class Generator:
         """Keep the model, ready for inference.
 
         Args:
-            model: In float32, on the device that it is to use.
+            model: On the device that it is to use.
             stop_ids: Tokens that end an answer.
             pad_id: Fills the left of shorter prompts.
         """
@@ -171,26 +189,32 @@ class _Check(StoppingCriteria):  # type: ignore[misc]  # transformers has no typ
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
-def load_generator(
-    folder: Path, tuned: Path | None, tokenizer: Any, *, use_cuda: bool
-) -> Generator:
-    """Return a generator in float32.
+def load_generator(folder: Path, tuned: Path | None, tokenizer: Any, loading: Loading) -> Generator:
+    """Return a generator.
 
     Args:
         folder: Of the base model.
         tuned: Folder of an adapter that is to be active, or of a whole model that stands for the
             base; None for the base alone.
         tokenizer: Of the base model.
-        use_cuda: Whether to compute on the GPU.
+        loading: How to load it.
     """
     is_adapter = tuned is not None and (tuned / ADAPTER_CONFIG).exists()
     whole = folder if tuned is None or is_adapter else tuned
-    model = load_base(whole, torch.float32)
+    model = load_base(whole, *form_of(loading))
     if is_adapter:
         model = PeftModel.from_pretrained(model, str(tuned), is_trainable=False)
-    if use_cuda:
+    if loading.use_cuda and not loading.is_quantised:  # What is quantised is on the GPU already.
         model = model.to("cuda")
     return generator_of(model, tokenizer)
+
+
+def form_of(loading: Loading) -> tuple[torch.dtype, BitsAndBytesConfig | None]:
+    """Return the number format of a model's weights, and how its matrices are quantised."""
+    if not loading.use_cuda:
+        return torch.float32, None
+    dtype = DTYPES.get(loading.precision, torch.float32)
+    return dtype, four_bits(dtype) if loading.is_quantised else None
 
 
 def generator_of(model: Any, tokenizer: Any) -> Generator:

@@ -86,7 +86,12 @@ def source_sha256() -> str:
     """Return the hash of the code that trains and evaluates: a version may cover many states."""
     digest = sha256()
     services = Path(__file__).parents[2]
-    for path in sorted(path for folder in CODE for path in (services / folder).rglob("*.py")):
+    for path in sorted(
+        path
+        for folder in CODE
+        for kind in ("*.py", "*.yaml")
+        for path in (services / folder).rglob(kind)
+    ):
         digest.update(str(path.relative_to(services)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

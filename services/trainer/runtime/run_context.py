@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from attune.spec.v1.compute_pb2 import StageCompute
 from attune.spec.v1.spec_pb2 import Spec
-from attune.spec.v1.stage_pb2 import Stage, Technique
+from attune.spec.v1.stage_pb2 import Method, Stage, Technique
 from google.protobuf.json_format import ParseDict
 
 from services.common.artefacts import Artefacts
@@ -22,6 +22,7 @@ from services.trainer.data.row_shape import ShapedRow
 from services.trainer.data.rows import Row, Split, read_split
 from services.trainer.gang import Gang
 from services.trainer.recipes import REINFORCED
+from services.trainer.recipes.generation import Loading
 from services.trainer.recipes.processor import begin_peak, peak_bytes
 from services.trainer.recipes.training import IGNORED, Example, Prompt
 from services.trainer.run import (
@@ -112,6 +113,12 @@ class RunContext:
     def use_cuda(self) -> bool:
         """Whether to compute on the GPU."""
         return self.manifest.accelerator == "cuda"
+
+    @property
+    def loading(self) -> Loading:
+        """How a model is loaded to answer where it is trained."""
+        is_quantised = self.stage.method == Method.METHOD_QLORA
+        return Loading(self.use_cuda, self.plan.precision, is_quantised)
 
     @property
     def peak_bytes(self) -> int:

@@ -113,10 +113,10 @@ def answers(saved_model, adapter=None):
     """Return the generator of the model, with an adapter or without."""
     from transformers import AutoTokenizer
 
-    from services.trainer.recipes.generation import load_generator
+    from services.trainer.recipes.generation import Loading, load_generator
 
     return load_generator(
-        saved_model, adapter, AutoTokenizer.from_pretrained(saved_model), use_cuda=False
+        saved_model, adapter, AutoTokenizer.from_pretrained(saved_model), Loading(use_cuda=False)
     )
 
 
