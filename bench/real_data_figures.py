@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.real_data_job import Trained
 from services.trainer.attempt import Attempt
-from services.trainer.evaluation.bootstrap import Figure, Resampling, difference, mean
+from services.trainer.evaluation.bootstrap import Figure, Resampling, mean
 from services.trainer.evaluation.preferences import KEY
 from services.trainer.evaluation.verdict import by_interval
 from services.trainer.recipes.preference import PairLogprobs, preference_margins
@@ -55,7 +54,7 @@ def _by_grader(report: dict[str, Any], each: dict[str, Any], *, is_shown: bool) 
         measure=each["grader"],
         row_count=int(each["paired_row_count"]),
         base=_figure(each["base"]).value,
-        few_shot=_figure(each["few_shot"]).value if is_shown else None,
+        few_shot=_figure(each["few_shot"]).value if is_shown and "few_shot" in each else None,
         tuned=_figure(each["tuned"]).value,
         difference=change.value,
         interval=(change.low, change.high),
@@ -91,32 +90,20 @@ def _by_preference(attempt: Attempt) -> list[Measured]:
     if before is None or after is None:
         return []
     base, tuned = (PairLogprobs(each["chosen"], each["rejected"]) for each in (before, after))
-    likelier = [_wins(preference_margins(each)) for each in (base, tuned)]
-    gained = _wins(preference_margins(tuned, base))
-    rewarded = mean([win - CHANCE for win in gained], HOW)
+    gained = [float(margin > 0) for margin in preference_margins(tuned, base)]
+    change = mean([win - CHANCE for win in gained], HOW)
     return [
-        _of_pairs("preferred answer likelier", *likelier, difference(*likelier, HOW)),
-        _of_pairs("preferred by implicit reward", [CHANCE] * len(gained), gained, rewarded),
+        Measured(
+            measure="preferred by implicit reward",
+            row_count=len(gained),
+            base=CHANCE,
+            few_shot=None,
+            tuned=sum(gained) / len(gained),
+            difference=change.value,
+            interval=(change.low, change.high),
+            verdict=_verdict(change),
+        )
     ]
-
-
-def _of_pairs(
-    measure: str, base: Sequence[float], tuned: Sequence[float], change: Figure
-) -> Measured:
-    return Measured(
-        measure=measure,
-        row_count=len(tuned),
-        base=sum(base) / len(base),
-        few_shot=None,
-        tuned=sum(tuned) / len(tuned),
-        difference=change.value,
-        interval=(change.low, change.high),
-        verdict=_verdict(change),
-    )
-
-
-def _wins(margins: Sequence[float]) -> list[float]:
-    return [float(margin > 0) for margin in margins]
 
 
 def _verdict(change: Figure) -> str:

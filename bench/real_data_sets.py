@@ -133,19 +133,10 @@ def judge_form(spec: spec_pb2.Spec) -> list[str]:
     ]
 
 
-def judge_without_a_judge(spec: spec_pb2.Spec) -> list[str]:
-    """Decide by likeness to the preferred answer, for no judge's endpoint is at hand."""
-    del spec.evaluation.graders[:], spec.objective.success_criteria[:]
-    likeness = spec.evaluation.graders.add(name="rouge_l").text_similarity
-    likeness.input, likeness.reference = "{{sample.output_text}}", "{{item.reference}}"
-    likeness.evaluation_metric = "rouge_l"
-    spec.objective.success_criteria.add(
-        title="Likeness to the preferred answers",
-        metric="rouge_l",
-        direction=spec_pb2.SuccessCriterion.DIRECTION_HIGHER_IS_BETTER,
-    )
+def shorten_answers(spec: spec_pb2.Spec) -> list[str]:
+    """Write shorter answers; what decides is which answer of a pair the model finds likelier."""
     spec.evaluation.max_answer_tokens = PAIR_ANSWER_TOKENS
-    return ["evaluation.graders", "evaluation.max_answer_tokens", "objective.success_criteria"]
+    return ["evaluation.max_answer_tokens"]
 
 
 SETS: Mapping[str, DataSet] = {
@@ -173,7 +164,7 @@ SETS: Mapping[str, DataSet] = {
         train="train_hf.jsonl",
         holdout="test_hf.jsonl",
         objective="Answer instructions as people prefer it.",
-        edit=judge_without_a_judge,
+        edit=shorten_answers,
     ),
 }
 """By the name that the command takes."""
