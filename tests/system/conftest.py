@@ -2,8 +2,9 @@
 
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,6 +84,21 @@ def demo(installed: Installed) -> Demo:
     result = installed.run("attune", "demo", "--approve", "--json", str(path))
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-3000:]
     return Demo(result.stdout, json.loads(path.read_text()))
+
+
+@pytest.fixture(scope="session")
+def new_home(
+    installed: Installed, demo: Demo, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Installed]:
+    """Makes homes outside of the demo's network, with the base model that the demo made: making
+    it takes longer than most of what is tested."""
+
+    def make(name: str) -> Installed:
+        home = tmp_path_factory.mktemp(name).resolve()
+        shutil.copytree(installed.home / "artefacts" / "models", home / "artefacts" / "models")
+        return Installed(home, [])
+
+    return make
 
 
 @pytest.fixture

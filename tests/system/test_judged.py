@@ -2,7 +2,6 @@
 judge behind a real endpoint."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -65,21 +64,16 @@ def judge() -> Iterator[JudgeServer]:
 
 
 @pytest.fixture(scope="module")
-def site(installed, demo, tmp_path_factory) -> Iterator[Site]:
-    """Processes on the network of the judge, which the demo's have not, and without a judge.
-
-    They have the base model that the demo made, for making it takes longer than all of this.
-    """
-    home = tmp_path_factory.mktemp("judged").resolve()
-    shutil.copytree(installed.home / "artefacts" / "models", home / "artefacts" / "models")
-    system = Installed(home, [])
+def site(new_home) -> Iterator[Site]:
+    """Processes on the network of the judge, which the demo's have not, and without a judge."""
+    system = new_home("judged")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("ATTUNE_JUDGE_BASE_URL", raising=False)
         assert system.run("attune", "up").returncode == 0
     for name, numbers in (("rows", range(ROWS)), ("held", range(ROWS, ROWS + HELD))):
         lines = (json.dumps(pair(number)) + "\n" for number in numbers)
-        (home / f"{name}.jsonl").write_text("".join(lines))
-    files = (str(home / "rows.jsonl"), "--holdout", str(home / "held.jsonl"))
+        (system.home / f"{name}.jsonl").write_text("".join(lines))
+    files = (str(system.home / "rows.jsonl"), "--holdout", str(system.home / "held.jsonl"))
     yield Site(system, system.json("dataset", "upload", *files)["name"])
     system.run("attune", "down")
 

@@ -118,8 +118,8 @@ def head() -> Iterator[Head]:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, head: Head) -> Iterator[Installed]:
-    made = Installed(tmp_path_factory.mktemp("ray").resolve(), [])
+def system(new_home: Callable[[str], Installed], head: Head) -> Iterator[Installed]:
+    made = new_home("ray")
     up = made.run("attune", "up", "--engine", "ray", "--ray-address", head.address)
     assert up.returncode == 0, up.stdout + up.stderr
     yield made
