@@ -140,7 +140,7 @@ class RayEngine:
 
     async def start(self, attempt: Attempt, manifest: Manifest) -> Execution:
         """Place the attempt in the background, or take up the execution that there is."""
-        return RayExecution(self, attempt, manifest)
+        return RayExecution(self, self.name_of(manifest), attempt, manifest)
 
     async def find(self, attempt: Attempt, manifest: Manifest) -> Execution | None:
         """Return the execution of an attempt whose first process is there, or None."""
@@ -150,7 +150,7 @@ class RayEngine:
             await asyncio.to_thread(ray.get_actor, f"{self.name_of(manifest)}-0", NAMESPACE)
         except ValueError:
             return None
-        return RayExecution(self, attempt, manifest)
+        return RayExecution(self, self.name_of(manifest), attempt, manifest)
 
     async def sweep(self, kept: Sequence[Manifest]) -> None:
         """Give back what earlier services of this node hold for attempts other than these."""

@@ -7,9 +7,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ray.exceptions import ActorUnavailableError, RayError
+from ray.util.placement_group import PlacementGroup
 
 from services.trainer.attempt import Attempt
 from services.trainer.engine.member import Seen
@@ -17,9 +18,6 @@ from services.trainer.engine.verdict import explain, verdict
 from services.trainer.gang import Gang
 from services.trainer.run import ExitCode, Manifest, Phase
 from services.trainer.runtime.stopping import CANCEL, PAUSE, TERMINATE
-
-if TYPE_CHECKING:
-    from services.trainer.engine.ray_cluster import RayEngine
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +33,40 @@ HANDED_ON = ("ATTUNE_", "HF_", "TRANSFORMERS_", "TOKENIZERS_", "OMP_", "MKL_", "
 """How the variables begin that a run on another machine gets from here."""
 
 
+class Reservations(Protocol):
+    """What an attempt needs of its cluster."""
+
+    async def group(self, name: str, size: int) -> PlacementGroup:
+        """Return the reservation of that name, made now if there is none."""
+
+    def members(self, name: str, group: PlacementGroup, size: int) -> list[Any]:
+        """Return the actors of an attempt by rank, made now where there are none; blocks."""
+
+    async def remove(self, name: str) -> None:
+        """Give a reservation back, which ends its actors."""
+
+
 class RayExecution:
     """One attempt on the cluster."""
 
-    def __init__(self, engine: RayEngine, attempt: Attempt, manifest: Manifest) -> None:
-        """Place it in the background, or find it placed."""
+    def __init__(
+        self, cluster: Reservations, name: str, attempt: Attempt, manifest: Manifest
+    ) -> None:
+        """Place it in the background, or find it placed.
+
+        Args:
+            cluster: Reserves its devices.
+            name: Under which the cluster knows it.
+            attempt: Where it writes.
+            manifest: What is to be done.
+        """
         self.abandoned = False
         self.oom_killed = False
-        self._engine = engine
+        self._cluster = cluster
         self._attempt = attempt
         self._manifest = manifest
         self._size = max(1, int(manifest.placement.get("device_count", 1)))
-        self._name = engine.name_of(manifest)
+        self._name = name
         self._members: list[Any] = []
         self._asked: list[bytes] = []
         self._listeners: list[Callable[[], None]] = []
@@ -112,7 +132,7 @@ class RayExecution:
 
     async def _place(self) -> int | None:
         """Reserve the devices and start the processes; return how it ended where it did not."""
-        group = await self._engine.group(self._name, self._size)
+        group = await self._cluster.group(self._name, self._size)
         begin_s = time.monotonic()
         while not await asyncio.to_thread(group.wait, POLL_S):
             if CANCEL in self._asked:
@@ -125,7 +145,9 @@ class RayExecution:
                 text = f"No {self._size} devices of the cluster were free for {PLACE_MAX_S:.0f} s."
                 self._attempt.write_error("NO_DEVICES", text)
                 return ExitCode.CRASHED
-        self._members = await asyncio.to_thread(self._engine.members, self._name, group, self._size)
+        self._members = await asyncio.to_thread(
+            self._cluster.members, self._name, group, self._size
+        )
         host = await answer(self._members[0].host.remote())
         environment = handed_on(self._manifest)
         folder = self._attempt.folder
@@ -171,7 +193,7 @@ class RayExecution:
         ends = (answer(member.stop.remote(), END_MAX_S) for member in self._members)
         # One that does not answer is gone, or goes with the reservation.
         await asyncio.gather(*ends, return_exceptions=True)
-        await self._engine.remove(self._name)
+        await self._cluster.remove(self._name)
 
 
 async def answer(reference: Any, timeout_s: float = ANSWER_MAX_S) -> Any:
