@@ -5,26 +5,19 @@ where the settings name one.
 """
 
 import json
-import re
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
 from trl import GRPOConfig, GRPOTrainer
 
 from bench import bare_script
+from bench.judge import shared_words
 
-WORD = re.compile(r"\w+")
 
-
-def shared_words(completions, reference, **_):
-    """Return the F1 of the words that each answer shares with its reference."""
-    rewards = []
-    for completion, wanted in zip(completions, reference, strict=True):
-        ours = Counter(WORD.findall(completion[0]["content"].lower()))
-        theirs = Counter(WORD.findall(wanted.lower()))
-        rewards.append(2 * (ours & theirs).total() / max(1, ours.total() + theirs.total()))
-    return rewards
+def shared(completions, reference, **_):
+    """Return the share of words that each answer has in common with its reference."""
+    pairs = zip(completions, reference, strict=True)
+    return [shared_words(completion[0]["content"], wanted) for completion, wanted in pairs]
 
 
 def judged_by(judge):
@@ -58,5 +51,5 @@ def judged_by(judge):
 if __name__ == "__main__":
     found = bare_script.read_settings()
     judge = found.get("judge")
-    reward = judged_by(judge) if judge else shared_words
+    reward = judged_by(judge) if judge else shared
     bare_script.train(GRPOTrainer, GRPOConfig, found, reward_funcs=reward)

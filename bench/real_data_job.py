@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from attune.planner.v1 import planner_pb2, planner_pb2_grpc
+from attune.planner.v1 import planner_pb2
+from attune.scheduler.v1.scheduler_pb2 import Job
+from attune.spec.v1 import spec_pb2
+from attune.spec.v1.stage_pb2 import Technique
 
 from bench.real_data_sets import DataSet
 from bench.system import System
-from services.common.peers import call, channel
-
-JOB_POLL_S = 0.5
-JOB_POLLS_MAX = 90
+from bench.training import job_of
+from cli.client import Client
+from cli.endpoints import Endpoints
+from services.common.peers import call
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ def train(system: System, one: DataSet, data: Path, row_count_max: int) -> Train
     begin = time.monotonic()
     dataset, left_out_count = _upload(system, one, data, row_count_max)
     spec = system.json("spec", "propose", "--dataset", dataset, "--objective", one.objective)
-    spec = asyncio.run(_edit(system, one, spec["name"]))
-    system.run("spec", "approve", spec["name"], "--hash", spec["hash"])
-    job = _ended(system, spec["name"])
-    report = system.json("job", "report", job["name"])
-    attempts = (system.home / "artefacts" / "runs" / job["run"].rsplit("/", 1)[1]).iterdir()
+    plan, job = asyncio.run(_trained(system, one, spec["name"]))
+    report = system.json("job", "report", job.name)
+    attempts = (system.home / "artefacts" / "runs" / job.run.rsplit("/", 1)[1]).iterdir()
     return Trained(
-        techniques=spec["techniques"],
+        techniques=[
+            Technique.Name(stage.technique).removeprefix("TECHNIQUE_") for stage in plan.stages
+        ],
         report=report,
         folder=max(attempts),
         left_out_count=left_out_count,
@@ -81,36 +84,18 @@ def _upload(system: System, one: DataSet, data: Path, row_count_max: int) -> tup
     return stored["name"], len(leaked)
 
 
-async def _edit(system: System, one: DataSet, name: str) -> dict[str, Any]:
-    """Set what an expert would in a plan and return its name, hash and techniques."""
-    connection = channel(system.endpoints()["planner"])
-    planner = planner_pb2_grpc.PlannerServiceStub(connection)
-    spec = await call(planner.GetSpec, planner_pb2.GetSpecRequest(name=name))
-    if paths := one.edit(spec):
-        request = planner_pb2.UpdateSpecRequest(spec=spec, request_id=str(uuid4()))
-        request.update_mask.paths.extend(paths)
-        spec = await call(planner.UpdateSpec, request)
-    await connection.close()
-    techniques = [stage.DESCRIPTOR.fields_by_name["technique"].enum_type.values_by_number[
-        stage.technique].name.removeprefix("TECHNIQUE_") for stage in spec.stages]  # fmt: skip
-    return {"name": spec.name, "hash": spec.hash, "techniques": techniques}
-
-
-def _ended(system: System, spec: str) -> dict[str, Any]:
-    """Return the job of a spec when it has succeeded.
+async def _trained(system: System, one: DataSet, name: str) -> tuple[spec_pb2.Spec, Job]:
+    """Set what an expert would in a plan, approve it, and return it with its job's end.
 
     Raises:
-        SystemExit: If there is none within 45 s, or it ends otherwise or asks something.
+        SystemExit: If the job has no result.
     """
-    for _ in range(JOB_POLLS_MAX):
-        jobs = [job for job in system.json("job", "list").get("jobs", []) if job["spec"] == spec]
-        if jobs:
-            break
-        time.sleep(JOB_POLL_S)
-    else:
-        raise SystemExit(f"{spec} was approved and has no job")
-    watched = system.run("job", "watch", jobs[0]["name"], "--json", check=False)
-    if watched.returncode != 0:
-        raise SystemExit(f"{jobs[0]['name']}: {watched.stderr}")
-    ended: dict[str, Any] = json.loads(watched.stdout.splitlines()[-1])
-    return ended
+    async with Client(Endpoints(**system.endpoints())) as client:
+        spec = await call(client.planner.GetSpec, planner_pb2.GetSpecRequest(name=name))
+        if paths := one.edit(spec):
+            request = planner_pb2.UpdateSpecRequest(spec=spec, request_id=str(uuid4()))
+            request.update_mask.paths.extend(paths)
+            spec = await call(client.planner.UpdateSpec, request)
+        approve = planner_pb2.ApproveSpecRequest(name=name, hash=spec.hash, request_id=str(uuid4()))
+        await call(client.planner.ApproveSpec, approve)
+        return spec, await job_of(client, name)
