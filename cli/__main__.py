@@ -42,6 +42,12 @@ COMMANDS = {
         "List tuned models, compare them with their base, make them bases.",
     ),
     "deploy": ("cli.deploy", "deploy", "Put a model version behind an alias."),
+    "deployment": (
+        "cli.deployments",
+        "deployment",
+        "See what is deployed, try a new version, take it back.",
+    ),
+    "engines": ("cli.engines", "engines", "Show what computes answers."),
     "chat": ("cli.chat", "chat", "Talk to a deployed model."),
 }
 INTERRUPTED = 130

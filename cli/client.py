@@ -9,7 +9,12 @@ from uuid import uuid4
 
 from attune.planner.v1 import dataset_pb2_grpc, planner_pb2_grpc
 from attune.scheduler.v1 import scheduler_pb2_grpc
-from attune.serving.v1 import deployment_pb2_grpc, model_pb2_grpc, playground_pb2_grpc
+from attune.serving.v1 import (
+    deployment_pb2_grpc,
+    engine_pb2_grpc,
+    model_pb2_grpc,
+    playground_pb2_grpc,
+)
 from attune.trainer.v1 import grader_pb2_grpc, trainer_pb2_grpc
 from grpc import aio
 
@@ -50,6 +55,7 @@ class Client:
         self.versions = model_pb2_grpc.ModelServiceStub(serving)
         self.playground = playground_pb2_grpc.PlaygroundServiceStub(serving)
         self.deployments = deployment_pb2_grpc.DeploymentServiceStub(serving)
+        self.engines = engine_pb2_grpc.EngineServiceStub(serving)
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

@@ -30,6 +30,18 @@ ray_address_option = click.option(
     help="Head of the Ray cluster that this machine is part of, such as 10.0.0.1:6379, or auto. "
     "Default ATTUNE_RAY_ADDRESS.",
 )
+author_option = click.option(
+    "--author", default="", metavar="NAME", help="Who decides; kept in the history."
+)
+reason_option = click.option(
+    "--reason", default="", metavar="TEXT", help="Why; kept in the history."
+)
+override_option = click.option(
+    "--override",
+    default="",
+    metavar="TEXT",
+    help="Why a version is deployed although it is worse or its parity was rejected; kept.",
+)
 system_option = click.option(
     "--system", default="", help="System message before it; use the one of the training rows."
 )

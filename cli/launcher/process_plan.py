@@ -127,6 +127,7 @@ def _settings(
             "ATTUNE_SERVING_HTTP_PORT": str(ports.openai),
             "ATTUNE_SERVING_ENGINE_PORT": str(ports.engine),
             "ATTUNE_SERVING_SCHEDULER_ADDRESS": addresses.scheduler,
+            "ATTUNE_SERVING_TRAINER_ADDRESS": addresses.trainer,
             "ATTUNE_SERVING_BASE_MODEL": launch.base_model,
         },
         "mlflow": {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},

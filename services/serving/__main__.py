@@ -6,8 +6,9 @@ import asyncio
 import logging
 import sys
 
-from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
+from attune.serving.v1 import deployment_pb2, engine_pb2, model_pb2, playground_pb2
 from attune.serving.v1.deployment_pb2_grpc import add_DeploymentServiceServicer_to_server
+from attune.serving.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
 from attune.serving.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
 from attune.serving.v1.playground_pb2_grpc import add_PlaygroundServiceServicer_to_server
 
@@ -19,22 +20,26 @@ from services.common.outbox import Relay
 from services.common.processes import ProcessFolder
 from services.common.rpc import Server, check_port_is_free, until_signal
 from services.common.telemetry import configure_logging
-from services.serving import http, store
-from services.serving.adapters import Adapters
-from services.serving.deployment_store import DeploymentStore
-from services.serving.engine import Engine
-from services.serving.peers import Scheduler
-from services.serving.playground import Playground
-from services.serving.proof import Proofs
-from services.serving.reconcile import Reconciler
-from services.serving.registration import Registration
-from services.serving.route import Routes
+from services.serving import store
+from services.serving.deployments.deployer import Deployer
+from services.serving.deployments.deployment_store import DeploymentStore
+from services.serving.deployments.reconcile import Reconciler
+from services.serving.deployments.route import Routes
+from services.serving.endpoint import http
+from services.serving.engines.pool import EngineOptions, Engines
+from services.serving.peers import Scheduler, Trainer
+from services.serving.playground.playground import Playground
+from services.serving.registry.proof import Proofs
+from services.serving.registry.registration import Registration
+from services.serving.registry.version_store import CONSUMER, VersionStore
 from services.serving.servicer_deployment import DeploymentServicer
+from services.serving.servicer_engine import EngineServicer
 from services.serving.servicer_model import ModelServicer
 from services.serving.servicer_playground import PlaygroundServicer
 from services.serving.settings import ServingSettings
-from services.serving.switch import Switch
-from services.serving.version_store import CONSUMER, VersionStore
+from services.serving.targets.dedicated import Dedicated
+from services.serving.targets.shared import Shared
+from services.serving.targets.target import Target
 
 log = logging.getLogger(__name__)
 
@@ -53,28 +58,30 @@ class Serving:
         self._settings = settings
         self._database = store.new_database(settings.store_url)
         self._bus = Bus(settings.nats_url, "serving")
-        self._channel = peers.channel(settings.scheduler_address)
-        self._engine = Engine(
-            settings.home,
-            artefacts,
-            settings.base_model,
-            settings.engine_port,
-            settings.engine_cpus,
-        )
+        self._channels = [
+            peers.channel(address)
+            for address in (settings.scheduler_address, settings.trainer_address)
+        ]
+        scheduler, trainer = Scheduler(self._channels[0]), Trainer(self._channels[1])
+        self._engines = Engines(settings.home, artefacts, _options(settings))
         versions = VersionStore(self._database, clock)
         self._deployments = DeploymentStore(self._database, clock)
-        adapters = Adapters(self._engine, artefacts)
-        routes = Routes(versions, self._deployments, self._engine)
-        self._endpoint = http.Endpoint(routes, adapters)
-        self._models = ModelServicer(versions, self._engine)
-        self._playground = PlaygroundServicer(routes, Playground(adapters))
+        targets: dict[str, Target] = {
+            Shared.name: Shared(self._engines),
+            Dedicated.name: Dedicated(self._engines, trainer, versions, artefacts),
+        }
+        routes = Routes(versions, self._deployments, targets, self._engines)
+        self._endpoint = http.Endpoint(routes, self._engines)
+        self._models = ModelServicer(versions, self._engines)
+        self._playground = PlaygroundServicer(routes, Playground(self._engines))
         self._deploying = DeploymentServicer(
-            self._deployments, Switch(self._deployments, versions, adapters, self._engine)
+            self._deployments, Deployer(self._deployments, versions, targets, clock)
         )
-        self._registration = Registration(versions, Scheduler(self._channel))
-        self._proofs = Proofs(self._database, versions, adapters, self._engine, artefacts, clock)
+        self._showing = EngineServicer(self._engines, versions)
+        self._registration = Registration(versions, scheduler)
+        self._proofs = Proofs(self._database, versions, self._engines, trainer, artefacts, clock)
         self._reconciler = Reconciler(
-            self._database, self._deployments, versions, adapters, self._engine
+            self._database, self._deployments, versions, targets, self._engines
         )
         self._relay = Relay(self._database, store.outbox, self._bus, clock)
 
@@ -92,7 +99,7 @@ class Serving:
         web = http.HttpServer(self._endpoint.app)
         web_task = asyncio.create_task(web.serve([listener]), name="endpoint")
         tasks = [
-            asyncio.create_task(self._engine.run(), name="engine"),
+            asyncio.create_task(self._engines.run(), name="engines"),
             asyncio.create_task(self._relay.run(), name="relay"),
             asyncio.create_task(
                 self._bus.consume(CONSUMER, "job.succeeded", self._registration.take_event),
@@ -110,9 +117,10 @@ class Serving:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._engine.stop()
+            await self._engines.stop()
             await self._bus.close()
-            await self._channel.close(None)
+            for channel in self._channels:
+                await channel.close(None)
             await self._database.close()
 
     def _server(self) -> Server:
@@ -121,10 +129,23 @@ class Serving:
             (add_ModelServiceServicer_to_server, self._models, model_pb2),
             (add_PlaygroundServiceServicer_to_server, self._playground, playground_pb2),
             (add_DeploymentServiceServicer_to_server, self._deploying, deployment_pb2),
+            (add_EngineServiceServicer_to_server, self._showing, engine_pb2),
         ):
             (service,) = file.DESCRIPTOR.services_by_name.values()
             server.add(register, servicer, service.full_name)
         return server
+
+
+def _options(settings: ServingSettings) -> EngineOptions:
+    return EngineOptions(
+        warm_model=settings.base_model,
+        replica_count=settings.engine_replicas,
+        process_max=settings.engine_processes_max,
+        idle_s=settings.engine_idle_s,
+        port=settings.engine_port,
+        cpus=settings.engine_cpus,
+        addresses=settings.engine_addresses,
+    )
 
 
 def main() -> None:

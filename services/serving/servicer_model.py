@@ -10,9 +10,9 @@ from attune.serving.v1.model_pb2_grpc import ModelServiceServicer
 from services.common.names import parse
 from services.common.paging import read_page
 from services.serving import wire
-from services.serving.engine import Engine, EngineState
-from services.serving.version import Version, describe_wait
-from services.serving.version_store import VersionStore
+from services.serving.engines.pool import Engines
+from services.serving.registry.version import Version, describe_wait
+from services.serving.registry.version_store import VersionStore
 
 PARENT = "projects/{project}/models/{model}"
 JOB = "projects/{project}/jobs/{job}"
@@ -21,9 +21,9 @@ JOB = "projects/{project}/jobs/{job}"
 class ModelServicer(ModelServiceServicer):
     """Reads the registry."""
 
-    def __init__(self, versions: VersionStore, engine: Engine) -> None:
+    def __init__(self, versions: VersionStore, engines: Engines) -> None:
         self._versions = versions
-        self._engine = engine
+        self._engines = engines
 
     async def GetModelVersion(
         self, request: pb.GetModelVersionRequest, context: Any
@@ -47,7 +47,5 @@ class ModelServicer(ModelServiceServicer):
         return pb.ListModelVersionsResponse(model_versions=page, next_page_token=token)
 
     def _encode(self, version: Version) -> pb.ModelVersion:
-        engine = self._engine
-        reason = "" if engine.state is EngineState.READY else engine.reason
-        now = describe_wait(version, engine.model_id, engine.revision, reason)
-        return wire.version_to_proto(now)
+        wait = self._engines.waits_for(version.weights)
+        return wire.version_to_proto(describe_wait(version, wait.message if wait else ""))

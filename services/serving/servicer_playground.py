@@ -9,9 +9,10 @@ from typing import Any
 from attune.serving.v1 import playground_pb2 as pb
 from attune.serving.v1.playground_pb2_grpc import PlaygroundServiceServicer
 
-from services.serving import generation, wire
-from services.serving.playground import Playground
-from services.serving.route import Routes
+from services.serving import wire
+from services.serving.deployments.route import Routes
+from services.serving.playground import generation
+from services.serving.playground.playground import Playground
 
 
 class PlaygroundServicer(PlaygroundServiceServicer):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     Column,
     DateTime,
     Float,
+    Index,
     Integer,
     LargeBinary,
     String,
@@ -43,6 +45,7 @@ versions = Table(
     Column("base_model_revision", String(200), nullable=False),
     Column("adapter_sha256", String(64), nullable=False),
     Column("merged_sha256", String(64), nullable=False),
+    Column("form", String(16), nullable=False),
     Column("parity_tolerance", Float, nullable=False),
     Column("report", LargeBinary, nullable=False),
     Column("parity", LargeBinary, nullable=True),
@@ -50,18 +53,47 @@ versions = Table(
     Column("update_time", DateTime(timezone=True), nullable=False),
     UniqueConstraint("project", "model", "number"),
 )
+
+
+def _arms(prefix: str) -> list[Column[Any]]:
+    """Return the columns that say which versions answer."""
+    return [
+        Column(f"{prefix}model_version", String(200), nullable=False),
+        Column(f"{prefix}canary_model_version", String(200), nullable=False),
+        Column(f"{prefix}canary_percent", Float, nullable=False),
+    ]
+
+
 deployments = Table(
     "deployments",
     metadata,
     Column("project", String(64), primary_key=True),
     Column("alias", String(64), primary_key=True),
-    Column("model_version", String(200), nullable=False),
-    Column("adapter_sha256", String(64), nullable=False),
     Column("target", String(16), nullable=False),
+    *_arms(""),
+    *_arms("serving_"),
+    Column("previous_model_version", String(200), nullable=False),
     Column("state", String(16), nullable=False),
+    Column("state_reason", Text, nullable=False),
+    Column("external_name", String(400), nullable=False),
     Column("etag", String(32), nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("decide_time", DateTime(timezone=True), nullable=False),
     Column("update_time", DateTime(timezone=True), nullable=False),
+)
+deployment_changes = Table(
+    "deployment_changes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("alias", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("override_reason", Text, nullable=False),
+    *_arms(""),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Index("ix_deployment_changes_alias", "project", "alias", "id"),
 )
 
 

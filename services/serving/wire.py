@@ -8,19 +8,41 @@ from datetime import datetime
 from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.serving.deployment import Deployment, DeploymentState
-from services.serving.generation import Message, Piece, Sampling
-from services.serving.parity import ParityReport
-from services.serving.version import Version, VersionState
+from services.serving.deployments.deployment import (
+    Canary,
+    Change,
+    ChangeKind,
+    Deployment,
+    DeploymentState,
+)
+from services.serving.playground.generation import Message, Piece, Sampling
+from services.serving.registry.parity import ParityReport
+from services.serving.registry.version import Form, Version, VersionState
+from services.serving.targets.target import Recommendation
 
 VERSION_STATES = {
     VersionState.STAGED: model_pb2.ModelVersion.STATE_STAGED,
     VersionState.READY: model_pb2.ModelVersion.STATE_READY,
     VersionState.REJECTED: model_pb2.ModelVersion.STATE_REJECTED,
 }
+FORMS = {
+    Form.ADAPTER: model_pb2.ModelVersion.FORM_ADAPTER,
+    Form.WHOLE: model_pb2.ModelVersion.FORM_WHOLE,
+}
 DEPLOYMENT_STATES = {
     DeploymentState.PENDING: deployment_pb2.Deployment.STATE_PENDING,
     DeploymentState.READY: deployment_pb2.Deployment.STATE_READY,
+    DeploymentState.FAILED: deployment_pb2.Deployment.STATE_FAILED,
+    DeploymentState.DELETING: deployment_pb2.Deployment.STATE_DELETING,
+}
+CHANGE_KINDS = {
+    ChangeKind.CREATE: deployment_pb2.DeploymentChange.KIND_CREATE,
+    ChangeKind.SWITCH: deployment_pb2.DeploymentChange.KIND_SWITCH,
+    ChangeKind.CANARY: deployment_pb2.DeploymentChange.KIND_CANARY,
+    ChangeKind.END_CANARY: deployment_pb2.DeploymentChange.KIND_END_CANARY,
+    ChangeKind.PROMOTE: deployment_pb2.DeploymentChange.KIND_PROMOTE,
+    ChangeKind.ROLLBACK: deployment_pb2.DeploymentChange.KIND_ROLLBACK,
+    ChangeKind.DELETE: deployment_pb2.DeploymentChange.KIND_DELETE,
 }
 
 
@@ -37,6 +59,7 @@ def version_to_proto(version: Version) -> model_pb2.ModelVersion:
         base_model_revision=version.base_model_revision,
         adapter_sha256=version.adapter_sha256,
         merged_sha256=version.merged_sha256,
+        form=FORMS[version.form],
         report=version.report,
         parity=None if version.parity is None else parity_to_proto(version.parity),
         create_time=_timestamp(version.create_time),
@@ -75,14 +98,54 @@ def deployment_to_proto(deployment: Deployment, endpoint: str) -> deployment_pb2
     """
     return deployment_pb2.Deployment(
         name=deployment.name,
-        model_version=deployment.model_version,
+        model_version=deployment.decided.model_version,
+        canary=_canary_to_proto(deployment.decided.canary),
         target=deployment.target,
         state=DEPLOYMENT_STATES[deployment.state],
+        state_reason=deployment.state_reason,
+        serving_model_version=deployment.serving.model_version,
+        previous_model_version=deployment.previous_model_version,
+        external_name=deployment.external_name,
         endpoint=endpoint,
         etag=deployment.etag,
         create_time=_timestamp(deployment.create_time),
         update_time=_timestamp(deployment.update_time),
     )
+
+
+def change_to_proto(change: Change) -> deployment_pb2.DeploymentChange:
+    """Return the message of a decision about an alias."""
+    return deployment_pb2.DeploymentChange(
+        kind=CHANGE_KINDS[change.kind],
+        create_time=_timestamp(change.create_time),
+        author=change.decision.author,
+        reason=change.decision.reason,
+        override_reason=change.decision.override_reason,
+        model_version=change.arms.model_version,
+        canary=_canary_to_proto(change.arms.canary),
+    )
+
+
+def recommendation_to_proto(one: Recommendation) -> deployment_pb2.DeployTarget:
+    """Return the message of what a target means for a version."""
+    return deployment_pb2.DeployTarget(
+        target=one.offer.target,
+        title=one.offer.title,
+        description=one.offer.description,
+        cost=one.offer.cost,
+        hour_cost_micro_usd=one.offer.hour_cost_micro_usd,
+        latency=one.offer.latency,
+        limits=one.offer.limits,
+        recommended=one.is_best,
+        reason=one.reason,
+        objection=one.offer.objection,
+    )
+
+
+def _canary_to_proto(canary: Canary | None) -> deployment_pb2.Canary | None:
+    if canary is None:
+        return None
+    return deployment_pb2.Canary(model_version=canary.model_version, percent=canary.percent)
 
 
 def messages_from_proto(messages: Sequence[playground_pb2.ChatMessage]) -> list[Message]:

@@ -14,7 +14,7 @@ CODE = sorted(path for folder in ("services", "cli") for path in (ROOT / folder)
 # Library -> the only files (as patterns of their path) that may import it.
 OWNERS = {
     "sqlalchemy": (
-        r"services/\w+/(\w*store|migrations/\w+)|services/common/(database|idempotency|outbox)"
+        r"services/\w+/(\w+/)?(\w*store|migrations/\w+)|services/common/(database|idempotency|outbox)"
     ),
     "alembic": r"services/\w+/migrations/\w+|services/common/(database|migration/env)",
     "aiosqlite": r"$^",
@@ -26,9 +26,9 @@ OWNERS = {
     "peft": r"services/trainer/recipes/\w+",
     "trl": r"services/trainer/recipes/\w+",
     "datasets": r"services/trainer/recipes/\w+",
-    "vllm": r"services/serving/engine",
-    "aiohttp": r"services/serving/(engine\w*|http\w*)",
-    "starlette": r"services/serving/http\w*",
+    "vllm": r"services/serving/engines/engine",
+    "aiohttp": r"services/serving/engines/\w+",
+    "starlette": r"services/serving/endpoint/\w+",
     "mlflow": r"services/trainer/tracking",
     "math_verify": r"services/trainer/grading/mathematics_process",
     "sympy": r"services/trainer/grading/mathematics_process",

@@ -11,7 +11,7 @@ async def parts(tmp_path):
     made = Parts(tmp_path)
     a_base_model(made.artefacts)
     async with running(made):
-        await made.engine.wait_until_ready()
+        await made.at_generation(1)
         yield made
 
 

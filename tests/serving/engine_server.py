@@ -1,8 +1,9 @@
 """Speaks vLLM's routes without a model, answers per adapter, and fails on request.
 
-Run as a process of its own: `python engine_server.py PORT BASE_MODEL`. An adapter's folder says in
-its parity.jsonl what to answer, and may hold `fault.json` with `logprob_shift` (nats), `refuse`
-(a text) or `die` (true: the process ends at the first answer). `/test` shows and sets behaviour.
+Run as a process of its own: `python engine_server.py PORT BASE_MODEL FOLDER`. A base's folder may,
+and an adapter's does, say in parity.jsonl what to answer. An adapter's may hold `fault.json` with
+`logprob_shift` (nats), `refuse` (a text) or `die` (true: the process ends at the first answer).
+`/test` shows and sets behaviour.
 """
 
 import asyncio
@@ -60,21 +61,14 @@ async def unload(request):
     return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
 
 
-def answer_of(adapter, model, body):
+def answer_of(held, model, body):
     """Return text, prompt ids, answer ids and log-probabilities."""
     messages = body.get("messages") or [{"role": "user", "content": body.get("prompt", "")}]
-    shift = 0.0
-    if adapter is not None:
-        shift = adapter["fault"].get("logprob_shift", 0.0)
-        for line in adapter["lines"]:
-            if line["messages"] == messages:
-                logprobs = [value + shift for value in line["logprobs"]]
-                return (
-                    line["answer"],
-                    line["prompt_token_ids"],
-                    line["answer_token_ids"],
-                    logprobs,
-                )
+    shift = held["fault"].get("logprob_shift", 0.0)
+    for line in held["lines"]:
+        if line["messages"] == messages:
+            logprobs = [value + shift for value in line["logprobs"]]
+            return line["answer"], line["prompt_token_ids"], line["answer_token_ids"], logprobs
     text = f"{model[:8]} heard {messages[-1]['content']}"
     words = text.split(" ")
     return text, [1, 2, 3], list(range(len(words))), [-0.5] * len(words)
@@ -83,16 +77,16 @@ def answer_of(adapter, model, body):
 async def complete(request):
     body, state = await request.json(), request.app[STATE]
     model, mode = body["model"], state["mode"]
-    adapter = state["loaded"].get(model)
-    if model != state["base"] and adapter is None:
+    held = state["whole"] if model == state["base"] else state["loaded"].get(model)
+    if held is None:
         return error(404, f"The model `{model}` does not exist.", "NotFoundError", "model")
     if mode == "no_tokens":
         await asyncio.sleep(3600)
-    if adapter is not None and adapter["fault"].get("die"):
+    if held["fault"].get("die"):
         os._exit(0)  # vLLM, too, ends with 0 when its core dies.
     if "messages" not in body and "prompt" not in body:
         return error(400, "1 validation error: messages: Field required", param="messages")
-    text, prompt_ids, answer_ids, logprobs = answer_of(adapter, model, body)
+    text, prompt_ids, answer_ids, logprobs = answer_of(held, model, body)
     if sum(len(item["content"]) for item in body.get("messages", [])) > CONTEXT_CHARACTERS:
         return error(
             400, "This model's maximum context length is 512 tokens.", param="input_tokens"
@@ -171,10 +165,13 @@ async def behave(request):
     return web.Response()
 
 
-def main(port, base):
+def main(port, base, folder):
     app = web.Application()
+    parity = Path(folder) / "parity.jsonl"
+    rows = parity.read_text().splitlines() if parity.exists() else []
     app[STATE] = {
         "base": base,
+        "whole": {"fault": {}, "lines": [json.loads(row) for row in rows]},
         "mode": "",
         "loaded": {},
         "loads": [],
@@ -196,4 +193,4 @@ def main(port, base):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -1,6 +1,7 @@
 """What the tests of serving are made of: jobs, adapters, a base model, and the parts wired."""
 
 import asyncio
+import hashlib
 import json
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -9,10 +10,14 @@ from uuid import uuid4
 
 import aiohttp
 from attune.scheduler.v1 import scheduler_pb2
-from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
+from attune.serving.v1 import deployment_pb2, engine_pb2, model_pb2, playground_pb2
 from attune.serving.v1.deployment_pb2_grpc import (
     DeploymentServiceStub,
     add_DeploymentServiceServicer_to_server,
+)
+from attune.serving.v1.engine_pb2_grpc import (
+    EngineServiceStub,
+    add_EngineServiceServicer_to_server,
 )
 from attune.serving.v1.model_pb2_grpc import ModelServiceStub, add_ModelServiceServicer_to_server
 from attune.serving.v1.playground_pb2_grpc import (
@@ -25,20 +30,24 @@ from services.common.artefacts import Artefacts, write_manifest
 from services.common.clock import SystemClock
 from services.common.processes import ProcessFolder
 from services.common.rpc import Server
-from services.serving import http, store
-from services.serving.adapters import Adapters
-from services.serving.deployment_store import DeploymentStore
-from services.serving.engine import Engine
-from services.serving.playground import Playground
-from services.serving.proof import Proofs
-from services.serving.reconcile import Reconciler
-from services.serving.route import Routes
+from services.serving import store
+from services.serving.deployments.deployer import Deployer
+from services.serving.deployments.deployment_store import DeploymentStore
+from services.serving.deployments.reconcile import Reconciler
+from services.serving.deployments.route import Routes
+from services.serving.endpoint import http
+from services.serving.engines.pool import EngineOptions, Engines
+from services.serving.engines.weights import Weights
+from services.serving.playground.playground import Playground
+from services.serving.registry.proof import Proofs
+from services.serving.registry.version import lineage_of
+from services.serving.registry.version_store import VersionStore
 from services.serving.servicer_deployment import DeploymentServicer
+from services.serving.servicer_engine import EngineServicer
 from services.serving.servicer_model import ModelServicer
 from services.serving.servicer_playground import PlaygroundServicer
-from services.serving.switch import Switch
-from services.serving.version import lineage_of
-from services.serving.version_store import VersionStore
+from services.serving.targets.dedicated import Dedicated
+from services.serving.targets.shared import Shared
 
 ENGINE_SERVER = Path(__file__).with_name("engine_server.py")
 BASE = "attune/starter"
@@ -99,36 +108,76 @@ def a_job(adapter_sha256="a" * 64, *, name="", alias="tickets", revision=REVISIO
     return job
 
 
+class Merger:
+    """In place of the trainer: makes whole models of adapters, or refuses as told."""
+
+    def __init__(self, artefacts):
+        self.artefacts = artefacts
+        self.refusal = None
+        self.merged = {}
+
+    async def merge(self, adapter_sha256):
+        if self.refusal is not None:
+            raise self.refusal
+        if adapter_sha256 not in self.merged:
+            digest = hashlib.sha256(adapter_sha256.encode()).hexdigest()
+            parity = (self.artefacts.adapter(adapter_sha256) / "parity.jsonl").read_text()
+            self.merged[adapter_sha256] = self.publish(digest, parity)
+        return self.merged[adapter_sha256]
+
+    def publish(self, merged_sha256, parity=""):
+        """Write a whole model and put it at hand as a base; return its hash."""
+        text = parity or json.dumps(a_line()) + "\n"
+        model_id = f"merged/{merged_sha256[:12]}"
+        for folder in (
+            self.artefacts.merged(merged_sha256),
+            self.artefacts.model(model_id) / merged_sha256,
+        ):
+            folder.mkdir(parents=True)
+            (folder / "config.json").write_text("{}")
+            (folder / "parity.jsonl").write_text(text)
+            write_manifest(folder, {"id": model_id})
+        return merged_sha256
+
+
 class Parts:
     """Serving's parts on a test engine, without NATS and scheduler."""
 
-    def __init__(self, tmp_path: Path, database_url: str = "", port: int = 0) -> None:
+    def __init__(self, tmp_path: Path, database_url: str = "", port: int = 0, **engines) -> None:
         self.home = tmp_path
         self.artefacts = Artefacts(tmp_path / "artefacts")
         self.database = store.new_database(
             database_url or f"sqlite+aiosqlite:///{tmp_path / 'serving.db'}"
         )
         clock = SystemClock()
-        self.engine = Engine(tmp_path, self.artefacts, BASE, port, command=engine_command)
+        self.trainer = Merger(self.artefacts)
+        options = EngineOptions(warm_model=BASE, port=port, command=engine_command, **engines)
+        self.engines = Engines(tmp_path, self.artefacts, options)
         self.versions = VersionStore(self.database, clock)
         self.deployments = DeploymentStore(self.database, clock)
-        self.adapters = Adapters(self.engine, self.artefacts)
-        self.routes = Routes(self.versions, self.deployments, self.engine)
+        self.targets = {
+            "shared": Shared(self.engines),
+            "dedicated": Dedicated(self.engines, self.trainer, self.versions, self.artefacts),
+        }
+        self.routes = Routes(self.versions, self.deployments, self.targets, self.engines)
+        self.deployer = Deployer(self.deployments, self.versions, self.targets, clock)
         self.proofs = Proofs(
-            self.database, self.versions, self.adapters, self.engine, self.artefacts, clock
+            self.database, self.versions, self.engines, self.trainer, self.artefacts, clock
         )
         self.reconciler = Reconciler(
-            self.database, self.deployments, self.versions, self.adapters, self.engine
+            self.database, self.deployments, self.versions, self.targets, self.engines
         )
         self.processes = ProcessFolder(tmp_path)
 
     async def stage(self, **fields):
         """Make a STAGED version with an adapter of its own."""
         keys = {"alias", "revision"}
+        verdict = fields.pop("verdict", 0)
         job = a_job(
             an_adapter(self.artefacts, **{key: fields[key] for key in fields if key not in keys}),
             **{key: fields[key] for key in fields if key in keys},
         )
+        job.result.report.verdict = verdict
         return await self.versions.stage(lineage_of(job), None)
 
     async def ready(self, **fields):
@@ -151,12 +200,37 @@ class Parts:
                     return found
                 await changed.wait()
 
+    def member(self, model_id=BASE, index=0):
+        """Return an engine with what it holds; None while there is none."""
+        for weights, group in self.engines.groups().items():
+            if weights.model_id == model_id and len(group.members) > index:
+                return group.members[index]
+        return None
+
+    @property
+    def engine(self):
+        """The first engine of the base."""
+        member = self.member()
+        return None if member is None else member.engine
+
+    @property
+    def adapters(self):
+        """What the first engine of the base holds."""
+        return self.member().adapters
+
+    @property
+    def base(self) -> Weights:
+        return Weights(BASE, self.engine.model.revision)
+
     async def at_generation(self, generation: int) -> None:
-        """Return when that many engine processes have become READY."""
-        async with asyncio.timeout(WAIT_S), self.engine._changed:
-            await self.engine._changed.wait_for(
-                lambda: self.engine.generation == generation and self.engine.state == "READY"
-            )
+        """Return when the first engine has become READY that many times."""
+        async with asyncio.timeout(WAIT_S):
+            while not (
+                self.engine
+                and self.engine.generation == generation
+                and self.engine.state == "READY"
+            ):
+                await self.engines.wait_for_change(0.05)
 
     async def test(self, **behaviour):
         """Set the test engine's behaviour, if any is given, and return its state."""
@@ -169,14 +243,14 @@ class Parts:
 
 
 def engine_command(base, port):
-    return [sys.executable, str(ENGINE_SERVER), str(port), base.id]
+    return [sys.executable, str(ENGINE_SERVER), str(port), base.id, str(base.folder)]
 
 
 @asynccontextmanager
 async def running(parts: Parts, *, loops=True):
     """Run the engine and the loops; end every process afterwards."""
     await parts.database.migrate()
-    runs = [parts.engine.run()]
+    runs = [parts.engines.run()]
     if loops:
         runs += [parts.proofs.run(), parts.reconciler.run()]
     tasks = [asyncio.create_task(run) for run in runs]
@@ -187,7 +261,7 @@ async def running(parts: Parts, *, loops=True):
             task.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks)
-        await parts.engine.stop()
+        await parts.engines.stop()
         await parts.database.close()
 
 
@@ -195,22 +269,26 @@ async def running(parts: Parts, *, loops=True):
 async def grpc_services(parts: Parts):
     """Serve the three services and yield their stubs."""
     server = Server("serving.attune")
-    switch = Switch(parts.deployments, parts.versions, parts.adapters, parts.engine)
     for register, servicer, name in (
         (
             add_ModelServiceServicer_to_server,
-            ModelServicer(parts.versions, parts.engine),
+            ModelServicer(parts.versions, parts.engines),
             model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
         ),
         (
             add_PlaygroundServiceServicer_to_server,
-            PlaygroundServicer(parts.routes, Playground(parts.adapters)),
+            PlaygroundServicer(parts.routes, Playground(parts.engines)),
             playground_pb2.DESCRIPTOR.services_by_name["PlaygroundService"].full_name,
         ),
         (
             add_DeploymentServiceServicer_to_server,
-            DeploymentServicer(parts.deployments, switch),
+            DeploymentServicer(parts.deployments, parts.deployer),
             deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
+        ),
+        (
+            add_EngineServiceServicer_to_server,
+            EngineServicer(parts.engines, parts.versions),
+            engine_pb2.DESCRIPTOR.services_by_name["EngineService"].full_name,
         ),
     ):
         server.add(register, servicer, name)
@@ -220,6 +298,7 @@ async def grpc_services(parts: Parts):
             ModelServiceStub(channel),
             PlaygroundServiceStub(channel),
             DeploymentServiceStub(channel),
+            EngineServiceStub(channel),
         )
     await server.stop()
 
@@ -228,7 +307,7 @@ async def grpc_services(parts: Parts):
 async def endpoint(parts: Parts):
     """Serve the OpenAI-compatible endpoint and yield its base URL."""
     listener = http.listen("127.0.0.1", 0)
-    web = http.HttpServer(http.Endpoint(parts.routes, parts.adapters).app)
+    web = http.HttpServer(http.Endpoint(parts.routes, parts.engines).app)
     task = asyncio.create_task(web.serve([listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"

@@ -3,11 +3,13 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
+from attune.serving.v1 import deployment_pb2, engine_pb2, model_pb2, playground_pb2
+from attune.spec.v1.evaluation_pb2 import EvaluationReport
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from services.serving.residency import DEPLOYED_MAX
+from services.serving.engines import adapters
+from services.serving.targets import shared
 from tests.serving.parts import WAIT_S, Parts, grpc_services, running
 
 STARTER = "projects/default/baseModels/attune~starter"
@@ -58,7 +60,7 @@ async def answered(call):
 
 
 async def test_versions_are_read_and_listed_page_by_page(parts, stubs):
-    models, _, _ = stubs
+    models, *_ = stubs
     made = [await parts.ready(alias=alias) for alias in ("x", "y", "x")]
     got = await models.GetModelVersion(model_pb2.GetModelVersionRequest(name=made[0].name))
     assert got.state == model_pb2.ModelVersion.STATE_READY
@@ -116,7 +118,7 @@ async def test_bad_reads_get_the_right_code(stubs, request_, status):
 
 
 async def test_a_base_a_version_and_a_deployment_answer(parts, stubs):
-    _, playground, deploying = stubs
+    _, playground, deploying, _ = stubs
     version = await parts.ready()
     await deploying.CreateDeployment(creation(version.name))
     for model, name, model_version in (
@@ -182,7 +184,7 @@ async def test_what_cannot_answer_gets_the_right_code(parts, stubs):
         (rejected.name, "FAILED_PRECONDITION", "VERSION_NOT_READY"),
         ("projects/default/models/x/versions/1", "NOT_FOUND", "NO_SUCH_VERSION"),
         ("projects/default/deployments/x", "NOT_FOUND", "NO_SUCH_DEPLOYMENT"),
-        ("projects/default/baseModels/other~model", "NOT_FOUND", "NO_SUCH_BASE_MODEL"),
+        ("projects/default/baseModels/other~model", "FAILED_PRECONDITION", "BASE_MODEL_MISSING"),
         ("attune/starter", "INVALID_ARGUMENT", "INVALID_FIELDS"),
         ("projects/default/baseModels/../x", "INVALID_ARGUMENT", "INVALID_FIELDS"),
     ):
@@ -228,7 +230,7 @@ async def test_a_cancelled_stream_stops_the_engine(parts, stubs, kind):
 
 async def test_an_engine_that_is_not_ready_says_when_to_try_again(tmp_path):
     parts = Parts(tmp_path)
-    async with running(parts), grpc_services(parts) as (models, playground, _):
+    async with running(parts), grpc_services(parts) as (models, playground, *_):
         staged = await parts.stage()
         with pytest.raises(grpc.RpcError) as error:
             await answered(
@@ -237,21 +239,16 @@ async def test_an_engine_that_is_not_ready_says_when_to_try_again(tmp_path):
         assert code(error) == "UNAVAILABLE"
         assert details(error)[2].seconds > 0
         got = await models.GetModelVersion(model_pb2.GetModelVersionRequest(name=staged.name))
-        assert got.state_reason.startswith("Waits for the engine: attune/starter is not at hand")
+        assert got.state_reason.startswith("Waits for the engine: An engine of attune/starter")
 
 
-async def test_a_deployment_becomes_ready_and_stays_so_through_a_switch(parts, stubs):
+async def test_a_deployment_of_what_can_be_held_is_ready_at_once_and_through_a_switch(parts, stubs):
     deploying = stubs[2]
     first, second = await parts.ready(), await parts.ready()
     parts.deployments.endpoint = "http://127.0.0.1:7180/v1"
     made = await deploying.CreateDeployment(creation(first.name))
-    assert made.state == deployment_pb2.Deployment.STATE_PENDING
+    assert made.state == deployment_pb2.Deployment.STATE_READY
     assert made.endpoint == "http://127.0.0.1:7180/v1"
-    get = deployment_pb2.GetDeploymentRequest(name=made.name)
-    await parts.until(
-        lambda: deploying.GetDeployment(get),
-        lambda found: found.state == deployment_pb2.Deployment.STATE_READY,
-    )
     switched = await deploying.UpdateDeployment(update(second.name, etag=made.etag))
     assert switched.model_version == second.name
     assert switched.state == deployment_pb2.Deployment.STATE_READY
@@ -272,8 +269,9 @@ async def test_a_switch_while_the_engine_is_away_is_kept_and_done_later(parts, s
     await stubs[2].CreateDeployment(creation(first.name))
     parts.processes.end(parts.processes.find("engine"), 0)
     parts.engine._look.set()
-    async with asyncio.timeout(WAIT_S), parts.engine._changed:
-        await parts.engine._changed.wait_for(lambda: parts.engine.state != "READY")
+    async with asyncio.timeout(WAIT_S):
+        while parts.engine.state == "READY":
+            await parts.engines.wait_for_change(0.05)
     switched = await stubs[2].UpdateDeployment(update(second.name))
     assert switched.state == deployment_pb2.Deployment.STATE_PENDING
     await parts.at_generation(2)
@@ -312,18 +310,24 @@ async def test_bad_deployments_get_the_right_code(parts, stubs):
         assert code(error) == status, request
 
 
-async def test_deployments_are_listed_by_alias_up_to_the_engines_places(parts, stubs):
-    versions = [await parts.ready() for _ in range(DEPLOYED_MAX + 1)]
+async def test_deployments_are_listed_by_alias_up_to_the_engines_places(parts, stubs, monkeypatch):
+    monkeypatch.setattr(shared, "DEPLOYED_MAX", 3)
+    monkeypatch.setattr(adapters, "LORAS_MAX", 4)
+    versions = [await parts.ready() for _ in range(4)]
     for alias, version in zip("cba", versions, strict=False):
         await stubs[2].CreateDeployment(creation(version.name, alias))
     with pytest.raises(grpc.RpcError) as error:
         await stubs[2].CreateDeployment(creation(versions[-1].name, "d"))
     assert code(error) == "RESOURCE_EXHAUSTED"
+    # The same adapter under another alias, and another one in place of it, take no more room.
+    await stubs[2].CreateDeployment(creation(versions[0].name, "same"))
+    await stubs[2].UpdateDeployment(update(versions[0].name, "a"))
     request = deployment_pb2.ListDeploymentsRequest(parent="projects/default", page_size=2)
     first = await stubs[2].ListDeployments(request)
     request.page_token = first.next_page_token
     rest = await stubs[2].ListDeployments(request)
-    assert [item.name[-1] for item in (*first.deployments, *rest.deployments)] == ["a", "b", "c"]
+    names = [item.name.rsplit("/")[-1] for item in (*first.deployments, *rest.deployments)]
+    assert names == ["a", "b", "c", "same"]
     assert not rest.next_page_token
     # The last place is enough to prove one more and to try it.
     fresh = await parts.ready()
@@ -331,3 +335,107 @@ async def test_deployments_are_listed_by_alias_up_to_the_engines_places(parts, s
         stubs[1].Generate(playground_pb2.GenerateRequest(model=fresh.name, messages=CHAT))
     )
     assert end.model_version == fresh.name
+
+
+async def test_a_canary_is_tried_promoted_and_taken_back(parts, stubs):
+    deploying = stubs[2]
+    first, second = await parts.ready(), await parts.ready()
+    made = await deploying.CreateDeployment(creation(first.name))
+    tried = await deploying.UpdateDeployment(
+        deployment_pb2.UpdateDeploymentRequest(
+            deployment={
+                "name": made.name,
+                "canary": {"model_version": second.name, "percent": 20},
+            },
+            update_mask={"paths": ["canary"]},
+            request_id=str(uuid4()),
+            decision={"author": "ann", "reason": "shorter answers"},
+        )
+    )
+    assert (tried.model_version, tried.canary.model_version) == (first.name, second.name)
+    promoted = await deploying.PromoteDeployment(
+        deployment_pb2.PromoteDeploymentRequest(
+            name=made.name, etag=tried.etag, request_id=str(uuid4())
+        )
+    )
+    assert promoted.serving_model_version == second.name
+    assert not promoted.HasField("canary")
+    back = await deploying.RollbackDeployment(
+        deployment_pb2.RollbackDeploymentRequest(name=made.name, request_id=str(uuid4()))
+    )
+    assert (back.serving_model_version, back.previous_model_version) == (first.name, second.name)
+    assert back.state == deployment_pb2.Deployment.STATE_READY
+    listed = await deploying.ListDeploymentChanges(
+        deployment_pb2.ListDeploymentChangesRequest(parent=made.name, page_size=3)
+    )
+    kinds = [deployment_pb2.DeploymentChange.Kind.Name(one.kind)[5:] for one in listed.changes]
+    assert kinds == ["ROLLBACK", "PROMOTE", "CANARY"]
+    assert (listed.changes[2].author, listed.changes[2].reason) == ("ann", "shorter answers")
+    assert listed.changes[2].canary.percent == 20
+    assert listed.next_page_token
+
+
+async def test_a_deployment_is_watched_until_it_is_deleted(parts, stubs):
+    deploying = stubs[2]
+    version = await parts.ready()
+    made = await deploying.CreateDeployment(creation(version.name))
+    request = deployment_pb2.WatchDeploymentRequest(name=made.name)
+    states = aiter(deploying.WatchDeployment(request))
+    assert (await anext(states)).deployment.state == deployment_pb2.Deployment.STATE_READY
+    gone = await deploying.DeleteDeployment(
+        deployment_pb2.DeleteDeploymentRequest(name=made.name, request_id=str(uuid4()))
+    )
+    assert gone.state == deployment_pb2.Deployment.STATE_DELETING
+    async with asyncio.timeout(WAIT_S):
+        seen = [item.deployment.state async for item in states]
+    assert set(seen) <= {deployment_pb2.Deployment.STATE_DELETING}
+    with pytest.raises(grpc.RpcError) as error:
+        await deploying.GetDeployment(deployment_pb2.GetDeploymentRequest(name=made.name))
+    assert code(error) == "NOT_FOUND"
+    await deploying.CreateDeployment(creation(version.name))  # The alias is free again.
+
+
+async def test_a_worse_version_is_deployed_only_with_a_reason_that_is_kept(parts, stubs):
+    deploying = stubs[2]
+    worse = await parts.ready(verdict=EvaluationReport.VERDICT_WORSE)
+    rejected = await parts.ready(fault={"logprob_shift": 1})
+    for version, reason in ((worse, "VERDICT_WORSE"), (rejected, "VERSION_NOT_READY")):
+        with pytest.raises(grpc.RpcError) as error:
+            await deploying.CreateDeployment(creation(version.name))
+        assert details(error)[0] == reason
+    request = creation(worse.name)
+    request.decision.override_reason = "no"
+    with pytest.raises(grpc.RpcError) as error:
+        await deploying.CreateDeployment(request)
+    assert details(error)[1] == ["decision.override_reason"]
+    request.decision.override_reason = "It is worse on old tickets only, which have gone."
+    made = await deploying.CreateDeployment(request)
+    assert made.serving_model_version == worse.name
+    changes = await deploying.ListDeploymentChanges(
+        deployment_pb2.ListDeploymentChangesRequest(parent=made.name)
+    )
+    assert changes.changes[0].override_reason.startswith("It is worse on old tickets")
+
+
+async def test_two_targets_are_offered_and_the_cheaper_one_is_recommended(parts, stubs):
+    version = await parts.ready()
+    request = deployment_pb2.ListDeployTargetsRequest(model_version=version.name)
+    found = (await stubs[2].ListDeployTargets(request)).targets
+    assert [one.target for one in found] == ["shared", "dedicated"]
+    assert [one.recommended for one in found] == [True, False]
+    assert all(one.title and one.description and one.cost and one.latency for one in found)
+    whole = await parts.ready(use_dora=True)
+    request = deployment_pb2.ListDeployTargetsRequest(model_version=whole.name)
+    found = (await stubs[2].ListDeployTargets(request)).targets
+    assert [one.target for one in found] == ["dedicated", "shared"]
+    assert "whole model" in found[1].objection
+
+
+async def test_engines_are_shown_with_what_they_hold(parts, stubs):
+    version = await parts.ready()
+    (engine,) = (await stubs[3].ListEngines(engine_pb2.ListEnginesRequest())).engines
+    assert engine.state == engine_pb2.Engine.STATE_READY
+    assert (engine.base_model, engine.base_model_revision) == ("attune/starter", "r1")
+    assert list(engine.model_versions) == [version.name]
+    assert engine.ready_time.seconds > 0
+    assert not engine.HasField("progress")

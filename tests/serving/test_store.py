@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from attune.serving.v1 import deployment_pb2
 from sqlalchemy import select
 
-from services.common.clock import SystemClock
+from services.common.clock import SystemClock, new_id
 from services.common.errors import (
     AlreadyExists,
     Conflict,
@@ -16,15 +16,26 @@ from services.common.errors import (
     ResourceExhausted,
 )
 from services.serving import store
-from services.serving.deployment_store import DeploymentStore
-from services.serving.parity import ParityReport
-from services.serving.residency import DEPLOYED_MAX
-from services.serving.version import judge, lineage_of
-from services.serving.version_store import VersionStore
-from tests.serving.parts import BASE, REVISION, a_job
+from services.serving.deployments.deployment import (
+    Arms,
+    Canary,
+    ChangeKind,
+    Decision,
+    create,
+    delete,
+    point_at,
+    try_canary,
+)
+from services.serving.deployments.deployment_store import DeploymentStore
+from services.serving.registry.parity import ParityReport
+from services.serving.registry.version import judge, lineage_of
+from services.serving.registry.version_store import VersionStore
+from tests.serving.parts import a_job
 
 HOLDS = ParityReport(24, 0, 0, 4.3e-6, 0.01)
 FAILS = ParityReport(24, 1, 2, 0.5, 0.01)
+NAME = "projects/default/deployments/tickets"
+ONE, TWO = (f"projects/default/models/tickets/versions/{number}" for number in (1, 2))
 
 
 @pytest.fixture
@@ -57,22 +68,36 @@ async def events(database):
         return list((await connection.execute(query)).scalars())
 
 
-def creation(version, alias="tickets", request_id=""):
+def creation(alias="tickets", request_id=""):
     return deployment_pb2.CreateDeploymentRequest(
         parent="projects/default",
         deployment_id=alias,
-        deployment={"model_version": version.name, "target": "shared"},
+        deployment={"model_version": ONE, "target": "shared"},
         request_id=request_id or str(uuid4()),
     )
 
 
-def update(version, alias="tickets", etag=""):
+def update():
+    return deployment_pb2.UpdateDeploymentRequest(request_id=str(uuid4()))
+
+
+def allow(deployment, others):
+    """Refuse nothing."""
+
+
+async def make(deployments, request, check=allow):
+    now = SystemClock().now()
+    name = f"projects/default/deployments/{request.deployment_id}"
+    new = create(name, "shared", ONE, etag=new_id(now), now=now)
+    return await deployments.create(request, new, Decision(), check)
+
+
+async def point(deployments, version, *, alias="tickets", etag="", held=True, check=allow):
     name = f"projects/default/deployments/{alias}"
-    return deployment_pb2.UpdateDeploymentRequest(
-        deployment={"name": name, "model_version": version.name, "etag": etag},
-        update_mask={"paths": ["model_version"]},
-        request_id=str(uuid4()),
-    )
+    return await deployments.decide(
+        update(), name, etag, ChangeKind.SWITCH, Decision(),
+        lambda one: point_at(one, version), check, held=held,
+    )  # fmt: skip
 
 
 async def test_the_migrations_make_the_schema_of_the_store(database):
@@ -123,11 +148,38 @@ async def test_only_one_of_two_proofs_counts(database, versions):
     assert len(await events(database)) == 2
 
 
-async def test_staged_versions_of_the_engines_base_are_listed_oldest_first(versions):
+async def test_staged_versions_are_listed_oldest_first(versions):
     first = await versions.stage(lineage_of(a_job()), None)
-    await versions.stage(lineage_of(a_job(revision="r2")), None)
+    second = await versions.stage(lineage_of(a_job(revision="r2")), None)
     await ready(versions)
-    assert await versions.list_staged(BASE, REVISION) == [first]
+    assert await versions.list_staged() == [first, second]
+
+
+async def test_versions_are_found_by_their_names_and_by_their_adapters(versions):
+    first, second = await ready(versions), await ready(versions, alias="mail")
+    missing = "projects/default/models/mail/versions/9"
+    assert await versions.list_named({second.name, missing}) == [second]
+    assert await versions.list_named(set()) == []
+    named = await versions.names_of_adapters({first.adapter_sha256})
+    assert sorted(named[first.adapter_sha256]) == sorted([first.name, second.name])
+
+
+async def test_a_version_that_is_served_merged_stays_so(versions):
+    staged = await versions.stage(lineage_of(a_job()), None)
+    merged = await versions.make_whole(staged, "c" * 64)
+    assert await versions.get(staged.name) == merged
+    assert (merged.is_adapter, merged.weights.model_id) == (False, "merged/" + "c" * 12)
+    await versions.settle(judge(merged, HOLDS, SystemClock().now()))
+    with pytest.raises(Conflict):
+        await versions.make_whole(staged, "d" * 64)
+
+
+async def test_an_adapter_that_was_merged_stays_an_adapter(versions):
+    version = await ready(versions)
+    await versions.note_merged(version, "c" * 64)
+    found = await versions.get(version.name)
+    assert (found.merged_sha256, found.is_adapter) == ("c" * 64, True)
+    assert found.weights == version.weights
 
 
 async def test_versions_are_listed_newest_first_page_by_page(versions):
@@ -151,76 +203,116 @@ async def test_what_is_not_there_is_not_found(versions, deployments):
         await versions.get("projects/default/models/tickets/versions/0")
 
 
-async def test_a_repeated_request_gets_the_first_answer(versions, deployments):
-    version = await ready(versions)
-    request = creation(version)
+async def test_a_repeated_request_gets_the_first_answer(deployments):
+    request = creation()
     assert await deployments.find_answer(request) is None
-    first = await deployments.create(request, "default", version)
-    assert await deployments.create(request, "default", version) == first
+    first = await make(deployments, request)
+    assert await make(deployments, request) == first
     assert await deployments.find_answer(request) == first
     with pytest.raises(InvalidArgument):
-        await deployments.find_answer(creation(version, "other", request.request_id))
+        await deployments.find_answer(creation("other", request.request_id))
 
 
-async def test_an_alias_is_given_once(versions, deployments):
-    version = await ready(versions)
+async def test_an_alias_is_given_once(deployments):
     results = await asyncio.gather(
-        *(deployments.create(creation(version), "default", version) for _ in range(2)),
-        return_exceptions=True,
+        *(make(deployments, creation()) for _ in range(2)), return_exceptions=True
     )
     failed = [result for result in results if isinstance(result, Exception)]
     assert len(failed) == 1
     assert isinstance(failed[0], AlreadyExists | Conflict)
 
 
-async def test_a_deployment_is_confirmed_once_and_tells_so(database, versions, deployments):
-    version = await ready(versions)
-    await deployments.create(creation(version), "default", version)
-    pending = await deployments.get("projects/default/deployments/tickets")
-    await deployments.confirm(pending)
+async def test_a_deployment_is_confirmed_once_and_tells_so(database, deployments):
+    await make(deployments, creation())
+    pending = await deployments.get(NAME)
+    await deployments.confirm(pending, "made-outside")
     with pytest.raises(Conflict):
         await deployments.confirm(pending)
-    assert (await deployments.get(pending.name)).state == "READY"
+    found = await deployments.get(NAME)
+    assert (found.state, found.serving, found.external_name) == ("READY", Arms(ONE), "made-outside")
     assert (await events(database))[-1] == "attune.v1.default.deployment.tickets.ready"
 
 
-async def test_a_confirmation_of_what_was_replaced_changes_nothing(versions, deployments):
-    first, second = await ready(versions), await ready(versions)
-    await deployments.create(creation(first), "default", first)
-    pending = await deployments.get("projects/default/deployments/tickets")
-    await deployments.switch(update(second), second, held=False)
-    with pytest.raises(Conflict):
-        await deployments.confirm(pending)
-    assert (await deployments.get(pending.name)).state == "PENDING"
+async def test_a_confirmation_of_what_was_replaced_changes_nothing(deployments):
+    await make(deployments, creation())
+    pending = await deployments.get(NAME)
+    await point(deployments, TWO, held=False)
+    for late in (
+        deployments.confirm(pending),
+        deployments.tell(pending, "half-way"),
+        deployments.fail(pending, "no room"),
+    ):
+        with pytest.raises(Conflict):
+            await late
+    assert (await deployments.get(NAME)).state == "PENDING"
 
 
-async def test_a_switch_to_what_is_held_is_ready_at_once(database, versions, deployments):
-    first, second = await ready(versions), await ready(versions)
-    before = await deployments.create(creation(first), "default", first)
-    after = await deployments.switch(update(second, etag=before.etag), second, held=True)
-    assert (after.model_version, after.state) == (
-        second.name,
-        deployment_pb2.Deployment.STATE_READY,
-    )
+async def test_a_switch_to_what_is_held_is_ready_at_once(database, deployments):
+    before = await make(deployments, creation())
+    after = await point(deployments, TWO, etag=before.etag)
+    assert after.state == deployment_pb2.Deployment.STATE_READY
+    assert (after.model_version, after.serving_model_version) == (TWO, TWO)
+    assert after.previous_model_version == ONE
     assert after.etag != before.etag
     assert (await events(database))[-1].endswith(".ready")
     with pytest.raises(Conflict):
-        await deployments.switch(update(first, etag=before.etag), first, held=True)
+        await point(deployments, ONE, etag=before.etag)
     with pytest.raises(NotFound):
-        await deployments.switch(update(first, "nobody"), first, held=True)
+        await point(deployments, ONE, alias="nobody")
 
 
-async def test_more_adapters_than_places_are_not_deployed(versions, deployments):
-    made = [await ready(versions, adapter_sha256=f"{n}" * 64) for n in range(DEPLOYED_MAX + 1)]
-    for number, version in enumerate(made[:-1]):
-        await deployments.create(creation(version, f"a{number}"), "default", version)
-    with pytest.raises(ResourceExhausted):
-        await deployments.create(creation(made[-1], "last"), "default", made[-1])
-    with pytest.raises(AlreadyExists):
-        await deployments.create(creation(made[-1], "a0"), "default", made[-1])
-    # The same adapter under another alias, and another one in place of it, take no more room.
-    await deployments.create(creation(made[0], "same"), "default", made[0])
-    await deployments.switch(update(made[-1], "a1"), made[-1], held=True)
-    assert len(await deployments.list_all()) == DEPLOYED_MAX + 1
-    page = await deployments.list_page("default", "a0", 2)
-    assert [deployment.alias for deployment in page] == ["a1", "a2"]
+async def test_what_a_check_refuses_changes_nothing(deployments):
+    def refuse(deployment, others):
+        raise ResourceExhausted(f"{deployment.alias} beside {len(others)}", reason="NO_ROOM")
+
+    with pytest.raises(ResourceExhausted, match="tickets beside 0"):
+        await make(deployments, creation(), refuse)
+    await make(deployments, creation())
+    with pytest.raises(ResourceExhausted, match="tickets beside 0"):
+        await point(deployments, TWO, check=refuse)
+    assert (await deployments.get(NAME)).decided == Arms(ONE)
+    assert len(await deployments.list_changes(NAME, "", 10)) == 1
+
+
+async def test_a_failure_and_a_canary_come_back_as_they_were_written(database, deployments):
+    await make(deployments, creation())
+    await deployments.confirm(await deployments.get(NAME))
+    canary = Canary(TWO, 12.5)
+    request = update()
+    await deployments.decide(
+        request, NAME, "", ChangeKind.CANARY, Decision("ann", "try it"),
+        lambda one: try_canary(one, canary), allow, held=False,
+    )  # fmt: skip
+    found = await deployments.get(NAME)
+    assert (found.decided, found.serving) == (Arms(ONE, canary), Arms(ONE))
+    await deployments.tell(found, "half-way")
+    await deployments.fail(await deployments.get(NAME), "no room")
+    failed = await deployments.get(NAME)
+    assert (failed.state, failed.state_reason) == ("FAILED", "no room")
+    assert (await events(database))[-1].endswith("tickets.failed")
+
+
+async def test_what_was_decided_is_listed_newest_first_also_after_the_end(database, deployments):
+    await make(deployments, creation())
+    await point(deployments, TWO)
+    await deployments.decide(
+        update(), NAME, "", ChangeKind.DELETE, Decision("bob", "unused"), delete, allow, held=False
+    )
+    await deployments.remove(await deployments.get(NAME))
+    with pytest.raises(NotFound):
+        await deployments.get(NAME)
+    changes = await deployments.list_changes(NAME, "", 10)
+    assert [change.kind for _, change in changes] == ["DELETE", "SWITCH", "CREATE"]
+    assert changes[0][1].decision == Decision("bob", "unused")
+    assert [change.arms.model_version for _, change in changes] == ["", TWO, ONE]
+    assert await deployments.list_changes(NAME, changes[0][0], 1) == [changes[1]]
+    assert (await events(database))[-1].endswith("tickets.deleted")
+    await make(deployments, creation())  # The alias is free again.
+
+
+async def test_deployments_are_listed_by_alias(deployments):
+    for alias in "cab":
+        await make(deployments, creation(alias))
+    page = await deployments.list_page("default", "a", 2)
+    assert [deployment.alias for deployment in page] == ["b", "c"]
+    assert len(await deployments.list_all()) == 3

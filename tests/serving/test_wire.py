@@ -4,10 +4,17 @@ from datetime import UTC, datetime
 from attune.serving.v1 import deployment_pb2, playground_pb2
 
 from services.serving import wire
-from services.serving.deployment import create
-from services.serving.generation import End, Sampling
-from services.serving.parity import ParityReport
-from services.serving.version import judge, lineage_of, stage
+from services.serving.deployments.deployment import (
+    Arms,
+    Canary,
+    Change,
+    ChangeKind,
+    Decision,
+    create,
+)
+from services.serving.playground.generation import End, Sampling
+from services.serving.registry.parity import ParityReport
+from services.serving.registry.version import judge, lineage_of, stage
 from tests.serving.parts import a_job
 
 NOW = datetime(2026, 11, 21, 1, 2, 3, tzinfo=UTC)
@@ -32,9 +39,29 @@ def test_every_field_of_a_version_is_filled_in():
 
 
 def test_every_field_of_a_deployment_is_filled_in():
-    message = wire.deployment_to_proto(create("default", "tickets", VERSION, "e", NOW), "http://x")
-    assert unset(message) == set()
+    name = "projects/default/deployments/tickets"
+    made = create(name, "shared", VERSION.name, etag="e", now=NOW)
+    message = wire.deployment_to_proto(made, "http://x")
+    assert unset(message) == {
+        "canary", "serving_model_version", "previous_model_version", "external_name"
+    }  # fmt: skip
     assert message.state == deployment_pb2.Deployment.STATE_PENDING
+    arms = Arms("v2", Canary("v3", 12.5))
+    full = replace(
+        made, decided=arms, serving=arms, previous_model_version="v1", external_name="endpoint"
+    )
+    message = wire.deployment_to_proto(full, "http://x")
+    assert unset(message) == set()
+    assert (message.canary.model_version, message.canary.percent) == ("v3", 12.5)
+
+
+def test_every_field_of_a_decision_is_filled_in():
+    decision = Decision("ann", "shorter answers", "worse on old rows only")
+    change = Change(ChangeKind.CANARY, decision, Arms("v2", Canary("v3", 12.5)), NOW)
+    message = wire.change_to_proto(change)
+    assert unset(message) == set()
+    assert message.kind == deployment_pb2.DeploymentChange.KIND_CANARY
+    assert set(wire.CHANGE_KINDS) == set(ChangeKind)
 
 
 def test_every_field_of_an_end_is_filled_in():

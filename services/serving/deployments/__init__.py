@@ -1,0 +1,1 @@
+"""Aliases: which version answers under which name, and how that changes."""

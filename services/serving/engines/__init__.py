@@ -1,0 +1,1 @@
+"""The processes that compute answers: started, adopted, watched, and what they hold."""

@@ -1,0 +1,1 @@
+"""Answers for people who try models, and what they think of them."""

@@ -1,0 +1,1 @@
+"""Model versions: made of jobs that succeeded, proved before anyone may use them."""

@@ -1,0 +1,1 @@
+"""Deploy targets: one file for each, behind one interface."""

@@ -1,0 +1,127 @@
+"""What serves a deployment: the interface that every target implements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.serving.deployments.deployment import Deployment
+from services.serving.engines.weights import Weights
+from services.serving.registry.version import Version
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a target means for one version, in words that a person decides by."""
+
+    target: str
+    title: str
+    description: str
+    cost: str
+    hour_cost_micro_usd: int | None
+    """Expected, in millionths of a US dollar; None when unknown."""
+    latency: str
+    limits: tuple[str, ...]
+    objection: str
+    """Why it cannot serve the version at present; empty when it can."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What a target means, and whether it is the better one."""
+
+    offer: Offer
+    is_best: bool
+    reason: str
+
+
+def recommend(offers: Sequence[Offer]) -> list[Recommendation]:
+    """Return offers with the one to take first: the cheapest known one of those that can.
+
+    Args:
+        offers: In the order of the installation, which decides between equals.
+    """
+    able = [one for one in offers if not one.objection]
+    known = [one.hour_cost_micro_usd for one in able if one.hour_cost_micro_usd is not None]
+    cheapest = min(known, default=None)
+    best = next((one for one in able if one.hour_cost_micro_usd == cheapest), None)
+    found = []
+    for one in offers:
+        reason = one.objection or "The other one serves this version for less."
+        if one is best and len(able) > 1:
+            reason = "It costs less than the other one."
+        elif one is best:
+            reason = "It is the only one that can serve this version now."
+        found.append(Recommendation(one, one is best, reason))
+    return sorted(found, key=lambda one: not one.is_best)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a target is with what was decided."""
+
+    is_done: bool
+    message: str = ""
+    """How far it is, or what it waits for, in words."""
+    external_name: str = ""
+    """Of what it made outside of Attune."""
+
+
+class TargetFailed(Exception):
+    """A target cannot do what was decided, now or later; the text says why and what to do."""
+
+
+class Target(Protocol):
+    """One way to serve versions. Its methods may be called again whatever happened before."""
+
+    name: str
+    """What requests call it."""
+    has_canary: bool
+    """Whether it can serve two versions of one deployment."""
+
+    async def offer(self, version: Version) -> Offer:
+        """Return what it means for a version."""
+
+    def check(self, version: Version, others: Sequence[tuple[Deployment, Version]]) -> None:
+        """Refuse a version that it can never serve, or has no room for.
+
+        Args:
+            version: To be served.
+            others: What else is deployed to this target.
+
+        Raises:
+            FailedPrecondition: If it cannot hold such a version.
+            ResourceExhausted: If it has no room.
+        """
+
+    async def prepare(self, version: Version) -> bool:
+        """Try to hold a version before it is switched to, and return whether it does.
+
+        Raises:
+            TargetFailed: If it turns out that it cannot.
+            Unavailable: If nothing answers now.
+            ResourceExhausted: If it has no room.
+        """
+
+    async def reconcile(self, deployment: Deployment, versions: Sequence[Version]) -> Progress:
+        """Bring the target nearer to what was decided, and return how far it is.
+
+        Args:
+            deployment: With what was decided.
+            versions: The version, then its canary if it has one.
+
+        Raises:
+            TargetFailed: If it cannot be done.
+            ServiceError: If it must be tried again later.
+        """
+
+    async def withdraw(self, deployment: Deployment) -> bool:
+        """Give back what is held for a deployment, and return whether nothing is left.
+
+        Raises:
+            ServiceError: If it must be tried again later.
+        """
+
+    def weights(self, version: Version) -> Weights | None:
+        """Return what an engine of ours must hold to answer; None where others answer, or none."""
