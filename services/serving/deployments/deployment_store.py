@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
@@ -21,6 +20,7 @@ from services.common.errors import AlreadyExists, Conflict, NotFound
 from services.common.idempotency import Requests
 from services.common.names import parse
 from services.common.outbox import Outbox
+from services.common.waiting import until_set
 from services.serving import store, wire
 from services.serving.deployments import deployment as domain
 from services.serving.deployments.deployment import (
@@ -71,8 +71,7 @@ class DeploymentStore:
     async def wait_for_commit(self, timeout_s: float) -> None:
         """Return when this process has changed something, or after a time."""
         self._committed.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._committed.wait(), timeout_s)
+        await until_set(self._committed, timeout_s)
 
     async def find_answer(self, request: Message) -> pb.Deployment | None:
         """Return the first answer to a request that came before, or None if it is new."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from services.common.database import Database
 from services.common.errors import Conflict, ServiceError
+from services.common.waiting import until_set
 from services.serving.deployments.deployment import Deployment, DeploymentState
 from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.engines.pool import Engines
@@ -54,10 +55,7 @@ class Reconciler:
             if waiting:
                 await self._engines.wait_for_change(RETRY_S)
                 continue
-            try:
-                await asyncio.wait_for(self._wake.wait(), IDLE_S)
-            except TimeoutError:
-                continue
+            await until_set(self._wake, IDLE_S)
 
     async def _reconcile(self) -> bool:
         """Do what can be done now, and return whether something must wait."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import aiohttp
 
 from services.common.errors import Unavailable
+from services.common.waiting import until_set
 from services.serving.engines.base_model import BaseModel
 from services.serving.engines.engine_client import EngineClient
 from services.serving.engines.host import EngineFailed, Host
@@ -51,6 +53,7 @@ class Engine:
         model: BaseModel,
         session: aiohttp.ClientSession,
         start_times: StartTimes,
+        on_change: Callable[[], None],
     ) -> None:
         """Prepare; `run` does the rest.
 
@@ -60,6 +63,7 @@ class Engine:
             model: What it serves.
             session: For all calls to it.
             start_times: How long starts take.
+            on_change: Called when the state has changed.
         """
         self.id = engine_id
         self.model = model
@@ -71,8 +75,7 @@ class Engine:
         self.start_count = 0
         self.ready_time: datetime | None = None
         """When it became READY; None while it is not."""
-        self.changed = asyncio.Condition()
-        """Notified when the state changes."""
+        self._on_change = on_change
         self._session = session
         self._start_times = start_times
         self._begin_s = time.monotonic()
@@ -118,18 +121,18 @@ class Engine:
                 await self._bring_up()
             except EngineFailed as error:
                 failures += 1
-                await self._enter(EngineState.FAILED, str(error))
+                self._enter(EngineState.FAILED, str(error))
                 await self._close()
                 await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S)) - 1])
                 continue
             failures = 0
             self.generation += 1
-            await self._enter(EngineState.READY, f"Serves {self.model.id}.")
+            self._enter(EngineState.READY, f"Serves {self.model.id}.")
             reason = await self._watch()
-            await self._enter(EngineState.FAILED, reason)
+            self._enter(EngineState.FAILED, reason)
             await self._close()
             await asyncio.sleep(BACKOFF_S[0])
-        await self._enter(
+        self._enter(
             EngineState.FAILED,
             f"{self.reason} Gave up after {STARTS_MAX} starts; mend it and restart serving.",
         )
@@ -137,7 +140,7 @@ class Engine:
 
     async def stop(self, reason: str) -> None:
         """End the engine with all its processes, after `run` was cancelled."""
-        await self._enter(EngineState.FAILED, reason)
+        self._enter(EngineState.FAILED, reason)
         await self._close()
 
     async def _bring_up(self) -> None:
@@ -145,9 +148,7 @@ class Engine:
         self._begin_s = time.monotonic()
         self.start_count += 1
         expected_s = self._start_times.expected_s(self.model.id)
-        await self._enter(
-            EngineState.STARTING, f"Loading {self.model.id}; about {expected_s:.0f} s."
-        )
+        self._enter(EngineState.STARTING, f"Loading {self.model.id}; about {expected_s:.0f} s.")
         opened = await self.host.open(self.model, self._is_healthy)
         client = self._client_of(opened.address)
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -180,10 +181,7 @@ class Engine:
                     return f"The engine made no token in {probe_failures} probes in a row."
                 next_probe = time.monotonic() + PROBE_S
             self._look.clear()  # Not earlier: our own failed look must not cause the next.
-            try:
-                await asyncio.wait_for(self._look.wait(), START_POLL_S if failures else HEALTH_S)
-            except TimeoutError:
-                continue
+            await until_set(self._look, START_POLL_S if failures else HEALTH_S)
 
     async def _is_healthy(self, address: str) -> bool:
         return await self._client_of(address).is_healthy()
@@ -195,9 +193,8 @@ class Engine:
         self._client = None
         await self.host.close()
 
-    async def _enter(self, state: EngineState, reason: str) -> None:
+    def _enter(self, state: EngineState, reason: str) -> None:
         log.info("%s is %s: %s", self.id, state, reason)
-        async with self.changed:
-            self.state, self.reason = state, reason
-            self.ready_time = datetime.now(UTC) if state is EngineState.READY else None
-            self.changed.notify_all()
+        self.state, self.reason = state, reason
+        self.ready_time = datetime.now(UTC) if state is EngineState.READY else None
+        self._on_change()

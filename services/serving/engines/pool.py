@@ -12,8 +12,10 @@ from pathlib import Path
 
 from services.common.artefacts import Artefacts
 from services.common.errors import FailedPrecondition, ResourceExhausted, Unavailable
+from services.common.waiting import until_set
 from services.serving.engines.adapters import Adapters
 from services.serving.engines.base_model import BaseModel, find_base_model
+from services.serving.engines.changes import Changes
 from services.serving.engines.engine import Engine
 from services.serving.engines.engine_client import EngineClient, new_session
 from services.serving.engines.group import RETRY_AFTER_S, Group, Member, not_started
@@ -76,7 +78,7 @@ class Engines:
         """Of deployments; None until they are known, when no engine is ended yet."""
         self._strays_ended = False
         self._wake = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self._changes = Changes()
 
     async def run(self) -> None:
         """Keep running what should, for ever."""
@@ -85,12 +87,8 @@ class Engines:
             if self.warm is None:
                 self.warm = await self._find(self.options.warm_model, "")
             await self._settle()
-            async with self._changed:
-                self._changed.notify_all()
-            try:
-                await asyncio.wait_for(self._wake.wait(), SETTLE_S if self.warm else MODEL_POLL_S)
-            except TimeoutError:
-                continue
+            self._changes.tell()
+            await until_set(self._wake, SETTLE_S if self.warm else MODEL_POLL_S)
 
     async def stop(self) -> None:
         """End all engines, after `run` was cancelled."""
@@ -195,11 +193,7 @@ class Engines:
 
     async def wait_for_change(self, timeout_s: float) -> None:
         """Return when an engine may have changed, or after a time."""
-        try:
-            async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait()
-        except TimeoutError:
-            return
+        await self._changes.wait(timeout_s)
 
     def groups(self) -> Mapping[Weights, Group]:
         """Return the engines by model, those of the warm one first."""
@@ -241,7 +235,7 @@ class Engines:
             if model is None:
                 log.error("%s revision %s is deployed and not at hand", key.model_id, key.revision)
             else:
-                self._groups[key] = Group(model)
+                self._groups.setdefault(key, Group(model))
         for key, group in self._by_urgency():
             await self._staff(key, group)
         for key, group in list(self._groups.items()):
@@ -331,27 +325,16 @@ class Engines:
 
     def _add(self, group: Group, host: Host, place: int | None) -> None:
         name = f"{group.model.id.replace('/', '~')}-{len(group.members)}"
-        engine = Engine(name, host, group.model, self._session, self._start_times)
+        engine = Engine(
+            name, host, group.model, self._session, self._start_times, self._changes.tell
+        )
         adapters = Adapters(engine, self._artefacts)
         key = Weights(group.model.id, group.model.revision)
         adapters.set_deployed(
             {one.adapter_sha256 for one in self._wanted or () if one.model == key}
         )
-        task = asyncio.create_task(self._supervise(engine), name=name)
+        task = asyncio.create_task(engine.run(), name=name)
         group.members.append(Member(engine, adapters, task, place))
-
-    async def _supervise(self, engine: Engine) -> None:
-        """Run an engine, and pass on its changes to whoever waits for any."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(engine.run())
-            tasks.create_task(self._pass_on(engine))
-
-    async def _pass_on(self, engine: Engine) -> None:
-        while True:
-            async with engine.changed:
-                await engine.changed.wait()
-            async with self._changed:
-                self._changed.notify_all()
 
     def _is_warm(self, key: Weights) -> bool:
         return self.warm is not None and key == Weights(self.warm.id, self.warm.revision)

@@ -20,6 +20,7 @@ from services.common.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from services.common.waiting import until_set
 from services.serving.engines.adapter import objection_to
 from services.serving.engines.engine_client import ENGINE_AWAY, EngineClient, EngineRefused
 from services.serving.engines.greedy import Answer
@@ -87,10 +88,7 @@ class Proofs:
                 if running:
                     await self._engines.wait_for_change(RETRY_S)
                     continue
-                try:
-                    await asyncio.wait_for(self._wake.wait(), IDLE_S)
-                except TimeoutError:
-                    continue
+                await until_set(self._wake, IDLE_S)
         finally:
             for task in running.values():
                 task.cancel()
