@@ -16,7 +16,7 @@ from cli.version_names import find_version, short_version
 from cli.views.deployment import arms_of, show_deployment, show_targets, state_of
 from cli.views.figures import moment, words
 from cli.views.listing import show_list
-from cli.views.screen import Screen, print_json
+from cli.views.screen import Screen, json_of, print_json
 from services.common.peers import call, stream
 
 WATCH_TIMEOUT_S = 3600.0
@@ -24,7 +24,7 @@ WATCH_TIMEOUT_S = 3600.0
 
 @click.group(epilog="Example:  attune deployment list")
 def deployment() -> None:
-    """See what is deployed, try a new version on a share of the requests, take it back."""
+    """See what is deployed, try a new version, take it back."""
 
 
 @deployment.command("list", epilog="Example:  attune deployment list --json")
@@ -53,10 +53,14 @@ def show(alias: str, as_json: bool) -> None:
 
 @deployment.command(epilog="Example:  attune deployment watch support-tickets")
 @click.argument("alias")
-def watch(alias: str) -> None:
-    """Follow one alias until it answers with what was decided."""
+@json_option
+def watch(alias: str, as_json: bool) -> None:
+    """Follow one alias until it answers with what was decided.
+
+    With --json, one line for every change.
+    """
     request = pb.WatchDeploymentRequest(name=whole_name("deployments", alias))
-    screen = Screen()
+    screen = Screen(as_json)
 
     async def work(client: Client) -> pb.Deployment | None:
         last = None
@@ -65,6 +69,8 @@ def watch(alias: str) -> None:
                 client.deployments.WatchDeployment, request, timeout_s=WATCH_TIMEOUT_S
             ):
                 last = item.deployment
+                if as_json:
+                    print(json_of(last, indent=None), flush=True)
                 screen.say(f"{state_of(last)}: {last.state_reason}")
                 if last.state in (pb.Deployment.STATE_READY, pb.Deployment.STATE_FAILED):
                     return last  # type: ignore[no-any-return]

@@ -16,7 +16,10 @@ from services.common.peers import call
 @click.command(epilog="Example:  attune engines")
 @json_option
 def engines(as_json: bool) -> None:
-    """Show what computes answers: which models are loaded, and what they hold."""
+    """Show what computes answers.
+
+    Which models are loaded, and the versions that they hold.
+    """
     request = pb.ListEnginesRequest()
     found = with_client(lambda client: call(client.engines.ListEngines, request))
     rows = (

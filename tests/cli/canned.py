@@ -7,7 +7,6 @@ from uuid import UUID
 from attune.planner.v1 import catalogue_pb2, dataset_pb2_grpc, planner_pb2, planner_pb2_grpc
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.serving.v1 import (
-    deployment_pb2,
     deployment_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
@@ -21,6 +20,7 @@ from services.common import errors
 from services.common.rpc import Server
 from tests.cli.canned_compute import CannedCompute
 from tests.cli.canned_datasets import PROJECT, CannedDatasets
+from tests.cli.canned_deployments import CannedDeployments
 from tests.cli.full_spec import full_spec
 
 SPEC = f"{PROJECT}/specs/s1"
@@ -89,7 +89,7 @@ class Services(
     trainer_pb2_grpc.TrainerServiceServicer,
     model_pb2_grpc.ModelServiceServicer,
     playground_pb2_grpc.PlaygroundServiceServicer,
-    deployment_pb2_grpc.DeploymentServiceServicer,
+    CannedDeployments,
 ):
     """Answers like a system in which everything goes well, and keeps what it was asked."""
 
@@ -97,7 +97,6 @@ class Services(
         super().__init__()
         self.asked: list = []
         self.approved = False
-        self.aliases: set[str] = set()
         self.openai = ""
         self.shown = a_waiting_job()
         self.job_end = a_job(scheduler_pb2.Job.STATE_SUCCEEDED)
@@ -328,30 +327,6 @@ class Services(
         for index in (0, 1):
             end = playground_pb2.GenerateResponse(end=playground_pb2.GenerationEnd())
             yield playground_pb2.CompareResponse(model_index=index, response=end)
-
-    async def CreateDeployment(self, request, context):
-        self._keep(request)
-        if request.deployment_id in self.aliases:
-            raise errors.AlreadyExists("The alias is taken.", reason="ALIAS_TAKEN")
-        self.aliases.add(request.deployment_id)
-        return self._deployment(
-            f"{PROJECT}/deployments/{request.deployment_id}",
-            request.deployment.model_version,
-            deployment_pb2.Deployment.STATE_PENDING,
-        )
-
-    async def UpdateDeployment(self, request, context):
-        self._keep(request)
-        return self._deployment(request.deployment.name, request.deployment.model_version)
-
-    async def GetDeployment(self, request, context):
-        self._keep(request)
-        return self._deployment(request.name, VERSION)
-
-    def _deployment(self, name, version, state=deployment_pb2.Deployment.STATE_READY):
-        return deployment_pb2.Deployment(
-            name=name, model_version=version, target="shared", state=state, endpoint=self.openai
-        )
 
 
 class Running:

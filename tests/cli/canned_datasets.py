@@ -42,6 +42,7 @@ class CannedDatasets(dataset_pb2_grpc.DatasetServiceServicer):
     """Keeps what is uploaded."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.uploads: list[tuple[dataset_pb2.UploadHeader, bytes]] = []
         first = dataset_pb2.Dataset(name=DATASET, display_name="train.jsonl")
         self.datasets = {DATASET: analysed(first, [])}

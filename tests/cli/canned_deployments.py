@@ -1,0 +1,50 @@
+"""Canned answers of deployments in which everything goes well."""
+
+from attune.serving.v1 import deployment_pb2, deployment_pb2_grpc
+
+from services.common import errors
+
+PROJECT = "projects/default"
+
+
+class CannedDeployments(deployment_pb2_grpc.DeploymentServiceServicer):
+    """Answers like a system that offers two targets and deploys at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aliases: dict[str, str] = {}
+        """The version of each alias."""
+
+    async def ListDeployTargets(self, request, context):
+        self._keep(request)
+        return deployment_pb2.ListDeployTargetsResponse(
+            targets=[
+                {"target": "shared", "title": "Shared engine", "recommended": True},
+                {"target": "dedicated", "title": "Dedicated engine"},
+            ]
+        )
+
+    async def CreateDeployment(self, request, context):
+        self._keep(request)
+        if request.deployment_id in self.aliases:
+            raise errors.AlreadyExists("The alias is taken.", reason="ALIAS_TAKEN")
+        self.aliases[request.deployment_id] = request.deployment.model_version
+        return self._deployment(
+            f"{PROJECT}/deployments/{request.deployment_id}",
+            request.deployment.model_version,
+            deployment_pb2.Deployment.STATE_PENDING,
+        )
+
+    async def UpdateDeployment(self, request, context):
+        self._keep(request)
+        self.aliases[request.deployment.name.rsplit("/", 1)[1]] = request.deployment.model_version
+        return self._deployment(request.deployment.name, request.deployment.model_version)
+
+    async def GetDeployment(self, request, context):
+        self._keep(request)
+        return self._deployment(request.name, self.aliases[request.name.rsplit("/", 1)[1]])
+
+    def _deployment(self, name, version, state=deployment_pb2.Deployment.STATE_READY):
+        return deployment_pb2.Deployment(
+            name=name, model_version=version, target="shared", state=state, endpoint=self.openai
+        )
