@@ -32,6 +32,7 @@ from services.common.clock import Clock, new_id
 from services.common.database import Database
 from services.common.events import Bus, EventsAway, subject_of
 from services.common.names import last_part, project_of
+from services.common.waiting import until_set
 
 log = logging.getLogger(__name__)
 
@@ -152,10 +153,7 @@ class Relay:
                     pass
             except EventsAway as error:
                 log.info("events wait in the outbox: %s", error)
-            try:
-                await asyncio.wait_for(self._wake.wait(), IDLE_S)
-            except TimeoutError:
-                continue
+            await until_set(self._wake, IDLE_S)
 
     async def publish_batch(self) -> int:
         """Publish the oldest rows, at most 100, and return how many.

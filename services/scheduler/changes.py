@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.common.database import Database
+from services.common.waiting import until_set
 
 
 class Changes:
@@ -32,10 +33,7 @@ class Changes:
         """
         if self.closed:
             return
-        try:
-            await asyncio.wait_for(change.wait(), timeout_s)
-        except TimeoutError:
-            return
+        await until_set(change, timeout_s)
 
     def close(self) -> None:
         """Wake everybody for the last time."""

@@ -17,6 +17,7 @@ from services.common.artefacts import Artefacts
 from services.common.errors import FailedPrecondition, InvalidArgument, NotFound, ServiceError
 from services.common.names import last_part
 from services.common.processes import ProcessFolder
+from services.common.waiting import until_set
 from services.trainer import wire
 from services.trainer.attempt import PROBE, Attempt
 from services.trainer.engine.engine import Engine, Execution
@@ -137,7 +138,7 @@ class Supervisor:
                     run.cancel()
                 elif answer.pause:
                     run.pause()
-            await _first(changed, interval_s)
+            await until_set(changed, interval_s)
             changed.clear()
         await run.abandon()
 
@@ -215,7 +216,8 @@ async def _wind_down(run: Execution) -> int | None:
     """Give the run the time for a checkpoint, end it, and return its exit code; None if killed."""
     run.terminate()
     try:
-        return await asyncio.wait_for(run.wait(), WIND_DOWN_S)
+        async with asyncio.timeout(WIND_DOWN_S):
+            return await run.wait()
     except TimeoutError:
         await run.stop()
         return None
@@ -246,10 +248,3 @@ def _checkpoint_step(lease: Lease, attempt: Attempt) -> int:
     origin = Origin(lease.spec.hash, lease.spec.base_model.revision, lease.stage_index)
     found, _ = find_checkpoints(attempt.folder.parent, origin, lease.fence)
     return found[0].step if found else 0
-
-
-async def _first(event: asyncio.Event, timeout_s: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except TimeoutError:
-        return

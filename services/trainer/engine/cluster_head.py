@@ -23,8 +23,8 @@ class ClusterHead:
     async def answers(self) -> bool:
         """Return whether the head accepts a connection now."""
         try:
-            opening = asyncio.open_connection(self._host, int(self._port))
-            _, writer = await asyncio.wait_for(opening, REACH_MAX_S)
+            async with asyncio.timeout(REACH_MAX_S):
+                _, writer = await asyncio.open_connection(self._host, int(self._port))
         except (OSError, TimeoutError, OverflowError):
             return False
         writer.close()

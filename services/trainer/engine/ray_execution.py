@@ -203,7 +203,8 @@ async def answer(reference: Any, timeout_s: float = ANSWER_MAX_S) -> Any:
         TimeoutError: If nothing came within the time.
         RayError: If it failed, or is lost.
     """
-    return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout_s)
+    async with asyncio.timeout(timeout_s):
+        return await asyncio.wrap_future(reference.future())
 
 
 def handed_on(manifest: Manifest) -> dict[str, str]:
