@@ -7,6 +7,8 @@ STAMP := $(VENV)/.attune-set-up
 CPU_TORCH := pip install --force-reinstall --no-deps torch==2.13.0 \
 	--index-url https://download.pytorch.org/whl/cpu
 PROTOS := $(shell find protos -name '*.proto') protos/generate.py
+# Tests are run by so many processes at once; about one core and 4 GiB for each.
+WORKERS ?= 2
 IS_311 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 
 .PHONY: setup demo test check bench protos docs clean
@@ -38,14 +40,14 @@ demo: setup
 	@$(BIN)/attune demo --approve
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS)
 
 check: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -q -m "not system"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m "not system"
 
 # Those that need data say so and go on:
 # make bench OBJECTIVES=FILE BAD_FILES=FOLDER PEAKS=CSV SPEEDS=CSV TRACE=FILE
