@@ -99,7 +99,9 @@ class Engines:
 
     def want(self, weights: Collection[Weights]) -> None:
         """Say what is deployed: it stays in its engines whatever happens."""
-        self._wanted = frozenset(weights)
+        if (wanted := frozenset(weights)) == self._wanted:
+            return  # Who waits for a change says this at each: waking would go round for ever.
+        self._wanted = wanted
         by_model: dict[Weights, set[str]] = {}
         for one in self._wanted:
             by_model.setdefault(one.model, set()).add(one.adapter_sha256)

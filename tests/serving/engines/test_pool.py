@@ -129,6 +129,21 @@ async def test_replicas_share_requests_and_one_answers_while_the_other_is_away(t
         assert (await answered(parts, weights)).startswith(adapter[:8])
 
 
+async def test_wanting_what_is_wanted_wakes_nobody(tmp_path, monkeypatch):
+    async with a_pool(tmp_path) as parts:
+        changed = asyncio.Event()
+        monkeypatch.setattr(pool, "SETTLE_S", WAIT_S)
+        parts.engines.want([other()])
+        await answered(parts, other())
+        monkeypatch.setattr(parts.engines._changes, "tell", changed.set)
+        parts.engines.want([other()])
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not changed.is_set()
+        parts.engines.want([])
+        await asyncio.wait_for(changed.wait(), WAIT_S)
+
+
 async def test_an_engine_that_others_look_after_is_asked_and_never_ended(tmp_path):
     port = free_port()
     command = [sys.executable, str(ENGINE_SERVER), str(port), OTHER, str(tmp_path)]
