@@ -104,20 +104,24 @@ async def complete(request):
         raise
     finally:
         state["active"][model] -= 1
+    called = [
+        {"id": "call-1", "type": "function", "function": {**one["function"], "arguments": "{}"}}
+        for one in body.get("tools") or []
+    ]
     choice = {
-        "index": 0,
         "text": text,
-        "message": {"role": "assistant", "content": text},
-        "logprobs": {"content": [{"logprob": value} for value in logprobs]},
+        "message": {"role": "assistant", "content": text, "tool_calls": called},
+        "logprobs": {"content": [{"token": "", "logprob": value} for value in logprobs]},
         "finish_reason": "stop",
         "token_ids": answer_ids,
     }
+    usage["completion_tokens"] *= body.get("n") or 1
     answer = {
         "id": "cmpl-1",
         "object": "chat.completion" if "messages" in body else "text_completion",
         "created": 1,
         "model": model,
-        "choices": [choice],
+        "choices": [{"index": index, **choice} for index in range(body.get("n") or 1)],
         "usage": usage,
         "prompt_token_ids": prompt_ids,
     }
@@ -134,19 +138,25 @@ async def stream(request, body, text, usage):
         data = json.dumps({**head, "model": body["model"], **chunk})
         await response.write(f"data: {data}\n\n".encode())
 
+    options, count = body.get("stream_options") or {}, 0
     words = [f" {word}" if index else word for index, word in enumerate(text.split(" "))]
     while state["mode"] == "endless" or words:
         word = words.pop(0) if words else " more"
-        choice = {"index": 0, "text": word, "delta": {"content": word}, "finish_reason": None}
-        await send({"choices": [choice]})
+        count += 1
+        seen = {"usage": {**usage, "completion_tokens": count}}
+        for index in range(body.get("n") or 1):
+            choice = {"index": index, "text": word, "delta": {"content": word}}
+            more = seen if options.get("continuous_usage_stats") else {}
+            await send({"choices": [{**choice, "finish_reason": None}], **more})
         if state["mode"] == "die_in_stream":
             await asyncio.sleep(0.05)  # Lets the first piece leave the process.
             os._exit(0)
         if state["mode"] == "endless":
             await asyncio.sleep(0.02)
     await send({"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": "stop"}]})
-    if (body.get("stream_options") or {}).get("include_usage"):
-        await send({"choices": [], "usage": usage})
+    if options.get("include_usage"):
+        total = count * (body.get("n") or 1)
+        await send({"choices": [], "usage": {**usage, "completion_tokens": total}})
     await response.write(b"data: [DONE]\n\n")
     return response
 

@@ -168,6 +168,7 @@ class Parts:
             self.database, self.deployments, self.versions, self.targets, self.engines
         )
         self.processes = ProcessFolder(tmp_path)
+        self.ended = asyncio.Queue()
 
     async def stage(self, **fields):
         """Make a STAGED version with an adapter of its own."""
@@ -304,10 +305,11 @@ async def grpc_services(parts: Parts):
 
 
 @asynccontextmanager
-async def endpoint(parts: Parts):
-    """Serve the OpenAI-compatible endpoint and yield its base URL."""
+async def endpoint(parts: Parts, **options):
+    """Serve the OpenAI-compatible endpoint and yield its base URL; `parts.ended` has its calls."""
     listener = http.listen("127.0.0.1", 0)
-    web = http.HttpServer(http.Endpoint(parts.routes, parts.engines).app)
+    observers = [parts.ended.put_nowait]
+    web = http.HttpServer(http.Endpoint(parts.routes, parts.engines, observers, **options).app)
     task = asyncio.create_task(web.serve([listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.common.errors import FailedPrecondition, NotFound, Unavailable
-from services.common.names import SEGMENT, bad_name
+from services.common.names import SEGMENT, VERSION, bad_name
 from services.serving.deployments.deployment import Deployment
 from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.deployments.lot import Lot
@@ -17,11 +17,13 @@ from services.serving.registry.version import check_ready
 from services.serving.registry.version_store import VersionStore
 from services.serving.targets.target import Target
 
-PROJECT = "default"
-"""Whose deployments the OpenAI-compatible endpoint serves."""
+DEFAULT_PROJECT = "default"
+"""Whose models are called without a key."""
 BASE_PREFIX = "base:"
 LISTED_MAX = 1000
 RETRY_AFTER_S = 5.0
+VERSION_NAME = re.compile(rf"{SEGMENT.pattern}/{VERSION.pattern}")
+"""A version as all commands write it: MODEL/NUMBER."""
 BASE_NAME = re.compile(r"projects/([^/]+)/baseModels/([A-Za-z0-9._~-]{1,200})")
 
 
@@ -52,25 +54,30 @@ class Routes:
         self._targets = targets
         self._engines = engines
 
-    async def of_model_name(self, model: str, lot: Lot) -> Route:
+    async def of_model_name(self, project: str, model: str, lot: Lot) -> Route:
         """Return what answers to the `model` of an OpenAI request.
 
         Args:
-            model: An alias, or a base model's name.
+            project: Id of the project that the caller belongs to.
+            model: An alias, a version as MODEL/NUMBER, or a base model's name.
             lot: Which way the request goes where there is a canary.
 
         Raises:
             NotFound: If there is no such model; the message lists those that there are.
-            FailedPrecondition: If its files are not at hand.
+            FailedPrecondition: If the version is not READY, or its files are not at hand.
         """
         if model in self._base_names():
             return await self._base(model.removeprefix(BASE_PREFIX))
-        if SEGMENT.fullmatch(model):
-            try:
-                return await self._deployment(f"projects/{PROJECT}/deployments/{model}", lot=lot)
-            except NotFound:
-                pass
-        names = ", ".join(name for name, _ in await self.list_models())
+        try:
+            if SEGMENT.fullmatch(model):
+                return await self._deployment(f"projects/{project}/deployments/{model}", lot=lot)
+            if VERSION_NAME.fullmatch(model):
+                name, number = model.split("/")
+                resource = f"projects/{project}/models/{name}/versions/{number}"
+                return await self._version(resource, "model")
+        except NotFound:
+            pass
+        names = ", ".join(name for name, _ in await self.list_models(project))
         raise NotFound(
             f"The model '{model[:200]}' does not exist. There are: {names}.",
             reason="NO_SUCH_MODEL",
@@ -78,9 +85,12 @@ class Routes:
             models=names,
         )
 
-    async def list_models(self) -> list[tuple[str, int]]:
-        """Return the names that OpenAI requests may use, each with its time in Unix seconds."""
-        deployments = await self._deployments.list_page(PROJECT, "", LISTED_MAX)
+    async def list_models(self, project: str) -> list[tuple[str, int]]:
+        """Return the names that OpenAI requests may use, each with its time in Unix seconds.
+
+        Aliases and bases; the versions that can be called are listed by ModelService.
+        """
+        deployments = await self._deployments.list_page(project, "", LISTED_MAX)
         named = [(item.alias, int(item.create_time.timestamp())) for item in deployments]
         return [*named, *((name, 0) for name in self._base_names())]
 
