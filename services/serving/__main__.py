@@ -6,9 +6,10 @@ import asyncio
 import logging
 import sys
 
-from attune.serving.v1 import deployment_pb2, engine_pb2, model_pb2, playground_pb2
+from attune.serving.v1 import deployment_pb2, engine_pb2, key_pb2, model_pb2, playground_pb2
 from attune.serving.v1.deployment_pb2_grpc import add_DeploymentServiceServicer_to_server
 from attune.serving.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
+from attune.serving.v1.key_pb2_grpc import add_KeyServiceServicer_to_server
 from attune.serving.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
 from attune.serving.v1.playground_pb2_grpc import add_PlaygroundServiceServicer_to_server
 
@@ -26,7 +27,16 @@ from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.deployments.reconcile import Reconciler
 from services.serving.deployments.route import Routes
 from services.serving.endpoint import http
+from services.serving.endpoint.admission import Admission
+from services.serving.endpoint.metrics import Metrics
 from services.serving.engines.pool import EngineOptions, Engines
+from services.serving.keys.gate import Gate
+from services.serving.keys.key_store import KeyStore
+from services.serving.keys.keyring import Keyring
+from services.serving.keys.keys import Keys
+from services.serving.keys.limits import Limits
+from services.serving.keys.meter import Meter
+from services.serving.keys.usage_store import UsageStore
 from services.serving.peers import Scheduler, Trainer
 from services.serving.playground.playground import Playground
 from services.serving.registry.proof import Proofs
@@ -34,6 +44,7 @@ from services.serving.registry.registration import Registration
 from services.serving.registry.version_store import CONSUMER, VersionStore
 from services.serving.servicer_deployment import DeploymentServicer
 from services.serving.servicer_engine import EngineServicer
+from services.serving.servicer_key import KeyServicer
 from services.serving.servicer_model import ModelServicer
 from services.serving.servicer_playground import PlaygroundServicer
 from services.serving.settings import ServingSettings
@@ -71,7 +82,7 @@ class Serving:
             Dedicated.name: Dedicated(self._engines, trainer, versions, artefacts),
         }
         routes = Routes(versions, self._deployments, targets, self._engines)
-        self._endpoint = http.Endpoint(routes, self._engines)
+        self._serve_keys(routes, clock)
         self._models = ModelServicer(versions, self._engines)
         self._playground = PlaygroundServicer(routes, Playground(self._engines))
         self._deploying = DeploymentServicer(
@@ -89,15 +100,17 @@ class Serving:
         """Serve until a signal; then end the engine and everything else in order."""
         settings = self._settings
         await self._database.migrate()
-        check_port_is_free(settings.host, settings.http_port)
-        listener = http.listen(settings.host, settings.http_port)
+        await self._keys.load()
+        check_port_is_free(settings.endpoint_host, settings.http_port)
+        listener = http.listen(settings.endpoint_host, settings.http_port)
         http_port = listener.getsockname()[1]
-        self._deployments.endpoint = f"http://{settings.host}:{http_port}/v1"
+        self._deployments.endpoint = f"http://{settings.endpoint_host}:{http_port}/v1"
         server = self._server()
         port = await server.start(settings.host, settings.port)
         log.info("serving on port %d, endpoint %s", port, self._deployments.endpoint)
         web = http.HttpServer(self._endpoint.app)
         web_task = asyncio.create_task(web.serve([listener]), name="endpoint")
+        metrics = self._metrics_server()
         tasks = [
             asyncio.create_task(self._engines.run(), name="engines"),
             asyncio.create_task(self._relay.run(), name="relay"),
@@ -108,6 +121,8 @@ class Serving:
             asyncio.create_task(self._registration.run(), name="registration"),
             asyncio.create_task(self._proofs.run(), name="proofs"),
             asyncio.create_task(self._reconciler.run(), name="reconciler"),
+            asyncio.create_task(self._meter.run(), name="meter"),
+            *metrics,
         ]
         try:
             await until_signal([*tasks, web_task])
@@ -117,11 +132,44 @@ class Serving:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._meter.stop()
             await self._engines.stop()
             await self._bus.close()
             for channel in self._channels:
                 await channel.close(None)
             await self._database.close()
+
+    def _serve_keys(self, routes: Routes, clock: SystemClock) -> None:
+        """Make the endpoint and what lets requests in and counts them."""
+        settings = self._settings
+        default = Limits(
+            settings.requests_per_minute, settings.tokens_per_minute, settings.concurrent_requests
+        )
+        keyring = Keyring(clock, default, settings.anonymous_project)
+        keys, usage = KeyStore(self._database, clock), UsageStore(self._database)
+        gate = Gate(settings.running_max, settings.waiting_max, settings.wait_max_s)
+        self._keys = Keys(keys, keyring, clock)
+        self._meter = Meter(usage, keys, keyring, clock)
+        self._metrics = Metrics(gate)
+        self._keying = KeyServicer(self._keys, usage, self._meter, clock)
+        self._endpoint = http.Endpoint(
+            routes,
+            self._engines,
+            Admission(keyring, gate),
+            [self._meter.observe, self._metrics.observe],
+            settings.request_timeout_s,
+        )
+
+    def _metrics_server(self) -> list[asyncio.Task[None]]:
+        """Serve /metrics, on an address of its own, if that is asked for."""
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        if port is None:
+            return []
+        check_port_is_free(host, port)
+        listener = http.listen(host, port)
+        log.info("metrics at http://%s:%d/metrics", host, listener.getsockname()[1])
+        web = http.HttpServer(self._metrics.app)
+        return [asyncio.create_task(web.serve([listener]), name="metrics")]
 
     def _server(self) -> Server:
         server = Server("serving.attune")
@@ -130,6 +178,7 @@ class Serving:
             (add_PlaygroundServiceServicer_to_server, self._playground, playground_pb2),
             (add_DeploymentServiceServicer_to_server, self._deploying, deployment_pb2),
             (add_EngineServiceServicer_to_server, self._showing, engine_pb2),
+            (add_KeyServiceServicer_to_server, self._keying, key_pb2),
         ):
             (service,) = file.DESCRIPTOR.services_by_name.values()
             server.add(register, servicer, service.full_name)

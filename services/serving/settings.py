@@ -7,7 +7,9 @@ import re
 from pydantic import Field, field_validator
 
 from services.common.settings import Settings
+from services.serving.keys.loopback import is_loopback
 
+DEFAULT_PROJECT = "default"
 ENGINE_URL = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}=https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?"
 )
@@ -26,6 +28,30 @@ class ServingSettings(Settings):
     """Host and port of the trainer, which merges adapters and runs graders."""
     http_port: int = Field(7180, ge=0, le=65535)
     """Port of the OpenAI-compatible endpoint, in [0, 65535]; 0 picks a free one."""
+    http_host: str = ""
+    """Address that the endpoint listens on; ATTUNE_HOST when empty. All other servers have no
+    authentication: give the endpoint alone an address that others reach."""
+    anonymous: bool | None = None
+    """Whether requests without an API key are answered, as ones of the project `default`; only
+    where the endpoint listens on loopback. Default: true there, false elsewhere."""
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Port of /metrics for Prometheus, in [0, 65535]; 0 picks a free one. None: there is none."""
+    metrics_host: str = "127.0.0.1"
+    """Address that /metrics is served on."""
+    request_timeout_s: float = Field(600.0, ge=1, le=86_400)
+    """Longest time of a request, in seconds, in [1, 86,400]."""
+    running_max: int = Field(256, ge=1, le=4000)
+    """Requests that the endpoint answers at once, in [1, 4,000]."""
+    waiting_max: int = Field(1024, ge=0, le=100_000)
+    """Requests that wait for their turn, in [0, 100,000]."""
+    wait_max_s: float = Field(30.0, ge=0.1, le=3600)
+    """Longest wait for a turn, in seconds, in [0.1, 3,600]."""
+    requests_per_minute: int = Field(10_000, ge=1, le=1_000_000)
+    """Limit of a key that has none of its own, in [1, 1,000,000]."""
+    tokens_per_minute: int = Field(10_000_000, ge=1, le=1_000_000_000)
+    """Limit of a key that has none of its own, prompts and answers, in [1, 1,000,000,000]."""
+    concurrent_requests: int = Field(200, ge=1, le=10_000)
+    """Limit of a key that has none of its own, in [1, 10,000]."""
     engine_port: int = Field(7190, ge=0, le=65535)
     """Port of the first engine, which listens on loopback only, in [0, 65535]; 0 picks a free one.
     Further engines pick free ones."""
@@ -52,6 +78,26 @@ class ServingSettings(Settings):
             if not ENGINE_URL.fullmatch(entry):
                 raise ValueError(f"'{entry[:200]}' is not MODEL=http://HOST:PORT")
         return value
+
+    @property
+    def endpoint_host(self) -> str:
+        """Address that the endpoint listens on."""
+        return self.http_host or self.host
+
+    @property
+    def anonymous_project(self) -> str:
+        """Id of the project of requests without a key; empty when none are answered.
+
+        Raises:
+            SystemExit: If they are to be answered where others reach the endpoint.
+        """
+        is_private = is_loopback(self.endpoint_host)
+        if self.anonymous and not is_private:
+            raise SystemExit(
+                "ATTUNE_SERVING_ANONYMOUS=true needs an endpoint on loopback, and this one listens "
+                f"on {self.endpoint_host}. Leave it out, and give applications API keys."
+            )
+        return DEFAULT_PROJECT if is_private and self.anonymous is not False else ""
 
     @property
     def engine_addresses(self) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     Float,
@@ -94,6 +95,37 @@ deployment_changes = Table(
     *_arms(""),
     Column("create_time", DateTime(timezone=True), nullable=False),
     Index("ix_deployment_changes_alias", "project", "alias", "id"),
+)
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("secret_prefix", String(32), nullable=False),
+    Column("secret_sha256", String(64), nullable=False, unique=True),
+    Column("models", Text, nullable=False),
+    Column("requests_per_minute", Integer, nullable=True),
+    Column("tokens_per_minute", Integer, nullable=True),
+    Column("concurrent_requests", Integer, nullable=True),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Column("expire_time", DateTime(timezone=True), nullable=True),
+    Column("revoke_time", DateTime(timezone=True), nullable=True),
+    Column("last_use_time", DateTime(timezone=True), nullable=True),
+    Index("ix_api_keys_project", "project", "id"),
+)
+usage = Table(
+    "usage",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("hour", DateTime(timezone=True), primary_key=True),
+    Column("api_key", String(200), primary_key=True),
+    Column("model", String(250), primary_key=True),
+    Column("model_version", String(200), primary_key=True),
+    Column("request_count", BigInteger, nullable=False),
+    Column("error_count", BigInteger, nullable=False),
+    Column("prompt_token_count", BigInteger, nullable=False),
+    Column("answer_token_count", BigInteger, nullable=False),
 )
 
 

@@ -29,6 +29,7 @@ OWNERS = {
     "vllm": r"services/serving/engines/engine",
     "aiohttp": r"services/serving/engines/\w+",
     "starlette": r"services/serving/endpoint/\w+",
+    "prometheus_client": r"services/serving/endpoint/metrics",
     "mlflow": r"services/trainer/tracking",
     "math_verify": r"services/trainer/grading/mathematics_process",
     "sympy": r"services/trainer/grading/mathematics_process",

@@ -36,8 +36,17 @@ from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.deployments.reconcile import Reconciler
 from services.serving.deployments.route import Routes
 from services.serving.endpoint import http
+from services.serving.endpoint.admission import Admission
+from services.serving.endpoint.metrics import Metrics
 from services.serving.engines.pool import EngineOptions, Engines
 from services.serving.engines.weights import Weights
+from services.serving.keys.gate import Gate
+from services.serving.keys.key_store import KeyStore
+from services.serving.keys.keyring import Keyring
+from services.serving.keys.keys import Keys
+from services.serving.keys.limits import Limits
+from services.serving.keys.meter import Meter
+from services.serving.keys.usage_store import UsageStore
 from services.serving.playground.playground import Playground
 from services.serving.registry.proof import Proofs
 from services.serving.registry.version import lineage_of
@@ -169,6 +178,12 @@ class Parts:
         )
         self.processes = ProcessFolder(tmp_path)
         self.ended = asyncio.Queue()
+        self.gate = Gate(running_max=20, waiting_max=2, wait_max_s=0.3)
+        self.keyring = Keyring(clock, Limits(1000, 100_000, 10), "default")
+        key_store, self.usage = KeyStore(self.database, clock), UsageStore(self.database)
+        self.keys = Keys(key_store, self.keyring, clock)
+        self.meter = Meter(self.usage, key_store, self.keyring, clock)
+        self.metrics = Metrics(self.gate)
 
     async def stage(self, **fields):
         """Make a STAGED version with an adapter of its own."""
@@ -308,8 +323,10 @@ async def grpc_services(parts: Parts):
 async def endpoint(parts: Parts, **options):
     """Serve the OpenAI-compatible endpoint and yield its base URL; `parts.ended` has its calls."""
     listener = http.listen("127.0.0.1", 0)
-    observers = [parts.ended.put_nowait]
-    web = http.HttpServer(http.Endpoint(parts.routes, parts.engines, observers, **options).app)
+    observers = [parts.ended.put_nowait, parts.meter.observe, parts.metrics.observe]
+    admission = Admission(parts.keyring, parts.gate)
+    made = http.Endpoint(parts.routes, parts.engines, admission, observers, **options)
+    web = http.HttpServer(made.app)
     task = asyncio.create_task(web.serve([listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"

@@ -13,12 +13,11 @@ from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.deployments.lot import Lot
 from services.serving.engines.pool import Engines
 from services.serving.engines.weights import Weights
+from services.serving.keys.keyring import Caller
 from services.serving.registry.version import check_ready
 from services.serving.registry.version_store import VersionStore
 from services.serving.targets.target import Target
 
-DEFAULT_PROJECT = "default"
-"""Whose models are called without a key."""
 BASE_PREFIX = "base:"
 LISTED_MAX = 1000
 RETRY_AFTER_S = 5.0
@@ -54,11 +53,11 @@ class Routes:
         self._targets = targets
         self._engines = engines
 
-    async def of_model_name(self, project: str, model: str, lot: Lot) -> Route:
+    async def of_model_name(self, caller: Caller, model: str, lot: Lot) -> Route:
         """Return what answers to the `model` of an OpenAI request.
 
         Args:
-            project: Id of the project that the caller belongs to.
+            caller: Whose project and models are meant.
             model: An alias, a version as MODEL/NUMBER, or a base model's name.
             lot: Which way the request goes where there is a canary.
 
@@ -66,6 +65,7 @@ class Routes:
             NotFound: If there is no such model; the message lists those that there are.
             FailedPrecondition: If the version is not READY, or its files are not at hand.
         """
+        project = caller.project
         if model in self._base_names():
             return await self._base(model.removeprefix(BASE_PREFIX))
         try:
@@ -77,7 +77,8 @@ class Routes:
                 return await self._version(resource, "model")
         except NotFound:
             pass
-        names = ", ".join(name for name, _ in await self.list_models(project))
+        found = await self.list_models(project)
+        names = ", ".join(name for name, _ in found if caller.may_call(name))
         raise NotFound(
             f"The model '{model[:200]}' does not exist. There are: {names}.",
             reason="NO_SUCH_MODEL",

@@ -14,8 +14,18 @@ from services.common.errors import (
     Unavailable,
 )
 from services.serving.engines.engine_client import EngineRefused
+from services.serving.keys.key import PermissionDenied, Unauthenticated
+from services.serving.keys.limits import LimitReached
 
-STATUS = {NotFound: 404, FailedPrecondition: 400, Unavailable: 503, ResourceExhausted: 503}
+STATUS = {
+    FailedPrecondition: 400,
+    Unauthenticated: 401,
+    PermissionDenied: 403,
+    NotFound: 404,
+    LimitReached: 429,
+    ResourceExhausted: 503,
+    Unavailable: 503,
+}
 INVALID, SERVER = "invalid_request_error", "server_error"
 TYPES = {400: INVALID, 401: INVALID, 403: INVALID, 404: INVALID, 405: INVALID, 413: INVALID}
 INTERNAL = "internal"
@@ -76,10 +86,17 @@ def refusal_of(error: Exception, request_id: str) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, ServiceError):
-        param = "model" if isinstance(error, NotFound | FailedPrecondition) else None
-        retry_after_s = error.retry_after_s if isinstance(error, Unavailable) else 0.0
-        status, code = STATUS.get(type(error), 500), error.reason.lower()
-        return Refusal(status, error.message, code, param, retry_after_s=retry_after_s)
+        is_about_model = isinstance(error, NotFound | FailedPrecondition | PermissionDenied)
+        return Refusal(
+            STATUS.get(type(error), 500),
+            error.message,
+            error.reason.lower(),
+            "model" if is_about_model else None,
+            kind=error.limit if isinstance(error, LimitReached) else "",
+            retry_after_s=(
+                error.retry_after_s if isinstance(error, Unavailable | LimitReached) else 0.0
+            ),
+        )
     if isinstance(error, EngineRefused):
         named = error.error.get("param")
         status = error.status if 400 <= error.status < 500 else 502

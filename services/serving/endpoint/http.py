@@ -20,7 +20,8 @@ from starlette.types import ASGIApp
 
 from services.common.errors import ServiceError, Unavailable
 from services.serving.deployments.lot import HEADER, Lot
-from services.serving.deployments.route import DEFAULT_PROJECT, Route, Routes
+from services.serving.deployments.route import Route, Routes
+from services.serving.endpoint.admission import Admission
 from services.serving.endpoint.call import CLIENT_GONE, Call, Observer
 from services.serving.endpoint.calls import GONE, Calls
 from services.serving.endpoint.errors import Refusal, event, refusal_of
@@ -43,6 +44,7 @@ class Endpoint:
         self,
         routes: Routes,
         engines: Engines,
+        admission: Admission,
         observers: Sequence[Observer] = (),
         timeout_s: float = TIMEOUT_S,
     ) -> None:
@@ -51,11 +53,14 @@ class Endpoint:
         Args:
             routes: Finds models.
             engines: Hold them.
+            admission: Lets requests in.
             observers: Are told of every request that ended.
             timeout_s: Longest time of a request, in seconds.
         """
         self._routes = routes
         self._engines = engines
+        self._admission = admission
+        self._timeout_s = timeout_s
         app = Starlette(
             routes=[
                 Path("/v1/models", self._list_models, methods=["GET"]),
@@ -72,24 +77,29 @@ class Endpoint:
         )
         self.app: ASGIApp = Calls(app, observers, timeout_s)
 
-    async def _list_models(self, _request: Request) -> Response:
+    async def _list_models(self, request: Request) -> Response:
+        caller = self._admission.identify(request)
         data = [
             {"id": name, "object": "model", "created": created, "owned_by": "attune"}
-            for name, created in await self._routes.list_models(DEFAULT_PROJECT)
+            for name, created in await self._routes.list_models(caller.project)
+            if caller.may_call(name)
         ]
         return JSONResponse({"object": "list", "data": data})
 
     async def _complete(self, request: Request) -> Response:
         call: Call = request.scope["call"]
-        call.project = DEFAULT_PROJECT
+        caller = self._admission.identify(request)
+        self._admission.let_in(call, caller)
         body = await _read_body(request)
         model = body.get("model")
         if not isinstance(model, str) or not model:
             raise Refusal(400, "'model' must name a model.", "missing_model", "model")
         if not isinstance(body.get("stream", False), bool | None):
             raise Refusal(400, "'stream' must be true or false.", "invalid_stream", "stream")
+        caller.check_model(model)
+        await _unless_gone(request, self._admission.take_turn(call))
         lot = Lot(request.headers.get(HEADER, ""), str(body.get("user") or ""))
-        route = await self._routes.of_model_name(call.project, model, lot)
+        route = await self._routes.of_model_name(caller, model, lot)
         call.model, call.route = model, route
         asked = {**body, "model": route.weights.engine_model}
         headers = {VERSION_HEADER: route.model_version} if route.model_version else {}
@@ -107,7 +117,7 @@ class Endpoint:
     async def _ask(self, path: str, body: Body, route: Route) -> Body:
         async with self._engines.hold(route.weights) as client:
             with self._noting_loss(route):
-                return await client.ask(path, body)
+                return await client.ask(path, body, timeout_s=self._timeout_s)
 
     async def _stream(
         self, call: Call, body: Body, route: Route, model: str

@@ -35,7 +35,8 @@ SILENCE_MAX_S = 120.0
 ENGINE_AWAY = "ENGINE_AWAY"
 """Reason of the error when a call could not be finished."""
 LINE_BYTES_MAX = 1024 * 1024
-CONNECTIONS_MAX = 256
+CONNECTIONS_MAX = 4500
+"""More than the endpoint answers at once: a look at an engine's health never waits for requests."""
 
 Body = dict[str, Any]
 

@@ -20,7 +20,7 @@ async def served(tmp_path_factory):
     """Parts with a READY version, and the URLs of a patient and of a hasty endpoint."""
     parts = Parts(tmp_path_factory.mktemp("serving"))
     a_base_model(parts.artefacts)
-    async with running(parts), endpoint(parts) as url, endpoint(parts, timeout_s=0.3) as hasty:
+    async with running(parts), endpoint(parts) as url, endpoint(parts, timeout_s=1.5) as hasty:
         version = await parts.ready()
         yield parts, url, hasty, version
 

@@ -1,0 +1,1 @@
+"""Who may call the endpoint, how much, and what was used."""
