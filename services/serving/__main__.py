@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 
+import uvloop
 from attune.serving.v1 import deployment_pb2, engine_pb2, key_pb2, model_pb2, playground_pb2
 from attune.serving.v1.deployment_pb2_grpc import add_DeploymentServiceServicer_to_server
 from attune.serving.v1.engine_pb2_grpc import add_EngineServiceServicer_to_server
@@ -205,7 +206,9 @@ def main() -> None:
     settings = ServingSettings.read("serving")
     configure_logging("serving", settings.log_level)
     ProcessFolder(settings.home).record_self("serving")
-    asyncio.run(_serve(settings))
+    # Its loop takes about half the time of asyncio's own for every piece of every stream.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
 
 
 async def _serve(settings: ServingSettings) -> None:

@@ -68,6 +68,10 @@ class DeploymentStore:
         self.endpoint = ""
         """Base URL for OpenAI clients; known once the endpoint listens."""
 
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when this process has changed something; it must return at once."""
+        self._database.on_commit(listener)
+
     async def wait_for_commit(self, timeout_s: float) -> None:
         """Return when this process has changed something, or after a time."""
         self._committed.clear()

@@ -11,10 +11,11 @@ from services.common.names import SEGMENT, VERSION, bad_name
 from services.serving.deployments.deployment import Deployment
 from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.deployments.lot import Lot
+from services.serving.deployments.recent import Recent
 from services.serving.engines.pool import Engines
 from services.serving.engines.weights import Weights
 from services.serving.keys.keyring import Caller
-from services.serving.registry.version import check_ready
+from services.serving.registry.version import Version, check_ready
 from services.serving.registry.version_store import VersionStore
 from services.serving.targets.target import Target
 
@@ -50,6 +51,12 @@ class Routes:
         """Keep where versions and deployments stand."""
         self._versions = versions
         self._deployments = deployments
+        self._recent_versions = Recent[Version](lambda name, _: versions.get(name))
+        self._recent_deployments = Recent[Deployment](
+            lambda name, field: deployments.get(name, field=field)
+        )
+        for recent in (self._recent_versions, self._recent_deployments):
+            deployments.on_commit(recent.forget)
         self._targets = targets
         self._engines = engines
 
@@ -133,11 +140,11 @@ class Routes:
         return Route(await self._engines.locate(model_id), "")
 
     async def _deployment(self, name: str, field: str = "name", lot: Lot | None = None) -> Route:
-        deployment = await self._deployments.get(name, field=field)
+        deployment = await self._recent_deployments.get(name, field)
         chosen = (lot or Lot()).choose(deployment.serving)
         if not chosen:
             raise _not_yet(deployment)
-        version = await self._versions.get(chosen)
+        version = await self._recent_versions.get(chosen)
         target = self._targets.get(deployment.target)
         weights = None if target is None else target.weights(version)
         if weights is None and not deployment.external_name:

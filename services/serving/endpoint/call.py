@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,8 +42,8 @@ class Call:
     """From arrival to the end, in seconds."""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     """More headers of the response."""
-    stream: AsyncGenerator[bytes, None] | None = None
-    """What is being answered; closed at the end, so that the engine stops at once."""
+    is_stream: bool = False
+    """Whether it is answered in events."""
     on_end: list[Callable[[], None]] = field(default_factory=list)
     """Gives back what the request holds; called once, however it ended."""
 

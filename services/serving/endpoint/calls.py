@@ -61,26 +61,22 @@ class Calls:
         finally:
             if not reply.has_ended and not call.code:
                 call.note_failure(CLIENT_GONE, GONE)
-            await self._end(call)
+            self._end(call)
 
-    async def _end(self, call: Call) -> None:
+    def _end(self, call: Call) -> None:
         """Give back what a request holds, and tell of it."""
-        try:
-            if call.stream is not None:
-                await call.stream.aclose()
-        finally:
-            call.total_s = time.monotonic() - call.begin_s
-            for give_back in call.on_end:
-                give_back()
-            if call.status >= 400:
-                level = logging.WARNING if call.status >= 500 else logging.INFO
-                what = (call.status, call.code or "-", call.model or "-", call.api_key or "-")
-                log.log(level, "request %s: %d %s model %s key %s", call.request_id, *what)
-            for observer in self._observers:
-                try:
-                    observer(call)
-                except Exception:
-                    log.exception("an observer failed on request %s", call.request_id)
+        call.total_s = time.monotonic() - call.begin_s
+        for give_back in call.on_end:
+            give_back()
+        if call.status >= 400:
+            level = logging.WARNING if call.status >= 500 else logging.INFO
+            what = (call.status, call.code or "-", call.model or "-", call.api_key or "-")
+            log.log(level, "request %s: %d %s model %s key %s", call.request_id, *what)
+        for observer in self._observers:
+            try:
+                observer(call)
+            except Exception:
+                log.exception("an observer failed on request %s", call.request_id)
 
 
 class _Reply:
@@ -90,7 +86,6 @@ class _Reply:
         self._call = call
         self._send = send
         self._has_begun = False
-        self._is_stream = False
         self.has_ended = False
 
     async def send(self, message: Message) -> None:
@@ -98,7 +93,6 @@ class _Reply:
         if message["type"] == "http.response.start":
             call, self._has_begun = self._call, True
             call.status = message["status"]
-            self._is_stream = call.stream is not None
             request_id = (REQUEST_ID_HEADER, call.request_id.encode())
             message["headers"] = [*message["headers"], request_id, *call.headers]
         elif not message.get("more_body"):
@@ -109,7 +103,7 @@ class _Reply:
         """End a response that takes too long, as far as that can still be said."""
         if self.has_ended:
             return
-        body = refusal.event if self._is_stream else b""
+        body = refusal.event if self._call.is_stream else b""
         with contextlib.suppress(TimeoutError):  # Of a client who reads nothing any more.
             async with asyncio.timeout(LAST_WORD_S):
                 if not self._has_begun:

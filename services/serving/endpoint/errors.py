@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
+
+import msgspec
 
 from services.common.errors import (
     FailedPrecondition,
@@ -78,7 +79,7 @@ class Refusal(Exception):
 
 def event(body: dict[str, Any]) -> bytes:
     """Return one event of a stream."""
-    return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: " + msgspec.json.encode(body) + b"\n\n"
 
 
 def refusal_of(error: Exception, request_id: str) -> Refusal:

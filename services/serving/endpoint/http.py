@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp
 
@@ -25,6 +23,8 @@ from services.serving.endpoint.admission import Admission
 from services.serving.endpoint.call import CLIENT_GONE, Call, Observer
 from services.serving.endpoint.calls import GONE, Calls
 from services.serving.endpoint.errors import Refusal, event, refusal_of
+from services.serving.endpoint.event_stream import EventStream
+from services.serving.endpoint.presence import ClientGone, while_there
 from services.serving.endpoint.stream_usage import StreamUsage
 from services.serving.engines.engine_client import CHAT, TEXT, Body, EngineRefused
 from services.serving.engines.pool import Engines
@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 BODY_BYTES_MAX = 1024 * 1024
 STOP_GRACE_S = 5
 TIMEOUT_S = 600.0
+BACKLOG = 1024
+"""Connections that wait to be taken; more at once are tried again by their system after 1 s."""
 VERSION_HEADER = "x-attune-model-version"
 
 
@@ -69,6 +71,7 @@ class Endpoint:
             ],
             exception_handlers={
                 Refusal: _on_error,
+                ClientGone: _on_client_gone,
                 ServiceError: _on_error,
                 EngineRefused: _on_error,
                 HTTPException: _on_http_error,
@@ -97,20 +100,18 @@ class Endpoint:
         if not isinstance(body.get("stream", False), bool | None):
             raise Refusal(400, "'stream' must be true or false.", "invalid_stream", "stream")
         caller.check_model(model)
-        await _unless_gone(request, self._admission.take_turn(call))
+        async with while_there(request.receive):
+            await self._admission.take_turn(call)
         lot = Lot(request.headers.get(HEADER, ""), str(body.get("user") or ""))
         route = await self._routes.of_model_name(caller, model, lot)
         call.model, call.route = model, route
         asked = {**body, "model": route.weights.engine_model}
         headers = {VERSION_HEADER: route.model_version} if route.model_version else {}
         if body.get("stream"):
-            call.stream = chunks = self._stream(call, asked, route, model)
-            # The first chunk decides the status, which cannot be changed once the body began.
-            first = await _unless_gone(request, anext(chunks))
-            return StreamingResponse(
-                _prepend(first, chunks), media_type="text/event-stream", headers=headers
-            )
-        answer = await _unless_gone(request, self._ask(call.path, asked, route))
+            call.is_stream = True
+            return EventStream(self._stream(call, asked, route, model), headers)
+        async with while_there(request.receive):
+            answer = await self._ask(call.path, asked, route)
         call.note_usage(answer.get("usage") or {})
         return JSONResponse({**answer, "model": model}, headers=headers)
 
@@ -126,12 +127,13 @@ class Endpoint:
         try:
             async with self._engines.hold(route.weights) as client:
                 with self._noting_loss(route):
-                    async with client.stream(call.path, usage.body) as chunks:
-                        async for chunk in chunks:
+                    async with client.stream_batches(call.path, usage.body) as batches:
+                        async for batch in batches:
                             if call.first_token_s is None:
                                 call.note_first_token()
-                            if (shown := usage.take(chunk)) is not None:
-                                yield event({**shown, "model": model})
+                            shown = [usage.take(chunk) for chunk in batch]
+                            if events := [event({**one, "model": model}) for one in shown if one]:
+                                yield b"".join(events)
         except (EngineRefused, Unavailable) as error:
             if call.first_token_s is None:
                 raise
@@ -180,10 +182,12 @@ class HttpServer(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 picks a free one."""
-    listener = socket.socket()
+    # Without the protocol's number asyncio leaves Nagle's algorithm on, and a piece of a stream
+    # waits some 40 ms for the receiver's acknowledgement of the one before.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
-    listener.listen(128)
+    listener.listen(BACKLOG)
     return listener
 
 
@@ -203,38 +207,16 @@ async def _read_body(request: Request) -> Body:
     return body
 
 
-async def _unless_gone(request: Request, work: Awaitable[Any]) -> Any:
-    """Return what the work returns, or cancel it when the client goes away first."""
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    working = asyncio.ensure_future(work)
-    watching = asyncio.create_task(gone())
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise Refusal(CLIENT_GONE, "The client went away.", GONE)
-        return working.result()
-    finally:
-        watching.cancel()
-        working.cancel()
-
-
-async def _prepend(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(rest):
-        yield first
-        async for piece in rest:
-            yield piece
-
-
 def _on_error(request: Request, error: Exception) -> Response:
     """Return the response to whatever went wrong; the call keeps the reason."""
     call: Call = request.scope["call"]
     refusal = refusal_of(error, call.request_id)
     call.code = refusal.code or "refused"
     return JSONResponse(refusal.body, status_code=refusal.status, headers=refusal.headers)
+
+
+def _on_client_gone(request: Request, _error: Exception) -> Response:
+    return _on_error(request, Refusal(CLIENT_GONE, "The client went away.", GONE))
 
 
 def _on_http_error(request: Request, error: Exception) -> Response:

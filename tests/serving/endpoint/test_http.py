@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 from contextlib import suppress
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import pytest
 import pytest_asyncio
 from attune.serving.v1 import deployment_pb2
 
-from services.serving.endpoint.http import BODY_BYTES_MAX, VERSION_HEADER
+from services.serving.endpoint.http import BODY_BYTES_MAX, VERSION_HEADER, listen
 from tests.serving.parts import BASE, WAIT_S, Parts, a_base_model, endpoint, running
 
 ASK = {"messages": [{"role": "user", "content": "how are you"}]}
@@ -94,6 +95,12 @@ async def test_a_stream_is_passed_on_piece_by_piece(client, version):
     assert text == f"{version.adapter_sha256[:8]} heard how are you"
     assert {chunk.model for chunk in chunks} == {"tickets"}
     assert chunks[-1].usage.completion_tokens == 5
+
+
+async def test_small_pieces_leave_at_once():
+    with listen("127.0.0.1", 0) as listener:
+        # asyncio turns Nagle's algorithm off only where it sees the protocol's number.
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 async def test_the_synchronous_client_works_too(base_url, version):
