@@ -53,6 +53,7 @@ check: setup
 # make bench OBJECTIVES=FILE BAD_FILES=FOLDER PEAKS=CSV SPEEDS=CSV TRACE=FILE
 bench: setup
 	@for name in journey start_latency training_overhead kill near_duplicates report_speed queue graders \
+		endpoint adapters mixed_streams ready rollback \
 		"traces $(if $(TRACE),--trace $(TRACE))" \
 		"objectives $(if $(OBJECTIVES),--cases $(OBJECTIVES))" \
 		"bad_files $(if $(BAD_FILES),--cases $(BAD_FILES))" \
