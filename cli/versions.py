@@ -109,8 +109,10 @@ async def compare_chat(
     """Return the greedy answers of base and tuned to one chat."""
     request = playground_pb2.CompareRequest(
         models=[base_model_name(version.base_model), version.name],
-        messages=messages,
-        sampling=playground_pb2.Sampling(temperature=0, max_tokens=ANSWER_TOKENS_MAX),
+        prompt=playground_pb2.Prompt(
+            messages=messages,
+            sampling=playground_pb2.Sampling(temperature=0, max_tokens=ANSWER_TOKENS_MAX),
+        ),
     )
     answers = ["", ""]
     async for piece in stream(client.playground.Compare, request, timeout_s=COMPARE_TIMEOUT_S):

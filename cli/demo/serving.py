@@ -74,7 +74,12 @@ async def compare(
     with steps.step("compare", "Unseen prompts, base and tuned side by side") as step:
         comparisons = [
             await compare_chat(
-                client, version, [playground_pb2.ChatMessage(**message) for message in chat]
+                client,
+                version,
+                [
+                    playground_pb2.ChatMessage(role=message["role"], content=message["content"])
+                    for message in chat
+                ],
             )
             for chat in chats
         ]

@@ -25,8 +25,8 @@ class PlaygroundServicer(PlaygroundServiceServicer):
     async def Generate(
         self, request: pb.GenerateRequest, context: Any
     ) -> AsyncIterator[pb.GenerateResponse]:
-        messages = wire.messages_from_proto(request.messages)
-        sampling = wire.sampling_from_proto(request.sampling)
+        messages = wire.messages_from_proto(request.prompt.messages)
+        sampling = wire.sampling_from_proto(request.prompt.sampling)
         generation.check(messages, sampling)
         route = await self._routes.of_resource(request.model, "model")
         answer = self._playground.generate(route, messages, sampling)
@@ -37,8 +37,8 @@ class PlaygroundServicer(PlaygroundServiceServicer):
     async def Compare(
         self, request: pb.CompareRequest, context: Any
     ) -> AsyncIterator[pb.CompareResponse]:
-        messages = wire.messages_from_proto(request.messages)
-        sampling = wire.sampling_from_proto(request.sampling)
+        messages = wire.messages_from_proto(request.prompt.messages)
+        sampling = wire.sampling_from_proto(request.prompt.sampling)
         generation.check_compared(request.models)
         generation.check(messages, sampling)
         routes = [

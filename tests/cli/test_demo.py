@@ -91,7 +91,11 @@ def test_unseen_prompts_come_from_the_held_out_rows(attune, up, tmp_path):
     args = ("--dataset", tmp_path / "rows.jsonl", "--holdout", tmp_path / "rows.jsonl")
     assert attune("demo", "--approve", *args).code == 0
     compared = [one for one in up.asked if type(one).__name__ == "CompareRequest"]
-    assert [[m.content for m in one.messages] for one in compared] == [["q0"], ["q1"], ["q2"]]
+    assert [[m.content for m in one.prompt.messages] for one in compared] == [
+        ["q0"],
+        ["q1"],
+        ["q2"],
+    ]
 
 
 def test_a_demo_that_misses_its_conditions_fails_and_still_writes(attune, up, tmp_path):

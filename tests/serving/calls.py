@@ -8,6 +8,7 @@ from grpc_status import rpc_status
 
 STARTER = "projects/default/baseModels/attune~starter"
 CHAT = [{"role": "user", "content": "how are you"}]
+PROMPT = {"messages": CHAT}
 
 
 def details(error):

@@ -8,7 +8,7 @@ from attune.spec.v1.evaluation_pb2 import EvaluationReport
 
 from services.serving.engines import adapters
 from services.serving.targets import shared
-from tests.serving.calls import CHAT, answered, code, creation, details, update
+from tests.serving.calls import PROMPT, answered, code, creation, details, update
 from tests.serving.parts import WAIT_S
 
 
@@ -102,7 +102,7 @@ async def test_deployments_are_listed_by_alias_up_to_the_engines_places(parts, s
     # The last place is enough to prove one more and to try it.
     fresh = await parts.ready()
     _, end = await answered(
-        stubs[1].Generate(playground_pb2.GenerateRequest(model=fresh.name, messages=CHAT))
+        stubs[1].Generate(playground_pb2.GenerateRequest(model=fresh.name, prompt=PROMPT))
     )
     assert end.model_version == fresh.name
 

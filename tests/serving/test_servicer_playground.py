@@ -4,7 +4,7 @@ import grpc
 import pytest
 from attune.serving.v1 import model_pb2, playground_pb2
 
-from tests.serving.calls import CHAT, STARTER, answered, code, creation, details
+from tests.serving.calls import CHAT, PROMPT, STARTER, answered, code, creation, details
 from tests.serving.parts import WAIT_S, Parts, grpc_services, running
 
 
@@ -18,7 +18,7 @@ async def test_a_base_a_version_and_a_deployment_answer(parts, stubs):
         ("projects/default/deployments/tickets", version.adapter_sha256[:8], version.name),
     ):
         text, end = await answered(
-            playground.Generate(playground_pb2.GenerateRequest(model=model, messages=CHAT))
+            playground.Generate(playground_pb2.GenerateRequest(model=model, prompt=PROMPT))
         )
         assert text == f"{name} heard how are you"
         assert (end.model_version, end.finish_reason) == (model_version, "stop")
@@ -29,8 +29,10 @@ async def test_a_base_a_version_and_a_deployment_answer(parts, stubs):
 async def test_sampling_reaches_the_engine(parts, stubs):
     request = playground_pb2.GenerateRequest(
         model=STARTER,
-        messages=CHAT,
-        sampling={"temperature": 0.5, "top_p": 0.9, "max_tokens": 7, "seed": 42},
+        prompt={
+            "messages": CHAT,
+            "sampling": {"temperature": 0.5, "top_p": 0.9, "max_tokens": 7, "seed": 42},
+        },
     )
     await answered(stubs[1].Generate(request))
     seen = (await parts.test())["requests"][-1]
@@ -45,7 +47,7 @@ async def test_sampling_reaches_the_engine(parts, stubs):
 async def test_models_are_compared_side_by_side(parts, stubs):
     versions = [await parts.ready() for _ in range(3)]
     models = [STARTER, *(version.name for version in versions)]
-    call = stubs[1].Compare(playground_pb2.CompareRequest(models=models, messages=CHAT))
+    call = stubs[1].Compare(playground_pb2.CompareRequest(models=models, prompt=PROMPT))
     texts, ends = [""] * 4, [None] * 4
     async for item in call:
         assert ends[item.model_index] is None
@@ -60,7 +62,8 @@ async def test_models_are_compared_side_by_side(parts, stubs):
 async def test_a_comparison_that_fails_says_why_and_holds_nothing(parts, stubs):
     version = await parts.ready()
     request = playground_pb2.CompareRequest(
-        models=[STARTER, version.name], messages=[{"role": "user", "content": "x" * 3000}]
+        models=[STARTER, version.name],
+        prompt={"messages": [{"role": "user", "content": "x" * 3000}]},
     )
     with pytest.raises(grpc.RpcError) as error:
         await answered(stubs[1].Compare(request))
@@ -81,7 +84,7 @@ async def test_what_cannot_answer_gets_the_right_code(parts, stubs):
     ):
         with pytest.raises(grpc.RpcError) as error:
             await answered(
-                stubs[1].Generate(playground_pb2.GenerateRequest(model=model, messages=CHAT))
+                stubs[1].Generate(playground_pb2.GenerateRequest(model=model, prompt=PROMPT))
             )
         assert (code(error), details(error)[0]) == (status, reason)
 
@@ -89,17 +92,19 @@ async def test_what_cannot_answer_gets_the_right_code(parts, stubs):
 async def test_every_bad_field_of_a_chat_is_named(stubs):
     request = playground_pb2.GenerateRequest(
         model=STARTER,
-        messages=[{"role": "judge", "content": "x"}],
-        sampling={"temperature": 3, "max_tokens": 5000},
+        prompt={
+            "messages": [{"role": "judge", "content": "x"}],
+            "sampling": {"temperature": 3, "max_tokens": 5000},
+        },
     )
     with pytest.raises(grpc.RpcError) as error:
         await answered(stubs[1].Generate(request))
     assert code(error) == "INVALID_ARGUMENT"
     assert details(error)[1] == [
-        "messages.0.role",
-        "messages.0.role",
-        "sampling.temperature",
-        "sampling.max_tokens",
+        "prompt.messages.0.role",
+        "prompt.messages.0.role",
+        "prompt.sampling.temperature",
+        "prompt.sampling.max_tokens",
     ]
 
 
@@ -107,10 +112,10 @@ async def test_every_bad_field_of_a_chat_is_named(stubs):
 async def test_a_cancelled_stream_stops_the_engine(parts, stubs, kind):
     await parts.test(mode="endless")
     if kind == "Generate":
-        call = stubs[1].Generate(playground_pb2.GenerateRequest(model=STARTER, messages=CHAT))
+        call = stubs[1].Generate(playground_pb2.GenerateRequest(model=STARTER, prompt=PROMPT))
     else:
         call = stubs[1].Compare(
-            playground_pb2.CompareRequest(models=[STARTER, STARTER], messages=CHAT)
+            playground_pb2.CompareRequest(models=[STARTER, STARTER], prompt=PROMPT)
         )
     await call.read()
     call.cancel()
@@ -125,7 +130,7 @@ async def test_an_engine_that_is_not_ready_says_when_to_try_again(tmp_path):
         staged = await parts.stage()
         with pytest.raises(grpc.RpcError) as error:
             await answered(
-                playground.Generate(playground_pb2.GenerateRequest(model=STARTER, messages=CHAT))
+                playground.Generate(playground_pb2.GenerateRequest(model=STARTER, prompt=PROMPT))
             )
         assert code(error) == "UNAVAILABLE"
         assert details(error)[2].seconds > 0

@@ -92,18 +92,18 @@ def _check_messages(messages: Sequence[Message]) -> list[Violation]:
     found = []
     if not 1 <= len(messages) <= MESSAGES_MAX:
         text = f"{len(messages)} messages; there must be 1 to {MESSAGES_MAX}."
-        return [Violation("messages", "COUNT", text)]
+        return [Violation("prompt.messages", "COUNT", text)]
     for index, message in enumerate(messages):
         if message.role not in ROLES:
             text = f"'{message.role[:40]}' is not a role. Use one of {', '.join(ROLES)}."
-            found.append(Violation(f"messages.{index}.role", "ROLE", text))
+            found.append(Violation(f"prompt.messages.{index}.role", "ROLE", text))
         if len(message.content) > CHARACTERS_MAX:
             text = f"{len(message.content):,} characters; at most {CHARACTERS_MAX:,}. Send less."
-            found.append(Violation(f"messages.{index}.content", "LENGTH", text))
+            found.append(Violation(f"prompt.messages.{index}.content", "LENGTH", text))
     if messages[-1].role != "user":
         last = len(messages) - 1
         text = "The last message must be of the user: it is the one that is answered."
-        found.append(Violation(f"messages.{last}.role", "LAST_ROLE", text))
+        found.append(Violation(f"prompt.messages.{last}.role", "LAST_ROLE", text))
     return found
 
 
@@ -111,11 +111,11 @@ def _check_sampling(sampling: Sampling) -> list[Violation]:
     found = []
     if not 0 <= sampling.temperature <= 2:
         text = f"{sampling.temperature:g}; it must lie in [0, 2]."
-        found.append(Violation("sampling.temperature", "RANGE", text))
+        found.append(Violation("prompt.sampling.temperature", "RANGE", text))
     if not 0 < sampling.top_p <= 1:
         text = f"{sampling.top_p:g}; it must lie in (0, 1]."
-        found.append(Violation("sampling.top_p", "RANGE", text))
+        found.append(Violation("prompt.sampling.top_p", "RANGE", text))
     if not 1 <= sampling.max_tokens <= ANSWER_TOKENS_MAX:
         text = f"{sampling.max_tokens}; it must lie in [1, {ANSWER_TOKENS_MAX}]."
-        found.append(Violation("sampling.max_tokens", "RANGE", text))
+        found.append(Violation("prompt.sampling.max_tokens", "RANGE", text))
     return found

@@ -103,7 +103,7 @@ class Playground:
 
 def _translate(error: EngineRefused) -> InvalidArgument | Unavailable:
     if error.status == 400:
-        violation = Violation("messages", "PROMPT", error.message)
+        violation = Violation("prompt.messages", "PROMPT", error.message)
         return InvalidArgument(error.message, reason="PROMPT_REFUSED", violations=[violation])
     return Unavailable(
         f"The engine could not answer (status {error.status}). Try again.",

@@ -30,7 +30,7 @@ async def settled(parts):
 
 
 async def answer(stubs):
-    call = stubs[1].Generate(playground_pb2.GenerateRequest(model=NAME, messages=CHAT))
+    call = stubs[1].Generate(playground_pb2.GenerateRequest(model=NAME, prompt={"messages": CHAT}))
     return "".join([piece.text_delta async for piece in call])
 
 
