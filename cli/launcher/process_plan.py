@@ -126,6 +126,7 @@ def _settings(
             "ATTUNE_SERVING_PORT": str(ports.serving),
             "ATTUNE_SERVING_HTTP_PORT": str(ports.openai),
             "ATTUNE_SERVING_ENGINE_PORT": str(ports.engine),
+            "ATTUNE_SERVING_PLANNER_ADDRESS": addresses.planner,
             "ATTUNE_SERVING_SCHEDULER_ADDRESS": addresses.scheduler,
             "ATTUNE_SERVING_TRAINER_ADDRESS": addresses.trainer,
             "ATTUNE_SERVING_BASE_MODEL": launch.base_model,

@@ -38,7 +38,11 @@ from services.serving.keys.keys import Keys
 from services.serving.keys.limits import Limits
 from services.serving.keys.meter import Meter
 from services.serving.keys.usage_store import UsageStore
-from services.serving.peers import Scheduler, Trainer
+from services.serving.peers import Planner, Scheduler, Trainer
+from services.serving.playground.exchange_store import ExchangeStore
+from services.serving.playground.export import Exports
+from services.serving.playground.generation import Generations
+from services.serving.playground.history import History
 from services.serving.playground.playground import Playground
 from services.serving.registry.proof import Proofs
 from services.serving.registry.registration import Registration
@@ -72,7 +76,11 @@ class Serving:
         self._bus = Bus(settings.nats_url, "serving")
         self._channels = [
             peers.channel(address)
-            for address in (settings.scheduler_address, settings.trainer_address)
+            for address in (
+                settings.scheduler_address,
+                settings.trainer_address,
+                settings.planner_address,
+            )
         ]
         scheduler, trainer = Scheduler(self._channels[0]), Trainer(self._channels[1])
         self._engines = Engines(settings.home, artefacts, _options(settings))
@@ -85,7 +93,13 @@ class Serving:
         routes = Routes(versions, self._deployments, targets, self._engines)
         self._serve_keys(routes, clock)
         self._models = ModelServicer(versions, self._engines)
-        self._playground = PlaygroundServicer(routes, Playground(self._engines))
+        exchanges = ExchangeStore(self._database, clock)
+        generations = Generations(self._engines, settings.engine_hour_cost_micro_usd)
+        self._playground = PlaygroundServicer(
+            Playground(routes, generations, trainer, exchanges, clock),
+            History(exchanges, clock),
+            Exports(exchanges, versions, Planner(self._channels[2])),
+        )
         self._deploying = DeploymentServicer(
             self._deployments, Deployer(self._deployments, versions, targets, clock)
         )

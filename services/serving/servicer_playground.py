@@ -9,27 +9,28 @@ from typing import Any
 from attune.serving.v1 import playground_pb2 as pb
 from attune.serving.v1.playground_pb2_grpc import PlaygroundServiceServicer
 
-from services.serving import wire
-from services.serving.deployments.route import Routes
-from services.serving.playground import generation
+from services.common.names import parse
+from services.common.paging import read_page
+from services.serving import wire_playground as wire
+from services.serving.playground.export import PARENT, Exports
+from services.serving.playground.history import History
 from services.serving.playground.playground import Playground
 
 
 class PlaygroundServicer(PlaygroundServiceServicer):
-    """Streams answers."""
+    """Streams answers, and keeps what people think of them."""
 
-    def __init__(self, routes: Routes, playground: Playground) -> None:
-        self._routes = routes
+    def __init__(self, playground: Playground, history: History, exports: Exports) -> None:
         self._playground = playground
+        self._history = history
+        self._exports = exports
 
     async def Generate(
         self, request: pb.GenerateRequest, context: Any
     ) -> AsyncIterator[pb.GenerateResponse]:
-        messages = wire.messages_from_proto(request.prompt.messages)
-        sampling = wire.sampling_from_proto(request.prompt.sampling)
-        generation.check(messages, sampling)
-        route = await self._routes.of_resource(request.model, "model")
-        answer = self._playground.generate(route, messages, sampling)
+        prompt = wire.prompt_from_proto(request.prompt)
+        grading = wire.grading_from_proto(request.grading)
+        answer = self._playground.generate(request.model, prompt, grading)
         async with contextlib.aclosing(answer) as pieces:
             async for piece in pieces:
                 yield wire.piece_to_proto(piece)
@@ -37,15 +38,31 @@ class PlaygroundServicer(PlaygroundServiceServicer):
     async def Compare(
         self, request: pb.CompareRequest, context: Any
     ) -> AsyncIterator[pb.CompareResponse]:
-        messages = wire.messages_from_proto(request.prompt.messages)
-        sampling = wire.sampling_from_proto(request.prompt.sampling)
-        generation.check_compared(request.models)
-        generation.check(messages, sampling)
-        routes = [
-            await self._routes.of_resource(model, f"models.{index}")
-            for index, model in enumerate(request.models)
-        ]
-        answers = self._playground.compare(routes, messages, sampling)
+        prompt = wire.prompt_from_proto(request.prompt)
+        grading = wire.grading_from_proto(request.grading)
+        answers = self._playground.compare(list(request.models), prompt, grading)
         async with contextlib.aclosing(answers) as pieces:
             async for index, piece in pieces:
                 yield pb.CompareResponse(model_index=index, response=wire.piece_to_proto(piece))
+
+    async def ListExchanges(
+        self, request: pb.ListExchangesRequest, context: Any
+    ) -> pb.ListExchangesResponse:
+        project = parse(request.parent, PARENT, field="parent")["project"]
+
+        async def fetch(after: str, limit: int) -> list[tuple[str, pb.Exchange]]:
+            return await self._history.fetch(project, after, limit, request.with_preference)
+
+        query = f"ListExchanges {request.parent} {request.with_preference}"
+        page, token = await read_page(request, query, fetch)
+        return pb.ListExchangesResponse(exchanges=page, next_page_token=token)
+
+    async def RecordPreference(
+        self, request: pb.RecordPreferenceRequest, context: Any
+    ) -> pb.Exchange:
+        return await self._history.record(request)
+
+    async def ExportPreferences(
+        self, request: pb.ExportPreferencesRequest, context: Any
+    ) -> pb.ExportPreferencesResponse:
+        return await self._exports.export(request, wire.shape_from_proto(request.shape))

@@ -26,6 +26,8 @@ class ServingSettings(Settings):
     """Host and port of the scheduler, which the reconciler asks for succeeded jobs."""
     trainer_address: str = "127.0.0.1:7103"
     """Host and port of the trainer, which merges adapters and runs graders."""
+    planner_address: str = "127.0.0.1:7101"
+    """Host and port of the planner, which takes in datasets that are made of preferences."""
     http_port: int = Field(7180, ge=0, le=65535)
     """Port of the OpenAI-compatible endpoint, in [0, 65535]; 0 picks a free one."""
     http_host: str = ""
@@ -64,6 +66,9 @@ class ServingSettings(Settings):
     engine_idle_s: float = Field(600.0, ge=10, le=86_400)
     """How long an engine that is neither warm nor deployed runs without a request, in seconds, in
     [10, 86,400]."""
+    engine_hour_cost_micro_usd: int = Field(0, ge=0, le=1_000_000_000)
+    """Price of one engine's hour in millionths of a US dollar, in [0, 1,000,000,000], from which
+    the playground tells what an answer costs; 0 for none."""
     engine_urls: str = Field("", max_length=10_000)
     """Engines that others look after, such as `attune/starter=http://vllm:8000`, separated by
     spaces; several of one model share its requests. They see the artefact root under the same

@@ -127,6 +127,22 @@ usage = Table(
     Column("prompt_token_count", BigInteger, nullable=False),
     Column("answer_token_count", BigInteger, nullable=False),
 )
+exchanges = Table(
+    "exchanges",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("prompt", LargeBinary, nullable=False),
+    Column("answers", LargeBinary, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("answer_index", Integer, nullable=False),
+    Column("corrected_answer", Text, nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("preference_create_time", DateTime(timezone=True), nullable=True),
+    Column("create_time", DateTime(timezone=True), nullable=False),
+    Index("ix_exchanges_project", "project", "id"),
+    Index("ix_exchanges_verdict", "project", "verdict", "id"),
+)
 
 
 def new_database(url: str) -> Database:

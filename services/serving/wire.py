@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
-from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
+from attune.serving.v1 import deployment_pb2, model_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.serving.deployments.deployment import (
@@ -15,7 +14,6 @@ from services.serving.deployments.deployment import (
     Deployment,
     DeploymentState,
 )
-from services.serving.playground.generation import Message, Piece, Sampling
 from services.serving.registry.parity import ParityReport
 from services.serving.registry.version import Form, Version, VersionState
 from services.serving.targets.target import Recommendation
@@ -146,40 +144,6 @@ def _canary_to_proto(canary: Canary | None) -> deployment_pb2.Canary | None:
     if canary is None:
         return None
     return deployment_pb2.Canary(model_version=canary.model_version, percent=canary.percent)
-
-
-def messages_from_proto(messages: Sequence[playground_pb2.ChatMessage]) -> list[Message]:
-    """Return the messages of a chat."""
-    return [Message(message.role, message.content) for message in messages]
-
-
-def sampling_from_proto(message: playground_pb2.Sampling) -> Sampling:
-    """Return how to draw tokens, with the default where nothing is said."""
-    default = Sampling()
-    return Sampling(
-        temperature=(
-            message.temperature if message.HasField("temperature") else default.temperature
-        ),
-        top_p=message.top_p if message.HasField("top_p") else default.top_p,
-        max_tokens=message.max_tokens if message.HasField("max_tokens") else default.max_tokens,
-        seed=message.seed if message.HasField("seed") else default.seed,
-    )
-
-
-def piece_to_proto(piece: Piece) -> playground_pb2.GenerateResponse:
-    """Return the message of a piece of an answer."""
-    if isinstance(piece, str):
-        return playground_pb2.GenerateResponse(text_delta=piece)
-    return playground_pb2.GenerateResponse(
-        end=playground_pb2.GenerationEnd(
-            model_version=piece.model_version,
-            finish_reason=piece.finish_reason,
-            prompt_token_count=piece.prompt_token_count,
-            answer_token_count=piece.answer_token_count,
-            first_token_s=piece.first_token_s,
-            total_s=piece.total_s,
-        )
-    )
 
 
 def _timestamp(moment: datetime) -> Timestamp:

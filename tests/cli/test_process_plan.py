@@ -59,6 +59,7 @@ def test_services_get_their_ports_and_each_others_addresses():
     assert found["trainer"].environment["ATTUNE_TRAINER_SCHEDULER_ADDRESS"] == "127.0.0.1:9002"
     assert found["trainer"].environment["ATTUNE_TRAINER_MLFLOW_URL"] == "http://127.0.0.1:9050"
     serving = found["serving"].environment
+    assert serving["ATTUNE_SERVING_PLANNER_ADDRESS"] == "127.0.0.1:9001"
     assert serving["ATTUNE_SERVING_HTTP_PORT"] == "9080"
     assert serving["ATTUNE_SERVING_ENGINE_PORT"] == "9090"
     for process in found.values():

@@ -139,7 +139,11 @@ async def stream(request, body, text, usage):
         await response.write(f"data: {data}\n\n".encode())
 
     options, count = body.get("stream_options") or {}, 0
+    if body.get("tools"):
+        return await call_tools(body["tools"], send, response)
     words = [f" {word}" if index else word for index, word in enumerate(text.split(" "))]
+    ending = "length" if len(words) > body.get("max_tokens", len(words)) else "stop"
+    words = words[: body.get("max_tokens", len(words))]
     while state["mode"] == "endless" or words:
         word = words.pop(0) if words else " more"
         count += 1
@@ -153,10 +157,26 @@ async def stream(request, body, text, usage):
             os._exit(0)
         if state["mode"] == "endless":
             await asyncio.sleep(0.02)
-    await send({"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": "stop"}]})
+    await send({"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": ending}]})
     if options.get("include_usage"):
         total = count * (body.get("n") or 1)
         await send({"choices": [], "usage": {**usage, "completion_tokens": total}})
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
+async def call_tools(tools, send, response):
+    """Call every tool, its arguments in two pieces, as vLLM's parsers stream them."""
+    for index, tool in enumerate(tools):
+        opened = {"name": tool["function"]["name"], "arguments": '{"city": '}
+        for call in (
+            {"index": index, "id": f"call-{index}", "type": "function", "function": opened},
+            {"index": index, "function": {"arguments": '"Bonn"}'}},
+        ):
+            choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}
+            await send({"choices": [choice]})
+    await send({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    await send({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 6}})
     await response.write(b"data: [DONE]\n\n")
     return response
 

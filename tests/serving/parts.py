@@ -28,6 +28,7 @@ from grpc import aio
 
 from services.common.artefacts import Artefacts, write_manifest
 from services.common.clock import SystemClock
+from services.common.errors import Unavailable
 from services.common.processes import ProcessFolder
 from services.common.rpc import Server
 from services.serving import store
@@ -47,6 +48,10 @@ from services.serving.keys.keys import Keys
 from services.serving.keys.limits import Limits
 from services.serving.keys.meter import Meter
 from services.serving.keys.usage_store import UsageStore
+from services.serving.playground.exchange_store import ExchangeStore
+from services.serving.playground.export import Exports
+from services.serving.playground.generation import Generations
+from services.serving.playground.history import History
 from services.serving.playground.playground import Playground
 from services.serving.registry.proof import Proofs
 from services.serving.registry.version import lineage_of
@@ -149,6 +154,16 @@ class Merger:
         return merged_sha256
 
 
+class Away:
+    """In place of a service that does not answer."""
+
+    async def grade(self, grader, sample):
+        raise Unavailable("The trainer is away.", reason="UNAVAILABLE")
+
+    async def upload(self, parent, display_name, content, request_id):
+        raise Unavailable("The planner is away.", reason="UNAVAILABLE")
+
+
 class Parts:
     """Serving's parts on a test engine, without NATS and scheduler."""
 
@@ -184,6 +199,19 @@ class Parts:
         self.keys = Keys(key_store, self.keyring, clock)
         self.meter = Meter(self.usage, key_store, self.keyring, clock)
         self.metrics = Metrics(self.gate)
+        self.exchanges = ExchangeStore(self.database, clock)
+        self.graders = self.planner = Away()
+        self.hour_cost_micro_usd = 0
+
+    def playground(self):
+        """Return the playground's servicer, wired to the graders and the planner set before."""
+        clock = SystemClock()
+        generations = Generations(self.engines, self.hour_cost_micro_usd)
+        return PlaygroundServicer(
+            Playground(self.routes, generations, self.graders, self.exchanges, clock),
+            History(self.exchanges, clock),
+            Exports(self.exchanges, self.versions, self.planner),
+        )
 
     async def stage(self, **fields):
         """Make a STAGED version with an adapter of its own."""
@@ -293,7 +321,7 @@ async def grpc_services(parts: Parts):
         ),
         (
             add_PlaygroundServiceServicer_to_server,
-            PlaygroundServicer(parts.routes, Playground(parts.engines)),
+            parts.playground(),
             playground_pb2.DESCRIPTOR.services_by_name["PlaygroundService"].full_name,
         ),
         (

@@ -101,10 +101,11 @@ FORMS: tuple[Form, ...] = (
     *(Form(PROMPTS, prompt, is_plain=False) for prompt in ("prompt", "question", "instruction")),
 )
 """Most keys first, so that the first that fits says the most; rows with messages aside."""
-CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls"})
-BESIDE_KEYS = frozenset({"system", "tools", "parallel_tool_calls"})
+CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "metadata"})
+"""Keys of a chat; `metadata` says where a row is from, and training ignores it."""
+BESIDE_KEYS = frozenset({"system", "tools", "parallel_tool_calls", "metadata"})
 """Keys that a row with a prompt may have too."""
-NO_REFERENCE_KEYS = CHAT_KEYS | {"id", "metadata", "data_source", "ability", "extra_info", "name"}
+NO_REFERENCE_KEYS = CHAT_KEYS | {"id", "data_source", "ability", "extra_info", "name"}
 MESSAGE_COLUMNS = frozenset({"prompt", "completion", "chosen", "rejected", "input"})
 """Columns of tables whose cells are text, or messages as JSON."""
 JSON_COLUMNS = frozenset(

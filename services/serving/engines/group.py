@@ -51,6 +51,11 @@ class Group:
         """Requests that are answered now."""
         return sum(member.user_count for member in self.members)
 
+    @property
+    def share(self) -> float:
+        """How much of an engine each of the requests has that are answered now, in (0, 1]."""
+        return min(1.0, max(1, len(self.ready())) / max(1, self.user_count))
+
     def ready(self) -> list[Member]:
         """Return the members that answer."""
         return [one for one in self.members if one.engine.state is EngineState.READY]

@@ -1,121 +1,179 @@
-"""What a chat request must be, and how it is said to the engine."""
+"""One model's answer from its engine, which is started first where none runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from typing import Any
 
-from services.common.errors import Violation, invalid
+from services.common.errors import InvalidArgument, Unavailable, Violation
+from services.serving.deployments.route import Route
+from services.serving.engines.engine import START_TIMEOUT_S, EngineState
+from services.serving.engines.engine_client import CHAT, ENGINE_AWAY, EngineRefused
+from services.serving.engines.group import Group
+from services.serving.engines.pool import Engines
+from services.serving.engines.weights import Weights
+from services.serving.playground.answer import End, Piece, Wait
+from services.serving.playground.pricing import meter
+from services.serving.playground.prompt import Prompt, ToolCall, chat_body
 
-MESSAGES_MAX = 200
-CHARACTERS_MAX = 100_000
-"""Of one message."""
-ROLES = ("system", "user", "assistant")
-ANSWER_TOKENS_MAX = 4096
-COMPARED_MAX = 4
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message of a chat."""
-
-    role: str
-    content: str
+PROGRESS_S = 1.0
+"""Longest time between two pieces that tell of a start."""
+WAIT_MAX_S = START_TIMEOUT_S
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How to draw tokens."""
+@dataclass
+class _Call:
+    """A tool call as its pieces come."""
 
-    temperature: float = 0.0
-    """In [0, 2]; 0 is greedy."""
-    top_p: float = 1.0
-    """In (0, 1]."""
-    max_tokens: int = 256
-    """Longest answer, in [1, 4096]."""
-    seed: int = 0
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
-@dataclass(frozen=True)
-class End:
-    """How an answer ended and what it took."""
+@dataclass
+class _Stream:
+    """What the engine's chunks said so far."""
 
-    model_version: str
-    finish_reason: str
-    """`stop` or `length`."""
-    prompt_token_count: int
-    answer_token_count: int
-    first_token_s: float
-    total_s: float
+    start_s: float = field(default_factory=time.monotonic)
+    first_token_s: float = 0.0
+    """Since the start; 0 before the first token."""
+    finish_reason: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
+    calls: dict[int, _Call] = field(default_factory=dict)
 
+    def take(self, chunk: dict[str, Any]) -> str:
+        """Take note of a chunk and return its text."""
+        self.usage = chunk.get("usage") or self.usage
+        text = ""
+        for choice in chunk["choices"]:
+            delta = choice.get("delta") or {}
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            calls = delta.get("tool_calls") or ()
+            for call in calls:
+                self._take_call(call)
+            said = delta.get("content") or ""
+            if (said or calls) and not self.first_token_s:
+                self.first_token_s = time.monotonic() - self.start_s
+            text += said
+        return text
 
-Piece = str | End
+    def end(self, model_version: str, cost_micro_usd: int | None) -> End:
+        """Return how the answer ended."""
+        total_s = time.monotonic() - self.start_s
+        first_token_s = self.first_token_s or total_s
+        tokens = int(self.usage.get("completion_tokens") or 0)
+        rest_s = total_s - first_token_s
+        return End(
+            model_version=model_version,
+            finish_reason=self.finish_reason,
+            prompt_token_count=int(self.usage.get("prompt_tokens") or 0),
+            answer_token_count=tokens,
+            first_token_s=first_token_s,
+            total_s=total_s,
+            tokens_per_s=(tokens - 1) / rest_s if tokens > 1 and rest_s > 0 else 0.0,
+            cost_micro_usd=cost_micro_usd,
+            tool_calls=tuple(
+                ToolCall(call.id or f"call_{index}", call.name, call.arguments)
+                for index, call in sorted(self.calls.items())
+            ),
+        )
 
-
-def check(messages: Sequence[Message], sampling: Sampling) -> None:
-    """Refuse a chat that breaks a rule.
-
-    Raises:
-        InvalidArgument: With every violation.
-    """
-    violations = [*_check_messages(messages), *_check_sampling(sampling)]
-    if violations:
-        raise invalid(violations)
-
-
-def check_compared(models: Sequence[str]) -> None:
-    """Refuse a comparison of one model, or of too many.
-
-    Raises:
-        InvalidArgument: If there are not two to four.
-    """
-    if not 2 <= len(models) <= COMPARED_MAX:
-        text = f"{len(models)} models; compare 2 to {COMPARED_MAX}."
-        raise invalid([Violation("models", "COUNT", text)])
-
-
-def chat_body(messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
-    """Return the body of a streaming chat completion, without its model."""
-    return {
-        "messages": [{"role": item.role, "content": item.content} for item in messages],
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-        "seed": sampling.seed,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-
-
-def _check_messages(messages: Sequence[Message]) -> list[Violation]:
-    found = []
-    if not 1 <= len(messages) <= MESSAGES_MAX:
-        text = f"{len(messages)} messages; there must be 1 to {MESSAGES_MAX}."
-        return [Violation("prompt.messages", "COUNT", text)]
-    for index, message in enumerate(messages):
-        if message.role not in ROLES:
-            text = f"'{message.role[:40]}' is not a role. Use one of {', '.join(ROLES)}."
-            found.append(Violation(f"prompt.messages.{index}.role", "ROLE", text))
-        if len(message.content) > CHARACTERS_MAX:
-            text = f"{len(message.content):,} characters; at most {CHARACTERS_MAX:,}. Send less."
-            found.append(Violation(f"prompt.messages.{index}.content", "LENGTH", text))
-    if messages[-1].role != "user":
-        last = len(messages) - 1
-        text = "The last message must be of the user: it is the one that is answered."
-        found.append(Violation(f"prompt.messages.{last}.role", "LAST_ROLE", text))
-    return found
+    def _take_call(self, delta: dict[str, Any]) -> None:
+        call = self.calls.setdefault(int(delta.get("index") or 0), _Call())
+        function = delta.get("function") or {}
+        call.id = delta.get("id") or call.id
+        call.name = function.get("name") or call.name
+        call.arguments += function.get("arguments") or ""
 
 
-def _check_sampling(sampling: Sampling) -> list[Violation]:
-    found = []
-    if not 0 <= sampling.temperature <= 2:
-        text = f"{sampling.temperature:g}; it must lie in [0, 2]."
-        found.append(Violation("prompt.sampling.temperature", "RANGE", text))
-    if not 0 < sampling.top_p <= 1:
-        text = f"{sampling.top_p:g}; it must lie in (0, 1]."
-        found.append(Violation("prompt.sampling.top_p", "RANGE", text))
-    if not 1 <= sampling.max_tokens <= ANSWER_TOKENS_MAX:
-        text = f"{sampling.max_tokens}; it must lie in [1, {ANSWER_TOKENS_MAX}]."
-        found.append(Violation("prompt.sampling.max_tokens", "RANGE", text))
-    return found
+class Generations:
+    """Asks engines for answers."""
+
+    def __init__(self, engines: Engines, hour_cost_micro_usd: int = 0) -> None:
+        """Keep the engines.
+
+        Args:
+            engines: All of them.
+            hour_cost_micro_usd: Price of an engine's hour in millionths of a US dollar; 0 for none.
+        """
+        self._engines = engines
+        self._hour_cost_micro_usd = hour_cost_micro_usd
+
+    async def stream(self, route: Route, prompt: Prompt) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of one answer: waits, then texts, then its end.
+
+        Args:
+            route: What answers.
+            prompt: Breaks no rule.
+
+        Raises:
+            InvalidArgument: If the engine refuses the prompt, for example as too long.
+            FailedPrecondition: If the model's files are not at hand.
+            ResourceExhausted: If there is no room for an engine, or in it.
+            Unavailable: If the engine cannot be started, or goes away half-way.
+        """
+        async for wait in self._wait(route.weights):
+            yield wait
+        body = {**chat_body(prompt), "model": route.weights.engine_model}
+        group = await self._engines.demand(route.weights)
+        made, price = _Stream(), meter(self._hour_cost_micro_usd)
+        try:
+            async with (
+                self._engines.hold(route.weights) as client,
+                client.stream(CHAT, body) as chunks,
+            ):
+                async for chunk in chunks:
+                    price.note(group.share)
+                    if text := made.take(chunk):
+                        yield text
+        except EngineRefused as error:
+            raise self._translate(error, route.weights) from None
+        yield made.end(route.model_version, price.cost_micro_usd)
+
+    async def _wait(self, weights: Weights) -> AsyncGenerator[Wait, None]:
+        """Yield how far an engine's start is until one answers.
+
+        Raises:
+            Unavailable: If it failed, or takes too long.
+            ResourceExhausted: If there is no room for it.
+        """
+        deadline_s = time.monotonic() + WAIT_MAX_S
+        while True:
+            # Each look counts as a request: an engine that is waited for is not idle.
+            group = await self._engines.demand(weights)
+            reason = group.waits_for(weights)
+            if reason is None:
+                return
+            is_over = _has_failed(group) or time.monotonic() > deadline_s
+            if not isinstance(reason, Unavailable) or is_over:
+                raise reason
+            yield _wait_of(group)
+            await self._engines.wait_for_change(PROGRESS_S)
+
+    def _translate(self, error: EngineRefused, weights: Weights) -> InvalidArgument | Unavailable:
+        if error.status == 400:
+            violation = Violation("prompt", "PROMPT", error.message)
+            return InvalidArgument(error.message, reason="PROMPT_REFUSED", violations=[violation])
+        if error.status == 404:
+            self._engines.forget(weights)
+        return Unavailable(
+            f"The engine could not answer (status {error.status}). Try again.",
+            reason=ENGINE_AWAY,
+            retry_after_s=5.0,
+            status=str(error.status),
+        )
+
+
+def _has_failed(group: Group) -> bool:
+    return bool(group.members) and all(
+        member.engine.state is EngineState.FAILED for member in group.members
+    )
+
+
+def _wait_of(group: Group) -> Wait:
+    if not group.members:
+        return Wait(f"An engine of {group.model.id} is being started.", 0.0, None)
+    nearest = max((member.engine for member in group.members), key=lambda one: one.progress)
+    return Wait(nearest.reason, nearest.progress, nearest.remaining_s)

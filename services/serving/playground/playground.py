@@ -1,113 +1,221 @@
-"""Streams answers of one model, or of several at once."""
+"""Answers people who try models, side by side, and keeps what was asked and answered."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
-from services.common.errors import InvalidArgument, Unavailable, Violation
-from services.serving.deployments.route import Route
-from services.serving.engines.engine_client import CHAT, ENGINE_AWAY, EngineRefused
-from services.serving.engines.pool import Engines
-from services.serving.playground.generation import End, Message, Piece, Sampling, chat_body
+from services.common.clock import Clock
+from services.common.errors import InvalidArgument, ServiceError, Violation, invalid
+from services.common.names import project_of
+from services.serving.deployments.route import Route, Routes
+from services.serving.playground.answer import End, Piece, failure_of
+from services.serving.playground.exchange import new_exchange
+from services.serving.playground.exchange_store import ExchangeStore
+from services.serving.playground.generation import Generations
+from services.serving.playground.grading import (
+    GraderService,
+    Grading,
+    check_grading,
+    sample_of,
+    scores_of,
+)
+from services.serving.playground.prompt import Prompt, check_prompt
+from services.serving.playground.recording import Recording
 
+COMPARED_MIN = 2
+COMPARED_MAX = 4
 PIECES_MAX = 256
 """Pieces of a comparison that wait for a slow reader; the engine's streams wait then too."""
 
 
 class Playground:
-    """Asks the engine on behalf of a person who tries models."""
+    """Asks engines on behalf of a person who tries models."""
 
-    def __init__(self, engines: Engines) -> None:
-        """Keep the engines."""
-        self._engines = engines
+    def __init__(
+        self,
+        routes: Routes,
+        generations: Generations,
+        graders: GraderService,
+        exchanges: ExchangeStore,
+        clock: Clock,
+    ) -> None:
+        """Keep what answers, what scores, and where both are kept."""
+        self._routes = routes
+        self._generations = generations
+        self._graders = graders
+        self._exchanges = exchanges
+        self._clock = clock
 
     async def generate(
-        self, route: Route, messages: Sequence[Message], sampling: Sampling
+        self, model: str, prompt: Prompt, grading: Grading
     ) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of one answer, its end last.
 
+        Args:
+            model: Resource name of a version, a deployment or a base.
+            prompt: What is asked.
+            grading: With what the answer is scored.
+
         Raises:
-            InvalidArgument: If the prompt is longer than the context.
-            Unavailable: If the engine is not ready, or goes away half-way.
+            InvalidArgument: With every violation, or if the engine refuses the prompt.
+            ServiceError: Whatever keeps the model from answering.
         """
-        body = {**chat_body(messages, sampling), "model": route.weights.engine_model}
-        start = time.monotonic()
-        first_s, finish_reason, usage = 0.0, "", dict[str, Any]()
-        try:
-            async with (
-                self._engines.hold(route.weights) as client,
-                client.stream(CHAT, body) as chunks,
-            ):
-                async for chunk in chunks:
-                    usage = chunk.get("usage") or usage
-                    for choice in chunk["choices"]:
-                        finish_reason = choice.get("finish_reason") or finish_reason
-                        if text := choice["delta"].get("content"):
-                            first_s = first_s or time.monotonic() - start
-                            yield text
-        except EngineRefused as error:
-            raise _translate(error) from None
-        total_s = time.monotonic() - start
-        yield End(
-            model_version=route.model_version,
-            finish_reason=finish_reason,
-            prompt_token_count=usage.get("prompt_tokens", 0),
-            answer_token_count=usage.get("completion_tokens", 0),
-            first_token_s=first_s or total_s,
-            total_s=total_s,
-        )
+        _check(prompt, grading, [])
+        route = await self._routes.of_resource(model, "model")
+        async with (
+            self._recording([model], prompt) as recording,
+            contextlib.aclosing(self._answer(recording, 0, route, grading)) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
 
     async def compare(
-        self, routes: Sequence[Route], messages: Sequence[Message], sampling: Sampling
+        self, models: Sequence[str], prompt: Prompt, grading: Grading
     ) -> AsyncGenerator[tuple[int, Piece], None]:
-        """Yield the pieces of several answers as they come, each with its position in `routes`.
+        """Yield the pieces of several answers as they come, each with its position in `models`.
+
+        A model that fails has a `Failure` as its last piece, and the others go on.
+
+        Args:
+            models: Two to four, as in `generate`, of one project.
+            prompt: What is asked.
+            grading: With what the answers are scored.
 
         Raises:
-            InvalidArgument: As `generate`.
-            Unavailable: As `generate`.
+            InvalidArgument: With every violation.
         """
+        _check(prompt, grading, _check_models(models))
+        routes = [await self._find(model, f"models.{i}") for i, model in enumerate(models)]
         queue: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue(PIECES_MAX)
 
-        async def pump(index: int, route: Route) -> None:
-            async with contextlib.aclosing(self.generate(route, messages, sampling)) as pieces:
-                async for piece in pieces:
-                    await queue.put((index, piece))
+        async def pump(recording: Recording, index: int, route: Route | ServiceError) -> None:
+            try:
+                answer = self._answer(recording, index, route, grading)
+                async with contextlib.aclosing(answer) as pieces:
+                    async for piece in pieces:
+                        await queue.put((index, piece))
+            except ServiceError as error:
+                await queue.put((index, failure_of(error, recording.name)))
 
-        async def pump_all() -> None:
-            async with asyncio.TaskGroup() as group:
-                for index, route in enumerate(routes):
-                    group.create_task(pump(index, route))
+        async with self._recording(models, prompt) as recording:
+            pumps = [pump(recording, index, route) for index, route in enumerate(routes)]
+            async with contextlib.aclosing(_drain(queue, pumps)) as pieces:
+                async for item in pieces:
+                    yield item
 
-        pumping = asyncio.create_task(pump_all())
+    @contextlib.asynccontextmanager
+    async def _recording(
+        self, models: Sequence[str], prompt: Prompt
+    ) -> AsyncGenerator[Recording, None]:
+        """Begin an exchange, and keep it at the end as far as it came, whatever ended it."""
+        exchange = new_exchange(project_of(models[0]), models, prompt, self._clock.now())
+        recording = Recording(self._exchanges, exchange)
+        await recording.begin()
         try:
-            while not pumping.done():
-                getting = asyncio.create_task(queue.get())
-                await asyncio.wait({getting, pumping}, return_when=asyncio.FIRST_COMPLETED)
-                if getting.done():
-                    yield getting.result()
-                else:
-                    getting.cancel()
-            while not queue.empty():
-                yield queue.get_nowait()
-            await pumping
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+            yield recording
         finally:
-            pumping.cancel()
-            await asyncio.wait([pumping])
+            await recording.stop()
+
+    async def _answer(
+        self, recording: Recording, index: int, route: Route | ServiceError, grading: Grading
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces of one answer of an exchange, which is kept before its end is told."""
+        try:
+            if isinstance(route, ServiceError):
+                raise route
+            prompt = recording.prompt
+            async with contextlib.aclosing(self._generations.stream(route, prompt)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        recording.add(index, piece)
+                    if isinstance(piece, End):
+                        piece = await self._score(piece, recording, index, grading)
+                        await recording.close(index, piece)
+                    yield piece
+        except ServiceError as error:
+            await recording.close(index, failure_of(error, recording.name))
+            raise
+
+    async def _score(self, end: End, recording: Recording, index: int, grading: Grading) -> End:
+        sample = sample_of(
+            recording.prompt, grading.reference, recording.text(index), end.tool_calls
+        )
+        scores = await scores_of(self._graders, grading, sample)
+        return replace(end, scores=scores, exchange=recording.name)
+
+    async def _find(self, model: str, field: str) -> Route | ServiceError:
+        """Return what answers, or why nothing does.
+
+        Raises:
+            InvalidArgument: If the name is none.
+        """
+        try:
+            return await self._routes.of_resource(model, field)
+        except InvalidArgument:
+            raise
+        except ServiceError as error:
+            return error
 
 
-def _translate(error: EngineRefused) -> InvalidArgument | Unavailable:
-    if error.status == 400:
-        violation = Violation("prompt.messages", "PROMPT", error.message)
-        return InvalidArgument(error.message, reason="PROMPT_REFUSED", violations=[violation])
-    return Unavailable(
-        f"The engine could not answer (status {error.status}). Try again.",
-        reason=ENGINE_AWAY,
-        retry_after_s=5.0,
-        status=str(error.status),
-    )
+async def _drain(
+    queue: asyncio.Queue[tuple[int, Piece]], pumps: Sequence[Coroutine[Any, Any, None]]
+) -> AsyncGenerator[tuple[int, Piece], None]:
+    """Yield what the pumps put into the queue until they are done and it is empty.
+
+    Raises:
+        Exception: The first of those that ended a pump.
+    """
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            for pump in pumps:
+                group.create_task(pump)
+
+    pumping = asyncio.create_task(run())
+    try:
+        while not pumping.done():
+            getting = asyncio.create_task(queue.get())
+            await asyncio.wait({getting, pumping}, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():
+                yield getting.result()
+            else:
+                getting.cancel()
+        while not queue.empty():
+            yield queue.get_nowait()
+        await pumping
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+    finally:
+        pumping.cancel()
+        await asyncio.wait([pumping])
+
+
+def _check(prompt: Prompt, grading: Grading, more: list[Violation]) -> None:
+    """Refuse a request that breaks a rule.
+
+    Raises:
+        InvalidArgument: With every violation.
+    """
+    if found := [*more, *check_prompt(prompt), *check_grading(grading)]:
+        raise invalid(found)
+
+
+def _check_models(models: Sequence[str]) -> list[Violation]:
+    if not COMPARED_MIN <= len(models) <= COMPARED_MAX:
+        text = f"{len(models)} models; compare {COMPARED_MIN} to {COMPARED_MAX}."
+        return [Violation("models", "COUNT", text)]
+    projects = [model.split("/")[1] if "/" in model else "" for model in models]
+    return [
+        Violation(
+            f"models.{index}",
+            "PROJECT",
+            f"'{models[index][:200]}' is not of the project '{projects[0][:80]}' of the first one. "
+            "Compare models of one project.",
+        )
+        for index, project in enumerate(projects)
+        if project != projects[0]
+    ]
