@@ -79,8 +79,9 @@ class FakeTrainer(render_pb2_grpc.RenderServiceServicer):
             context_length=STARTER.context_length, base_model_revision=STARTER.revision
         )
         for row in request.rows:
-            messages = json.loads(row)["messages"]
-            total = sum(4 + len(each["content"]) // 4 for each in messages)
+            body = json.loads(row)
+            messages = body.get("messages") or [*body["prompt"], *body["chosen"]]
+            total = sum(4 + len(each.get("content") or "") // 4 for each in messages)
             learnt = 1 + len(messages[-1]["content"]) // 4
             answer.counts.add(
                 token_count=total,

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from attune.serving.v1 import deployment_pb2, playground_pb2
+from attune.serving.v1 import deployment_pb2
 
 from services.serving import wire
 from services.serving.deployments.deployment import (
@@ -12,7 +12,6 @@ from services.serving.deployments.deployment import (
     Decision,
     create,
 )
-from services.serving.playground.generation import End, Sampling
 from services.serving.registry.parity import ParityReport
 from services.serving.registry.version import judge, lineage_of, stage
 from tests.serving.parts import a_job
@@ -62,15 +61,3 @@ def test_every_field_of_a_decision_is_filled_in():
     assert unset(message) == set()
     assert message.kind == deployment_pb2.DeploymentChange.KIND_CANARY
     assert set(wire.CHANGE_KINDS) == set(ChangeKind)
-
-
-def test_every_field_of_an_end_is_filled_in():
-    message = wire.piece_to_proto(End("v", "stop", 3, 4, 0.1, 0.2))
-    assert unset(message.end) == set()
-    assert wire.piece_to_proto("text").text_delta == "text"
-
-
-def test_sampling_has_defaults_where_nothing_is_said():
-    assert wire.sampling_from_proto(playground_pb2.Sampling()) == Sampling(0, 1, 256, 0)
-    said = playground_pb2.Sampling(temperature=0.5, top_p=0.9, max_tokens=8, seed=3)
-    assert wire.sampling_from_proto(said) == Sampling(0.5, 0.9, 8, 3)
