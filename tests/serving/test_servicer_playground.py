@@ -230,7 +230,17 @@ async def test_an_engine_that_cannot_start_fails_with_its_reason(tmp_path):
         assert exchange.answers[0].failure.reason == "ENGINE_NOT_READY"
 
 
+async def test_a_model_that_is_not_told_of_tools_refuses_them(stubs):
+    prompt = PROMPT | {"tools": [{"name": "weather"}]}
+    call = stubs[1].Generate(playground_pb2.GenerateRequest(model=STARTER, prompt=prompt))
+    with pytest.raises(grpc.RpcError) as error:
+        await answered(call)
+    assert (code(error), details(error)[0]) == ("FAILED_PRECONDITION", "NO_TOOLS")
+
+
 async def test_tools_and_a_schema_reach_the_engine_and_calls_come_back(parts, stubs):
+    template = "{% if tools %}<tool_call>{% endif %}"
+    (parts.engine.model.folder / "chat_template.jinja").write_text(template)
     prompt = PROMPT | {
         "tools": [{"name": "weather", "parameters": '{"type": "object"}'}, {"name": "clock"}],
         "json_schema": '{"type": "object", "properties": {"z": {}, "a": {}}}',

@@ -21,6 +21,7 @@ from services.serving.engines.adapter import RANK_MAX
 from services.serving.engines.base_model import BaseModel
 from services.serving.engines.host import EngineFailed, IsHealthy, Opened
 from services.serving.engines.residency import LORAS_MAX
+from services.serving.engines.tool_parser import find_tool_parser
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class EngineFacts:
 
 def vllm_command(model: BaseModel, port: int) -> list[str]:
     """Return the command line of vLLM for a model, listening on a port of loopback."""
+    parser = find_tool_parser(model.folder)
+    tools = ["--enable-auto-tool-choice", "--tool-call-parser", parser] if parser else []
     # The `vllm` command of the CPU wheel fails on its own metadata; the module works.
     return [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
@@ -50,6 +53,7 @@ def vllm_command(model: BaseModel, port: int) -> list[str]:
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", "float32", "--enforce-eager", "--enable-lora"),
         *("--max-lora-rank", str(RANK_MAX), "--max-loras", str(LORAS_MAX)),
+        *tools,
         "--disable-uvicorn-access-log",
     ]
 

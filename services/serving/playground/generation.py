@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.common.errors import InvalidArgument, Unavailable, Violation
+from services.common.errors import FailedPrecondition, InvalidArgument, Unavailable, Violation
 from services.serving.deployments.route import Route
 from services.serving.engines.engine import START_TIMEOUT_S, EngineState
 from services.serving.engines.engine_client import CHAT, ENGINE_AWAY, EngineRefused
 from services.serving.engines.group import Group
 from services.serving.engines.pool import Engines
+from services.serving.engines.tool_parser import find_tool_parser
 from services.serving.engines.weights import Weights
 from services.serving.playground.answer import End, Piece, Wait
 from services.serving.playground.pricing import meter
@@ -110,10 +111,13 @@ class Generations:
 
         Raises:
             InvalidArgument: If the engine refuses the prompt, for example as too long.
-            FailedPrecondition: If the model's files are not at hand.
+            FailedPrecondition: If the model's files are not at hand, or it calls no tools.
             ResourceExhausted: If there is no room for an engine, or in it.
             Unavailable: If the engine cannot be started, or goes away half-way.
         """
+        group = await self._engines.demand(route.weights)
+        if prompt.tools and not find_tool_parser(group.model.folder):
+            raise _no_tools(group.model.id)
         async for wait in self._wait(route.weights):
             yield wait
         body = {**chat_body(prompt), "model": route.weights.engine_model}
@@ -164,6 +168,15 @@ class Generations:
             retry_after_s=5.0,
             status=str(error.status),
         )
+
+
+def _no_tools(model_id: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"{model_id} calls no tools: its chat template does not tell it of any, or not in a form "
+        "that is known. Leave the tools out, or ask another model.",
+        reason="NO_TOOLS",
+        base_model=model_id,
+    )
 
 
 def _has_failed(group: Group) -> bool:
