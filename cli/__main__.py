@@ -39,7 +39,22 @@ COMMANDS = {
     "model": (
         "cli.versions",
         "model",
-        "List tuned models, compare them with their base, make them bases.",
+        "List tuned models and base models, make bases of tuned ones.",
+    ),
+    "compare": (
+        "cli.playground.answering",
+        "compare",
+        "Answer PROMPT with two to four models, side by side; one is compared with its base.",
+    ),
+    "generate": (
+        "cli.playground.answering",
+        "generate",
+        "Answer PROMPT with one model: a base, a version or an alias.",
+    ),
+    "exchange": (
+        "cli.playground.exchanges",
+        "exchange",
+        "See what models answered, say what is good, make a dataset of it.",
     ),
     "deploy": ("cli.deploy", "deploy", "Put a model version behind an alias."),
     "deployment": (

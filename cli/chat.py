@@ -49,7 +49,7 @@ def chat(model: str, message: str | None, system: str, as_json: bool) -> None:
     screen = Screen()
     if message is not None:
         _answer(screen, client, name, messages)
-        screen.next_steps(f"attune chat {name}", f'attune model compare {name} "{message[:40]}"')
+        screen.next_steps(f"attune chat {name}", f'attune compare {name} "{message[:40]}"')
         return
     _converse(screen, client, name, messages)
     screen.next_steps("attune model list")

@@ -13,9 +13,8 @@ from attune.spec.v1.spec_pb2 import Spec
 from attune.trainer.v1.grader_pb2 import GraderSample
 from google.protobuf.json_format import ParseDict, ParseError
 
-from services.common.errors import InvalidArgument
+from cli.text_file import read_text, refused
 
-FILE_BYTES_MAX = 64 * 1024 * 1024
 ROWS_MAX = 10_000
 """Rows of one file."""
 ANSWER = "output_text"
@@ -23,29 +22,50 @@ ANSWER = "output_text"
 
 
 def read_grader(path: Path, name: str) -> Grader:
-    """Return the grader that a file holds.
+    """Return one of the graders that a file holds.
 
     Args:
-        path: JSON or YAML: a grader, or a plan as `attune spec show --json` writes it.
-        name: Of a plan's grader; its first one when empty.
+        path: As for `read_graders`.
+        name: Of the grader; the first one when empty.
 
     Raises:
-        InvalidArgument: If the file cannot be read, or has none of that name.
+        InvalidArgument: As `read_graders`, or if there is none of that name.
+    """
+    found = read_graders(path)
+    for grader in found:
+        if name in ("", grader.name):
+            return grader
+    known = ", ".join(sorted(grader.name for grader in found)) or "none"
+    raise refused(path, f"has no grader '{name}', but: {known}. Choose with --name", "NO_GRADER")
+
+
+def read_graders(path: Path) -> list[Grader]:
+    """Return the graders that a file holds, each name once.
+
+    Args:
+        path: JSON or YAML: a grader, or a plan as `attune spec show --json` writes it, whose
+            evaluation comes before its rewards.
+
+    Raises:
+        InvalidArgument: If the file cannot be read, or is neither.
     """
     try:
-        held = yaml.safe_load(_text(path))  # Every JSON is YAML, too.
+        held = yaml.safe_load(read_text(path))  # Every JSON is YAML, too.
     except (yaml.YAMLError, RecursionError) as error:
         line = str(error).splitlines()[0]
-        raise _refused(path, f"is neither JSON nor YAML: {line}", "NOT_A_FILE") from None
+        raise refused(path, f"is neither JSON nor YAML: {line}", "NOT_A_FILE") from None
     if not isinstance(held, Mapping):
-        raise _refused(path, "holds no grader. Write one as an object", "NO_GRADER")
+        raise refused(path, "holds no grader. Write one as an object", "NO_GRADER")
     try:
         if "evaluation" in held or "stages" in held:
             spec = ParseDict(dict(held), Spec(), ignore_unknown_fields=True)
-            return _of_spec(path, spec, name)
-        return ParseDict(_ours(held) if "type" in held else dict(held), Grader())
+            by_name: dict[str, Grader] = {}
+            for grader in (*spec.evaluation.graders, *_rewards(spec)):
+                by_name.setdefault(grader.name, grader)
+            return list(by_name.values())
+        return [ParseDict(_ours(held) if "type" in held else dict(held), Grader())]
     except (ParseError, TypeError, KeyError, ValueError) as error:
-        raise _refused(path, f"holds no grader: {error}", "NO_GRADER") from None
+        raise refused(path, f"holds no grader: {error}", "NO_GRADER") from None
 
 
 def read_samples(path: Path) -> list[GraderSample]:
@@ -55,7 +75,7 @@ def read_samples(path: Path) -> list[GraderSample]:
         InvalidArgument: If a line is no object, or there are none or too many.
     """
     found = []
-    for line, text in enumerate(_text(path).split("\n"), 1):
+    for line, text in enumerate(read_text(path).split("\n"), 1):
         if not text.strip():
             continue
         try:
@@ -63,26 +83,17 @@ def read_samples(path: Path) -> list[GraderSample]:
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise _refused(path, f"has no JSON object in line {line}. Correct it", "NOT_A_ROW")
+            raise refused(path, f"has no JSON object in line {line}. Correct it", "NOT_A_ROW")
         answer = row.pop(ANSWER, None)
         sample = GraderSample(item=json.dumps(row))
         if answer is not None:
             sample.output_text = answer if isinstance(answer, str) else json.dumps(answer)
         found.append(sample)
         if len(found) > ROWS_MAX:
-            raise _refused(path, f"has over {ROWS_MAX:,} rows. Take some of them", "TOO_MANY")
+            raise refused(path, f"has over {ROWS_MAX:,} rows. Take some of them", "TOO_MANY")
     if not found:
-        raise _refused(path, "has no rows. Write one JSON object a line", "NO_ROWS")
+        raise refused(path, "has no rows. Write one JSON object a line", "NO_ROWS")
     return found
-
-
-def _of_spec(path: Path, spec: Spec, name: str) -> Grader:
-    graders = [*spec.evaluation.graders, *_rewards(spec)]
-    for grader in graders:
-        if name in ("", grader.name):
-            return grader
-    known = ", ".join(sorted({grader.name for grader in graders})) or "none"
-    raise _refused(path, f"has no grader '{name}', but: {known}. Choose with --name", "NO_GRADER")
 
 
 def _rewards(spec: Spec) -> Iterator[Grader]:
@@ -110,17 +121,3 @@ def _ours(theirs: Mapping[str, Any]) -> dict[str, Any]:
         named = {parts["name"]: parts} if "type" in parts else parts
         values["graders"] = [{**_ours(part), "name": key} for key, part in named.items()]
     return {"name": theirs["name"], kind: values}
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > FILE_BYTES_MAX:
-            raise _refused(path, f"has over {FILE_BYTES_MAX:,} bytes. Take a part of it", "TOO_BIG")
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise _refused(path, f"cannot be read: {reason}", "NO_FILE") from None
-
-
-def _refused(path: Path, what: str, reason: str) -> InvalidArgument:
-    return InvalidArgument(f"{path} {what}.", reason=reason, path=str(path))

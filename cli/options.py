@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 json_option = click.option(
@@ -44,4 +47,20 @@ override_option = click.option(
 )
 system_option = click.option(
     "--system", default="", help="System message before it; use the one of the training rows."
+)
+
+
+def sampling_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say how tokens are drawn; None where one is unset."""
+    for option in reversed(SAMPLING):
+        command = option(command)
+    return command
+
+
+SAMPLING: tuple[Callable[..., Any], ...] = (
+    click.option("--temperature", type=float, help="In [0, 2]; default 0, which is greedy."),
+    click.option("--top-p", type=float, help="In (0, 1]; default 1."),
+    click.option("--max-tokens", type=int, help="Longest answer in tokens; default 256."),
+    click.option("--seed", type=int, help="Of the draw; default 0."),
+    click.option("--stop", multiple=True, help="Text that ends an answer; up to 4."),
 )

@@ -1,41 +1,24 @@
-"""The commands `model list` and `model compare`."""
+"""The command `model list`, and the group of all others."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-
 import click
-from attune.serving.v1 import model_pb2, playground_pb2
+from attune.serving.v1 import model_pb2
 
 from cli.bases import bases
-from cli.client import Client, all_pages, with_client
+from cli.client import all_pages, with_client
 from cli.merging import merge
-from cli.options import json_option, system_option
-from cli.resource_names import PROJECT, base_model_name
-from cli.version_names import find_version, short_version
+from cli.options import json_option
+from cli.resource_names import PROJECT
+from cli.version_names import short_version
 from cli.views.figures import moment, words
 from cli.views.report import verdict_of
 from cli.views.screen import Screen, print_json
-from services.common.peers import stream
-
-ANSWER_TOKENS_MAX = 96
-COMPARE_TIMEOUT_S = 120.0
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One prompt with both answers."""
-
-    prompt: str
-    base: str
-    tuned: str
 
 
 @click.group(epilog="Example:  attune model list")
 def model() -> None:
-    """List tuned models, compare them with their base, make them bases."""
+    """List tuned models and base models, make bases of tuned ones."""
 
 
 model.add_command(bases)
@@ -70,63 +53,4 @@ def list_versions(as_json: bool) -> None:
     if not rows:
         screen.next_steps("attune job list")
         return
-    screen.next_steps(
-        f'attune model compare {rows[0][0]} "A prompt"', f"attune deploy {rows[0][0]}"
-    )
-
-
-@model.command(epilog='Example:  attune model compare support-tickets/1 "My lamp flickers"')
-@click.argument("version")
-@click.argument("prompts", nargs=-1, required=True, metavar="PROMPT...")
-@system_option
-@json_option
-def compare(version: str, prompts: tuple[str, ...], system: str, as_json: bool) -> None:
-    """Answer each PROMPT with the base and with the tuned VERSION, side by side."""
-    before = [playground_pb2.ChatMessage(role="system", content=system)] if system else []
-    chats = [
-        [*before, playground_pb2.ChatMessage(role="user", content=prompt)] for prompt in prompts
-    ]
-
-    async def work(client: Client) -> tuple[model_pb2.ModelVersion, list[Comparison]]:
-        found = await find_version(client, version)
-        return found, [await compare_chat(client, found, chat) for chat in chats]
-
-    screen = Screen(as_json)
-    with screen.busy("answering"):
-        found, comparisons = with_client(work)
-    if as_json:
-        print(json.dumps([asdict(one) for one in comparisons], indent=2, ensure_ascii=False))
-        return
-    show_comparisons(screen, comparisons)
-    screen.next_steps(f"attune deploy {short_version(found.name)}")
-
-
-async def compare_chat(
-    client: Client,
-    version: model_pb2.ModelVersion,
-    messages: Sequence[playground_pb2.ChatMessage],
-) -> Comparison:
-    """Return the greedy answers of base and tuned to one chat."""
-    request = playground_pb2.CompareRequest(
-        models=[base_model_name(version.base_model), version.name],
-        prompt=playground_pb2.Prompt(
-            messages=messages,
-            sampling=playground_pb2.Sampling(temperature=0, max_tokens=ANSWER_TOKENS_MAX),
-        ),
-    )
-    answers = ["", ""]
-    async for piece in stream(client.playground.Compare, request, timeout_s=COMPARE_TIMEOUT_S):
-        answers[piece.model_index] += piece.response.text_delta
-    return Comparison(messages[-1].content, answers[0], answers[1])
-
-
-def show_comparisons(screen: Screen, comparisons: Sequence[Comparison]) -> None:
-    """Write answers side by side on a terminal, below each other elsewhere."""
-    if screen.live:
-        rows = [(one.prompt, one.base, one.tuned) for one in comparisons]
-        screen.table(("prompt", "base", "tuned"), rows)
-        return
-    for one in comparisons:
-        for label, text in asdict(one).items():
-            screen.say(f"  {label:<7} {' '.join(text.split())}")
-        screen.say()
+    screen.next_steps(f'attune compare {rows[0][0]} "A prompt"', f"attune deploy {rows[0][0]}")

@@ -13,12 +13,12 @@ from attune.spec.v1 import evaluation_pb2
 from attune.trainer.v1 import trainer_pb2
 
 from cli.chat import KEY
+from cli.demo.comparison import Comparison
 from cli.demo.serving import Chat
 from cli.demo.steps import Steps
 from cli.endpoints import Endpoints
 from cli.resource_names import short
 from cli.version_names import short_version
-from cli.versions import Comparison
 from cli.views.report import verdict_of
 
 TUNED_SCORE_MIN = 0.60
@@ -103,7 +103,7 @@ def show_outcome(outcome: Outcome, steps: Steps, chat: Chat) -> None:
         screen.say(f"  {line}")
     screen.next_steps(
         f"attune chat {alias} {_arguments(chat)}",
-        f"attune model compare {short_version(outcome.version.name)} {_arguments(chat)}",
+        f"attune compare {short_version(outcome.version.name)} {_arguments(chat)}",
         f"attune spec show {short(outcome.job.spec)}",
     )
     screen.say()

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from cli.chat import openai_client, stream_answer
 from cli.client import Client
+from cli.demo.comparison import Comparison, compare_chat, show_comparisons
 from cli.demo.steps import Steps
 from cli.deploy import deploy_version
 from cli.launcher.health import healthy
@@ -19,7 +20,6 @@ from cli.launcher.launch import Launch
 from cli.launcher.status import ENGINE, engine_health_url
 from cli.resource_names import PROJECT
 from cli.version_names import short_version
-from cli.versions import Comparison, compare_chat, show_comparisons
 from cli.views.figures import number, span, words
 from services.common.errors import FailedPrecondition, Unavailable
 from services.common.peers import call

@@ -39,6 +39,11 @@ def span(seconds: float) -> str:
     return f"{days} days {hours} h" if hours else f"{days} days"
 
 
+def latency(seconds: float) -> str:
+    """Return a short time with three digits: 8.21 ms, 240 ms, 1.52 s."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:,.2f} s"
+
+
 def seconds_of(duration: Duration) -> float:
     """Return a proto's duration in seconds."""
     return float(duration.seconds) + float(duration.nanos) / 1e9
@@ -56,6 +61,11 @@ def money(micro_usd: int) -> str:
     if micro_usd == 0:
         return "nothing (own hardware)"
     return f"${micro_usd / 1e6:,.2f}" if micro_usd >= CENT_MICRO_USD else "less than $0.01"
+
+
+def small_money(micro_usd: int) -> str:
+    """Return the cost of something small, to the millionth of a dollar."""
+    return f"${micro_usd / 1e6:,.6f}"
 
 
 def share(value: float) -> str:

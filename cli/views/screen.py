@@ -1,7 +1,7 @@
 """What a person sees: tables and colour on a terminal, plain lines elsewhere.
 
 With `--json` standard output carries JSON and nothing else; what is said to people goes to
-standard error.
+standard error. No text that a model, a file or a service gave reaches a terminal as a command.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from cli.views.printable import printable
 
 PLAIN_WIDTH = 100
 FACTS_WIDTH = 80
@@ -36,17 +38,18 @@ class Screen:
 
     def say(self, text: str = "", style: str = "") -> None:
         """Write one line, or a paragraph that wraps on a terminal."""
-        self.console.print(Text(text, style=style), soft_wrap=not self.live)
+        self.console.print(Text(printable(text), style=style), soft_wrap=not self.live)
 
     def write(self, text: str) -> None:
         """Write a piece of a line, at once."""
-        self.console.file.write(text)
+        self.console.file.write(printable(text))
         self.console.file.flush()
 
     def say_parts(self, parts: Sequence[tuple[str, bool]]) -> None:
         """Write text of which some parts stand out: green on a terminal, else between marks."""
         whole = Text()
-        for text, stands_out in parts:
+        for part, stands_out in parts:
+            text = printable(part)
             if not stands_out:
                 whole.append(text)
             elif self.live:
@@ -65,9 +68,9 @@ class Screen:
         if self.live:
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
             for header in headers:
-                table.add_column(header, overflow="fold")
+                table.add_column(Text(printable(header)), overflow="fold")
             for row in rows:
-                table.add_row(*(Text(cell) for cell in row))
+                table.add_row(*(Text(printable(cell)) for cell in row))
             self.console.print(table)
             return
         for line in aligned([headers, *rows] if any(headers) else rows):
@@ -107,9 +110,20 @@ def print_json(message: Message) -> None:
     print(json_of(message))
 
 
-def json_of(message: Message, indent: int | None = 2) -> str:
-    """Return a message as JSON, with the names of its proto; on one line without indent."""
-    return MessageToJson(message, preserving_proto_field_name=True, indent=indent)
+def json_of(message: Message, indent: int | None = 2, *, zeros: bool = False) -> str:
+    """Return a message as JSON, with the names of its proto; on one line without indent.
+
+    Args:
+        message: Any.
+        indent: Spaces per level; None for one line.
+        zeros: Whether fields that are 0, false or empty are written too.
+    """
+    return MessageToJson(
+        message,
+        preserving_proto_field_name=True,
+        indent=indent,
+        always_print_fields_with_no_presence=zeros,
+    )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -49,7 +49,7 @@ OWNERS = {
     "gpuhunt": r"services/scheduler/price_refresh",
     "openai": r"cli/(chat|demo/serving)|services/trainer/grading/judge_client",
     "rich": r"cli/views/\w+",
-    "click": r"cli/(\w+|demo/command)",
+    "click": r"cli/(\w+|demo/command|playground/\w+)",
 }
 PURE_OF_RUNS = {"grpc", "nats", "sqlalchemy", "mlflow"}
 

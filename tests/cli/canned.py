@@ -10,7 +10,6 @@ from attune.serving.v1 import (
     deployment_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
-    playground_pb2,
     playground_pb2_grpc,
 )
 from attune.spec.v1 import evaluation_pb2, spec_pb2, stage_pb2
@@ -21,6 +20,7 @@ from services.common.rpc import Server
 from tests.cli.canned_compute import CannedCompute
 from tests.cli.canned_datasets import PROJECT, CannedDatasets
 from tests.cli.canned_deployments import CannedDeployments
+from tests.cli.canned_playground import CannedPlayground
 from tests.cli.full_spec import full_spec
 
 SPEC = f"{PROJECT}/specs/s1"
@@ -88,14 +88,13 @@ class Services(
     scheduler_pb2_grpc.SchedulerServiceServicer,
     trainer_pb2_grpc.TrainerServiceServicer,
     model_pb2_grpc.ModelServiceServicer,
-    playground_pb2_grpc.PlaygroundServiceServicer,
+    CannedPlayground,
     CannedDeployments,
 ):
     """Answers like a system in which everything goes well, and keeps what it was asked."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list = []
         self.approved = False
         self.openai = ""
         self.shown = a_waiting_job()
@@ -318,15 +317,6 @@ class Services(
             report=a_report(),
             parity=model_pb2.ParityReport(prompt_count=24, max_logprob_difference=4e-6),
         )
-
-    async def Compare(self, request, context):
-        self._keep(request)
-        for index, text in ((1, "tuned "), (0, "base"), (1, "answer")):
-            piece = playground_pb2.GenerateResponse(text_delta=text)
-            yield playground_pb2.CompareResponse(model_index=index, response=piece)
-        for index in (0, 1):
-            end = playground_pb2.GenerateResponse(end=playground_pb2.GenerationEnd())
-            yield playground_pb2.CompareResponse(model_index=index, response=end)
 
 
 class Running:

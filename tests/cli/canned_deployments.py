@@ -42,7 +42,10 @@ class CannedDeployments(deployment_pb2_grpc.DeploymentServiceServicer):
 
     async def GetDeployment(self, request, context):
         self._keep(request)
-        return self._deployment(request.name, self.aliases[request.name.rsplit("/", 1)[1]])
+        alias = request.name.rsplit("/", 1)[1]
+        if alias not in self.aliases:
+            raise errors.NotFound(f"There is no {request.name}.", reason="NO_SUCH_DEPLOYMENT")
+        return self._deployment(request.name, self.aliases[alias])
 
     def _deployment(self, name, version, state=deployment_pb2.Deployment.STATE_READY):
         return deployment_pb2.Deployment(

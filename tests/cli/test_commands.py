@@ -325,17 +325,6 @@ def test_versions_are_listed_with_their_scores(attune, services):
     assert json.loads(attune("model", "list", "--json").out)["model_versions"][0]["name"] == VERSION
 
 
-def test_base_and_tuned_are_compared_prompt_by_prompt(attune, services):
-    result = attune("model", "compare", "tickets/1", "One", "Two", "--system", "Route.", "--json")
-    assert json.loads(result.out) == [
-        {"prompt": prompt, "base": "base", "tuned": "tuned answer"} for prompt in ("One", "Two")
-    ]
-    sent = services.asked[-1]
-    assert list(sent.models) == ["projects/default/baseModels/attune~starter", VERSION]
-    assert [message.role for message in sent.messages] == ["system", "user"]
-    assert "tuned answer" in attune("model", "compare", "tickets/1", "One").out
-
-
 def test_a_version_is_merged_into_a_base_for_the_next_plan(attune, services):
     result = attune("model", "merge", "tickets/1")
     assert result.code == 0

@@ -1,0 +1,1 @@
+"""Trying models: the commands `compare`, `generate` and `exchange`."""
