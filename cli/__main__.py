@@ -39,7 +39,7 @@ COMMANDS = {
     "model": (
         "cli.versions",
         "model",
-        "List tuned models and base models, make bases of tuned ones.",
+        "List tuned models and bases, make bases of tuned ones, export and delete them.",
     ),
     "compare": (
         "cli.playground.answering",

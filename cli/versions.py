@@ -10,6 +10,7 @@ from cli.client import all_pages, with_client
 from cli.merging import merge
 from cli.options import json_option
 from cli.resource_names import PROJECT
+from cli.version_files import delete, export
 from cli.version_names import short_version
 from cli.views.figures import moment, words
 from cli.views.report import verdict_of
@@ -18,16 +19,19 @@ from cli.views.screen import Screen, print_json
 
 @click.group(epilog="Example:  attune model list")
 def model() -> None:
-    """List tuned models and base models, make bases of tuned ones."""
+    """List tuned models and bases, make bases of tuned ones, export and delete them."""
 
 
 model.add_command(bases)
 model.add_command(merge)
+model.add_command(export)
+model.add_command(delete)
 
 
 @model.command("list", epilog="Example:  attune model list")
+@click.option("--all", "with_deleted", is_flag=True, help="Deleted versions too.")
 @json_option
-def list_versions(as_json: bool) -> None:
+def list_versions(with_deleted: bool, as_json: bool) -> None:
     """List all versions of all models, newest first."""
     request = model_pb2.ListModelVersionsRequest(parent=f"{PROJECT}/models/-")
     found = with_client(lambda client: all_pages(client.versions.ListModelVersions, request))
@@ -47,6 +51,7 @@ def list_versions(as_json: bool) -> None:
             one.state_reason if one.state == model_pb2.ModelVersion.STATE_REJECTED else "",
         )
         for one in found.model_versions
+        if with_deleted or one.state != model_pb2.ModelVersion.STATE_DELETED
     ]
     headers = ("version", "state", "base model", "base", "tuned", "verdict", "made", "")
     screen.table(headers, rows)

@@ -2,8 +2,9 @@
 
 `datasets/<sha256>/original` a file as uploaded, beside it `rows.jsonl`, its rows as they are
 read · `models/<id>/<revision>/` base models · `runs/<run>/attempt-<fence>/` what a run writes ·
-`adapters/<sha256>/` and `merged/<sha256>/` results: adapters and whole models. Every path is made
-here, from hashes and ids of our own, never from text that a user chose.
+`adapters/<sha256>/` and `merged/<sha256>/` results: adapters and whole models · `exports/<id>/`
+versions as folders that run without Attune. Every path is made here, from hashes and ids of our
+own, never from text that a user chose.
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ class Artefacts:
     def merged(self, merged_sha256: str) -> Path:
         """Return the folder of a finished whole model."""
         return self.root / "merged" / merged_sha256
+
+    def export(self, version_id: str) -> Path:
+        """Return the folder of a version that was exported."""
+        return self.root / "exports" / version_id
 
 
 def file_sha256(path: Path) -> str:

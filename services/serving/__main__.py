@@ -40,10 +40,12 @@ from services.serving.keys.meter import Meter
 from services.serving.keys.usage_store import UsageStore
 from services.serving.peers import Planner, Scheduler, Trainer
 from services.serving.playground.exchange_store import ExchangeStore
-from services.serving.playground.export import Exports
+from services.serving.playground.export import PreferenceExports
 from services.serving.playground.generation import Generations
 from services.serving.playground.history import History
 from services.serving.playground.playground import Playground
+from services.serving.registry.deletion import Deletions
+from services.serving.registry.export import VersionExports
 from services.serving.registry.proof import Proofs
 from services.serving.registry.registration import Registration
 from services.serving.registry.version_store import CONSUMER, VersionStore
@@ -92,13 +94,18 @@ class Serving:
         }
         routes = Routes(versions, self._deployments, targets, self._engines)
         self._serve_keys(routes, clock)
-        self._models = ModelServicer(versions, self._engines)
+        self._models = ModelServicer(
+            versions,
+            self._engines,
+            Deletions(versions, scheduler, artefacts),
+            VersionExports(versions, trainer, artefacts),
+        )
         exchanges = ExchangeStore(self._database, clock)
         generations = Generations(self._engines, settings.engine_hour_cost_micro_usd)
         self._playground = PlaygroundServicer(
             Playground(routes, generations, trainer, exchanges, clock),
             History(exchanges, clock),
-            Exports(exchanges, versions, Planner(self._channels[2])),
+            PreferenceExports(exchanges, versions, Planner(self._channels[2])),
         )
         self._deploying = DeploymentServicer(
             self._deployments, Deployer(self._deployments, versions, targets, clock)

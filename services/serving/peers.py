@@ -21,6 +21,15 @@ from services.serving.playground.grading import Sample
 
 PAGE_SIZE = 100
 PAGES_MAX = 100
+UNFINISHED = (
+    pb.Job.STATE_QUEUED,
+    pb.Job.STATE_RUNNING,
+    pb.Job.STATE_PAUSED,
+    pb.Job.STATE_PAUSING,
+    pb.Job.STATE_YIELDING,
+    pb.Job.STATE_CANCELLING,
+)
+"""States of jobs that may still train."""
 MERGE_TIMEOUT_S = 3600.0
 """A large model is read and written whole; the trainer goes on when the call ends."""
 GRADE_TIMEOUT_S = 60.0
@@ -71,9 +80,21 @@ class Scheduler:
         Raises:
             ServiceError: If the scheduler is away or refuses.
         """
-        request = pb.ListJobsRequest(
-            parent="projects/-", page_size=PAGE_SIZE, state=pb.Job.STATE_SUCCEEDED
-        )
+        async for jobs in self._list_jobs(pb.Job.STATE_SUCCEEDED):
+            yield jobs
+
+    async def list_unfinished_jobs(self) -> AsyncIterator[list[pb.Job]]:
+        """Yield the jobs of all projects that may still train, at most 10,000 of each state.
+
+        Raises:
+            ServiceError: If the scheduler is away or refuses.
+        """
+        for state in UNFINISHED:
+            async for jobs in self._list_jobs(state):
+                yield jobs
+
+    async def _list_jobs(self, state: pb.Job.State.ValueType) -> AsyncIterator[list[pb.Job]]:
+        request = pb.ListJobsRequest(parent="projects/-", page_size=PAGE_SIZE, state=state)
         for _ in range(PAGES_MAX):
             response = await call(self._stub.ListJobs, request)
             yield list(response.jobs)

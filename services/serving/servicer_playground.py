@@ -12,7 +12,7 @@ from attune.serving.v1.playground_pb2_grpc import PlaygroundServiceServicer
 from services.common.names import parse
 from services.common.paging import read_page
 from services.serving import wire_playground as wire
-from services.serving.playground.export import PARENT, Exports
+from services.serving.playground.export import PARENT, PreferenceExports
 from services.serving.playground.history import History
 from services.serving.playground.playground import Playground
 
@@ -20,7 +20,9 @@ from services.serving.playground.playground import Playground
 class PlaygroundServicer(PlaygroundServiceServicer):
     """Streams answers, and keeps what people think of them."""
 
-    def __init__(self, playground: Playground, history: History, exports: Exports) -> None:
+    def __init__(
+        self, playground: Playground, history: History, exports: PreferenceExports
+    ) -> None:
         self._playground = playground
         self._history = history
         self._exports = exports

@@ -22,6 +22,7 @@ VERSION_STATES = {
     VersionState.STAGED: model_pb2.ModelVersion.STATE_STAGED,
     VersionState.READY: model_pb2.ModelVersion.STATE_READY,
     VersionState.REJECTED: model_pb2.ModelVersion.STATE_REJECTED,
+    VersionState.DELETED: model_pb2.ModelVersion.STATE_DELETED,
 }
 FORMS = {
     Form.ADAPTER: model_pb2.ModelVersion.FORM_ADAPTER,

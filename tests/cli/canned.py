@@ -304,6 +304,16 @@ class Services(
         self._keep(request)
         return self._version()
 
+    async def ExportModelVersion(self, request, context):
+        self._keep(request)
+        return model_pb2.ExportModelVersionResponse(
+            uri="file:///artefacts/exports/v1", command="vllm serve ./base", size_bytes=2**20
+        )
+
+    async def DeleteModelVersion(self, request, context):
+        self._keep(request)
+        return model_pb2.DeleteModelVersionResponse(freed_bytes=2**20, kept=["One thing stays."])
+
     def _version(self):
         states = self.version_states
         state = states.pop(0) if len(states) > 1 else states[0]

@@ -49,10 +49,12 @@ from services.serving.keys.limits import Limits
 from services.serving.keys.meter import Meter
 from services.serving.keys.usage_store import UsageStore
 from services.serving.playground.exchange_store import ExchangeStore
-from services.serving.playground.export import Exports
+from services.serving.playground.export import PreferenceExports
 from services.serving.playground.generation import Generations
 from services.serving.playground.history import History
 from services.serving.playground.playground import Playground
+from services.serving.registry.deletion import Deletions
+from services.serving.registry.export import VersionExports
 from services.serving.registry.proof import Proofs
 from services.serving.registry.version import lineage_of
 from services.serving.registry.version_store import VersionStore
@@ -164,6 +166,16 @@ class Away:
         raise Unavailable("The planner is away.", reason="UNAVAILABLE")
 
 
+class Jobs:
+    """In place of the scheduler: the jobs that may still train."""
+
+    def __init__(self):
+        self.unfinished = []
+
+    async def list_unfinished_jobs(self):
+        yield self.unfinished
+
+
 class Parts:
     """Serving's parts on a test engine, without NATS and scheduler."""
 
@@ -191,6 +203,9 @@ class Parts:
         self.reconciler = Reconciler(
             self.database, self.deployments, self.versions, self.targets, self.engines
         )
+        self.scheduler = Jobs()
+        self.deletions = Deletions(self.versions, self.scheduler, self.artefacts)
+        self.exports = VersionExports(self.versions, self.trainer, self.artefacts)
         self.processes = ProcessFolder(tmp_path)
         self.ended = asyncio.Queue()
         self.gate = Gate(running_max=20, waiting_max=2, wait_max_s=0.3)
@@ -210,7 +225,7 @@ class Parts:
         return PlaygroundServicer(
             Playground(self.routes, generations, self.graders, self.exchanges, clock),
             History(self.exchanges, clock),
-            Exports(self.exchanges, self.versions, self.planner),
+            PreferenceExports(self.exchanges, self.versions, self.planner),
         )
 
     async def stage(self, **fields):
@@ -316,7 +331,7 @@ async def grpc_services(parts: Parts):
     for register, servicer, name in (
         (
             add_ModelServiceServicer_to_server,
-            ModelServicer(parts.versions, parts.engines),
+            ModelServicer(parts.versions, parts.engines, parts.deletions, parts.exports),
             model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
         ),
         (

@@ -38,6 +38,7 @@ from services.serving.deployments.deployment_row import (
     from_row,
     to_row,
 )
+from services.serving.registry.version_store import lock_living
 
 rows = store.deployments
 changes = store.deployment_changes
@@ -140,6 +141,7 @@ class DeploymentStore:
             domain.check_etag(before, etag)
             now = self._clock.now()
             after = domain.decide(act(before), held=held, etag=new_id(now), now=now)
+            await lock_living(connection, after.decided.model_versions)
             check(after, [one for one in await self._all(connection) if one.name != name])
             await self._replace(connection, before, after)
             what = kind if isinstance(kind, ChangeKind) else kind(before)
@@ -272,6 +274,7 @@ class DeploymentStore:
                     alias=deployment.alias,
                     deployment=deployment.name,
                 )
+            await lock_living(connection, deployment.decided.model_versions)
             check(deployment, await self._all(connection))
             await connection.execute(insert(rows).values(to_row(deployment)))
             await self._note(connection, deployment, ChangeKind.CREATE, decision)

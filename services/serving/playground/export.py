@@ -80,7 +80,7 @@ class _Rows:
         return b"".join(reversed(self.lines))
 
 
-class Exports:
+class PreferenceExports:
     """Makes datasets of preferences."""
 
     def __init__(

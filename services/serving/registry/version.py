@@ -10,7 +10,7 @@ from enum import StrEnum
 from attune.scheduler.v1.scheduler_pb2 import Job
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
 
-from services.common.errors import FailedPrecondition, Violation, invalid
+from services.common.errors import FailedPrecondition, NotFound, Violation, invalid
 from services.common.names import SEGMENT, last_part, project_of
 from services.serving.engines.weights import Weights
 from services.serving.registry.parity import ParityReport
@@ -29,6 +29,8 @@ class VersionState(StrEnum):
     """Parity holds."""
     REJECTED = "REJECTED"
     """The engine cannot load the adapter or does not reproduce the trainer."""
+    DELETED = "DELETED"
+    """Out of use for ever; its weights are gone."""
 
 
 class Form(StrEnum):
@@ -192,6 +194,16 @@ def made_whole(version: Version, merged_sha256: str, now: datetime) -> Version:
     )
 
 
+def deleted(version: Version, now: datetime) -> Version:
+    """Return the version out of use for ever."""
+    return replace(
+        version,
+        state=VersionState.DELETED,
+        state_reason=f"Deleted on {now:%Y-%m-%d} at {now:%H:%M} UTC; it was {version.state}.",
+        update_time=now,
+    )
+
+
 def describe_wait(version: Version, engine_reason: str) -> Version:
     """Return a STAGED version with what it waits for now; any other comes back as it is.
 
@@ -208,8 +220,10 @@ def check_ready(version: Version) -> None:
     """Refuse a version that may not be served.
 
     Raises:
+        NotFound: If it was deleted.
         FailedPrecondition: If it is not READY.
     """
+    check_lives(version)
     if version.state is not VersionState.READY:
         raise FailedPrecondition(
             f"{version.name} is {version.state}, not READY: {version.state_reason}",
@@ -217,6 +231,20 @@ def check_ready(version: Version) -> None:
             model_version=version.name,
             state=version.state.value,
             state_reason=version.state_reason,
+        )
+
+
+def check_lives(version: Version) -> None:
+    """Refuse a version that was deleted.
+
+    Raises:
+        NotFound: If it was.
+    """
+    if version.state is VersionState.DELETED:
+        raise NotFound(
+            f"{version.name} is gone: {version.state_reason} Use another version.",
+            reason="VERSION_DELETED",
+            name=version.name,
         )
 
 

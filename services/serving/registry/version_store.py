@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from attune.events.v1 import events_pb2
 from attune.serving.v1 import model_pb2
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
 from google.protobuf.message import Message
-from sqlalchemy import func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.clock import Clock, new_id
@@ -18,12 +18,16 @@ from services.common.errors import NotFound
 from services.common.names import last_part, parse
 from services.common.outbox import Inbox, Outbox
 from services.serving import store, wire
+from services.serving.deployments import deployment_row
+from services.serving.deployments.deployment import Deployment
 from services.serving.registry.parity import ParityReport
 from services.serving.registry.version import (
     Form,
     Lineage,
     Version,
     VersionState,
+    check_lives,
+    deleted,
     made_whole,
     stage,
 )
@@ -114,6 +118,51 @@ class VersionStore:
         async with self._database.write() as connection:
             await connection.execute(statement)
 
+    async def delete(self, version: Version, check: Callable[[list[Deployment]], None]) -> Version:
+        """Mark a version DELETED, and return it so.
+
+        Args:
+            version: As it was read.
+            check: Refuses it, given all deployments. They are read after the mark is set: a
+                decision locks the rows of its versions, so it is either seen here or refused.
+
+        Raises:
+            Conflict: If its state changed since it was read.
+            ServiceError: Whatever `check` raises.
+        """
+        after = deleted(version, self._clock.now())
+        statement = (
+            update(rows)
+            .where(rows.c.id == version.id, rows.c.state == version.state.value)
+            .values(
+                state=after.state.value,
+                state_reason=after.state_reason,
+                update_time=after.update_time,
+            )
+        )
+        async with self._database.write() as connection:
+            await guarded(connection, statement, version.name)
+            found = (await connection.execute(select(store.deployments))).all()
+            check([deployment_row.from_row(row) for row in found])
+            await self._tell(connection, after)
+        return after
+
+    async def list_made_from(self, merged_sha256: str) -> list[Version]:
+        """Return the versions that are not deleted and have a whole model as their base."""
+        return await self._list_living(rows.c.base_model_revision == merged_sha256)
+
+    async def list_sharing(self, version: Version) -> list[Version]:
+        """Return the other versions that are not deleted and need files of this one."""
+        same = [
+            column == digest
+            for column, digest in (
+                (rows.c.adapter_sha256, version.adapter_sha256),
+                (rows.c.merged_sha256, version.merged_sha256),
+            )
+            if digest
+        ]
+        return await self._list_living(or_(*same), rows.c.id != version.id)
+
     async def get(self, name: str, *, field: str = "name") -> Version:
         """Return a version.
 
@@ -172,13 +221,10 @@ class VersionStore:
 
     async def list_named(self, names: Collection[str]) -> list[Version]:
         """Return those versions of a set of names that there are; names that follow the pattern."""
-        wanted = [parse(name, PATTERN) for name in names]
-        if not wanted:
+        if not names:
             return []
-        keys = [(one["project"], one["model"], int(one["version"])) for one in wanted]
-        query = select(rows).where(tuple_(rows.c.project, rows.c.model, rows.c.number).in_(keys))
         async with self._database.read() as connection:
-            return [_from_row(row) for row in (await connection.execute(query)).all()]
+            return [_from_row(row) for row in (await connection.execute(_named(names))).all()]
 
     async def names_of_adapters(self, adapters: Collection[str]) -> dict[str, list[str]]:
         """Return the names of versions by the hash of their adapter; equal ones share one."""
@@ -198,6 +244,11 @@ class VersionStore:
         async with self._database.read() as connection:
             return set((await connection.execute(query)).scalars())
 
+    async def _list_living(self, *conditions: ColumnElement[bool]) -> list[Version]:
+        query = select(rows).where(rows.c.state != VersionState.DELETED.value, *conditions)
+        async with self._database.read() as connection:
+            return [_from_row(row) for row in (await connection.execute(query)).all()]
+
     async def _tell(self, connection: AsyncConnection, version: Version) -> None:
         message = wire.version_to_proto(version)
         events: dict[VersionState, tuple[str, Message]] = {
@@ -210,9 +261,30 @@ class VersionStore:
                 "model.rejected",
                 events_pb2.ModelRejected(model_version=message),
             ),
+            VersionState.DELETED: (
+                "model.deleted",
+                events_pb2.ModelDeleted(model_version=message),
+            ),
         }
         event, data = events[version.state]
         await self._outbox.add(connection, event, version.name, data, version.update_time)
+
+
+async def lock_living(connection: AsyncConnection, names: Collection[str]) -> None:
+    """Keep versions from being deleted until a write transaction ends.
+
+    Raises:
+        NotFound: If one was deleted already.
+    """
+    query = _named(names).with_for_update(read=True)  # SQLite has one writer and needs no lock.
+    for row in (await connection.execute(query)).all():
+        check_lives(_from_row(row))
+
+
+def _named(names: Collection[str]) -> Select[Any]:
+    wanted = [parse(name, PATTERN) for name in names]
+    keys = [(one["project"], one["model"], int(one["version"])) for one in wanted]
+    return select(rows).where(tuple_(rows.c.project, rows.c.model, rows.c.number).in_(keys))
 
 
 def _to_row(version: Version) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from services.serving import store
 from services.serving.peers import Planner
 from services.serving.playground import export
 from services.serving.playground.exchange_store import ExchangeStore
-from services.serving.playground.export import Exports
+from services.serving.playground.export import PreferenceExports
 from services.serving.playground.preference_rows import Shape
 from services.serving.playground.prompt import Message, Tool, ToolCall
 from services.serving.registry.version import lineage_of
@@ -52,7 +52,7 @@ class Stage:
 
     async def export(self, shape=PAIRS, datasets=None, **fields):
         request = a_request(shape, **fields)
-        exports = Exports(self.exchanges, self.versions, datasets or self.datasets)
+        exports = PreferenceExports(self.exchanges, self.versions, datasets or self.datasets)
         return await exports.export(request, shape)
 
 
