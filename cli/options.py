@@ -43,7 +43,8 @@ override_option = click.option(
     "--override",
     default="",
     metavar="TEXT",
-    help="Why a version is deployed although it is worse or its parity was rejected; kept.",
+    help="Why a version is deployed although it is worse, its parity was rejected or, as a canary, "
+    "it fails more often; kept.",
 )
 system_option = click.option(
     "--system", default="", help="System message before it; use the one of the training rows."

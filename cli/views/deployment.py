@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attune.serving.v1 import deployment_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
 
 from cli.version_names import short_version
-from cli.views.figures import moment, words
+from cli.views.figures import moment, number, words
 from cli.views.screen import Screen
 
 
@@ -42,6 +43,35 @@ def show_deployment(screen: Screen, found: pb.Deployment) -> None:
             ("changed", moment(found.update_time)),
         ]
     )
+    if any(one.request_count for one in found.arms):
+        screen.say()
+        _show_arms(screen, found)
+
+
+def _show_arms(screen: Screen, found: pb.Deployment) -> None:
+    """Write what became of requests since the last decision, and what that says."""
+    headers = ("since the last decision", "requests", "failed", "first token", "whole answer")
+    rows = [
+        (
+            short_version(one.model_version),
+            number(one.request_count),
+            number(one.error_count),
+            _times(one.first_token_p50, one.first_token_p95),
+            _times(one.total_p50, one.total_p95),
+        )
+        for one in found.arms
+    ]
+    screen.table(headers, rows)
+    screen.say("Times: half of the requests, and 95 in 100, took at most so long.")
+    if found.comparison:
+        screen.say(found.comparison)
+
+
+def _times(median: Duration, most: Duration) -> str:
+    """Return a time's median and 95th in 100; a dash where nothing was counted."""
+    if not most.ToNanoseconds():
+        return "-"
+    return f"{median.ToMilliseconds():,} ms, {most.ToMilliseconds():,} ms"
 
 
 def show_targets(screen: Screen, targets: Sequence[pb.DeployTarget]) -> None:

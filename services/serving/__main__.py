@@ -23,6 +23,8 @@ from services.common.processes import ProcessFolder
 from services.common.rpc import Server, check_port_is_free, until_signal
 from services.common.telemetry import configure_logging
 from services.serving import store
+from services.serving.deployments.arm_meter import ArmMeter
+from services.serving.deployments.arm_store import ArmStore
 from services.serving.deployments.deployer import Deployer
 from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.deployments.reconcile import Reconciler
@@ -93,6 +95,7 @@ class Serving:
             Dedicated.name: Dedicated(self._engines, trainer, versions, artefacts),
         }
         routes = Routes(versions, self._deployments, targets, self._engines)
+        self._arm_meter = ArmMeter(ArmStore(self._database))
         self._serve_keys(routes, clock)
         self._models = ModelServicer(
             versions,
@@ -108,7 +111,9 @@ class Serving:
             PreferenceExports(exchanges, versions, Planner(self._channels[2])),
         )
         self._deploying = DeploymentServicer(
-            self._deployments, Deployer(self._deployments, versions, targets, clock)
+            self._deployments,
+            Deployer(self._deployments, versions, targets, self._arm_meter, clock),
+            self._arm_meter,
         )
         self._showing = EngineServicer(self._engines, versions)
         self._registration = Registration(versions, scheduler)
@@ -144,6 +149,7 @@ class Serving:
             asyncio.create_task(self._proofs.run(), name="proofs"),
             asyncio.create_task(self._reconciler.run(), name="reconciler"),
             asyncio.create_task(self._meter.run(), name="meter"),
+            asyncio.create_task(self._arm_meter.run(), name="arms"),
             *metrics,
         ]
         try:
@@ -178,7 +184,7 @@ class Serving:
             routes,
             self._engines,
             Admission(keyring, gate),
-            [self._meter.observe, self._metrics.observe],
+            [self._meter.observe, self._arm_meter.observe, self._metrics.observe],
             settings.request_timeout_s,
         )
 

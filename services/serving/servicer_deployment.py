@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # grpc classes are generic in their stubs only.
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from attune.serving.v1 import deployment_pb2 as pb
@@ -11,7 +11,9 @@ from attune.serving.v1.deployment_pb2_grpc import DeploymentServiceServicer
 from services.common.names import parse
 from services.common.paging import read_page
 from services.serving import wire
+from services.serving.deployments.arm_meter import ArmMeter, comparison_of
 from services.serving.deployments.deployer import Deployer
+from services.serving.deployments.deployment import Deployment
 from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.deployments.watch import watch
 
@@ -21,9 +23,10 @@ PARENT = "projects/{project}"
 class DeploymentServicer(DeploymentServiceServicer):
     """Makes, changes and reads deployments."""
 
-    def __init__(self, deployments: DeploymentStore, deployer: Deployer) -> None:
+    def __init__(self, deployments: DeploymentStore, deployer: Deployer, meter: ArmMeter) -> None:
         self._deployments = deployments
         self._deployer = deployer
+        self._meter = meter
 
     async def ListDeployTargets(
         self, request: pb.ListDeployTargetsRequest, context: Any
@@ -59,18 +62,18 @@ class DeploymentServicer(DeploymentServiceServicer):
         return await self._deployer.delete(request)
 
     async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Any) -> pb.Deployment:
-        found = await self._deployments.get(request.name)
-        return wire.deployment_to_proto(found, self._deployments.endpoint)
+        (message,) = await self._encode([await self._deployments.get(request.name)])
+        return message
 
     async def ListDeployments(
         self, request: pb.ListDeploymentsRequest, context: Any
     ) -> pb.ListDeploymentsResponse:
         project = parse(request.parent, PARENT, field="parent")["project"]
-        endpoint = self._deployments.endpoint
 
         async def fetch(after: str, limit: int) -> list[tuple[str, pb.Deployment]]:
             found = await self._deployments.list_page(project, after, limit)
-            return [(item.alias, wire.deployment_to_proto(item, endpoint)) for item in found]
+            aliases = [item.alias for item in found]
+            return list(zip(aliases, await self._encode(found), strict=True))
 
         page, token = await read_page(request, f"ListDeployments {request.parent}", fetch)
         return pb.ListDeploymentsResponse(deployments=page, next_page_token=token)
@@ -79,7 +82,7 @@ class DeploymentServicer(DeploymentServiceServicer):
         self, request: pb.WatchDeploymentRequest, context: Any
     ) -> AsyncIterator[pb.WatchDeploymentResponse]:
         async for found in watch(self._deployments, request.name):
-            message = wire.deployment_to_proto(found, self._deployments.endpoint)
+            (message,) = await self._encode([found])
             yield pb.WatchDeploymentResponse(deployment=message)
 
     async def ListDeploymentChanges(
@@ -91,3 +94,11 @@ class DeploymentServicer(DeploymentServiceServicer):
 
         page, token = await read_page(request, f"ListDeploymentChanges {request.parent}", fetch)
         return pb.ListDeploymentChangesResponse(changes=page, next_page_token=token)
+
+    async def _encode(self, found: Sequence[Deployment]) -> list[pb.Deployment]:
+        endpoint, messages = self._deployments.endpoint, []
+        for one, figures in zip(found, await self._meter.figures(found), strict=True):
+            compared = comparison_of(one, figures)
+            text = "" if compared is None else compared.text
+            messages.append(wire.deployment_to_proto(one, endpoint, figures, text))
+        return messages

@@ -143,6 +143,18 @@ exchanges = Table(
     Index("ix_exchanges_project", "project", "id"),
     Index("ix_exchanges_verdict", "project", "verdict", "id"),
 )
+arm_figures = Table(
+    "arm_figures",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("model_version", String(200), primary_key=True),
+    Column("decision", String(32), nullable=False),
+    Column("request_count", BigInteger, nullable=False),
+    Column("error_count", BigInteger, nullable=False),
+    Column("first_token", LargeBinary, nullable=False),
+    Column("total", LargeBinary, nullable=False),
+)
 
 
 def new_database(url: str) -> Database:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from attune.serving.v1 import deployment_pb2, model_pb2
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.serving.deployments.arm_figures import ArmFigures
 from services.serving.deployments.deployment import (
     Canary,
     Change,
@@ -88,12 +91,19 @@ def parity_from_proto(message: model_pb2.ParityReport) -> ParityReport:
     )
 
 
-def deployment_to_proto(deployment: Deployment, endpoint: str) -> deployment_pb2.Deployment:
+def deployment_to_proto(
+    deployment: Deployment,
+    endpoint: str,
+    figures: Mapping[str, ArmFigures] | None = None,
+    comparison: str = "",
+) -> deployment_pb2.Deployment:
     """Return the message of a deployment.
 
     Args:
         deployment: As it is kept.
         endpoint: Base URL for OpenAI clients.
+        figures: Of each version that was decided on.
+        comparison: What they say about promoting the canary.
     """
     return deployment_pb2.Deployment(
         name=deployment.name,
@@ -109,6 +119,8 @@ def deployment_to_proto(deployment: Deployment, endpoint: str) -> deployment_pb2
         etag=deployment.etag,
         create_time=_timestamp(deployment.create_time),
         update_time=_timestamp(deployment.update_time),
+        arms=[_figures_to_proto(name, one) for name, one in (figures or {}).items()],
+        comparison=comparison,
     )
 
 
@@ -145,6 +157,26 @@ def _canary_to_proto(canary: Canary | None) -> deployment_pb2.Canary | None:
     if canary is None:
         return None
     return deployment_pb2.Canary(model_version=canary.model_version, percent=canary.percent)
+
+
+def _figures_to_proto(model_version: str, figures: ArmFigures) -> deployment_pb2.ArmFigures:
+    return deployment_pb2.ArmFigures(
+        model_version=model_version,
+        request_count=figures.request_count,
+        error_count=figures.error_count,
+        first_token_p50=_duration(figures.first_token.quantile(0.5)),
+        first_token_p95=_duration(figures.first_token.quantile(0.95)),
+        total_p50=_duration(figures.total.quantile(0.5)),
+        total_p95=_duration(figures.total.quantile(0.95)),
+    )
+
+
+def _duration(seconds: float | None) -> Duration | None:
+    return (
+        None
+        if seconds is None
+        else Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1_000_000_000))
+    )
 
 
 def _timestamp(moment: datetime) -> Timestamp:

@@ -376,6 +376,13 @@ def test_a_model_without_a_ready_version_cannot_be_deployed(attune, services):
     assert "no version that is ready" in result.err
 
 
+def test_a_deployment_is_shown_with_what_became_of_its_requests(attune, services):
+    attune("deploy", "tickets/1", "--alias", "tickets")
+    result = attune("deployment", "show", "tickets")
+    (row,) = [line for line in result.out.splitlines() if "3,702" in line]
+    assert all(text in row for text in ("tickets/1", "11", "1,200 ms, 2,400 ms"))
+
+
 def test_a_deployment_is_made_and_then_pointed_at_another_version(attune, services):
     first = attune("deploy", "tickets/1", "--alias", "front")
     assert "tickets/1 is ready" in first.out

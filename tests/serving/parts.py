@@ -32,6 +32,8 @@ from services.common.errors import Unavailable
 from services.common.processes import ProcessFolder
 from services.common.rpc import Server
 from services.serving import store
+from services.serving.deployments.arm_meter import ArmMeter
+from services.serving.deployments.arm_store import ArmStore
 from services.serving.deployments.deployer import Deployer
 from services.serving.deployments.deployment_store import DeploymentStore
 from services.serving.deployments.reconcile import Reconciler
@@ -196,7 +198,10 @@ class Parts:
             "dedicated": Dedicated(self.engines, self.trainer, self.versions, self.artefacts),
         }
         self.routes = Routes(self.versions, self.deployments, self.targets, self.engines)
-        self.deployer = Deployer(self.deployments, self.versions, self.targets, clock)
+        self.arm_meter = ArmMeter(ArmStore(self.database))
+        self.deployer = Deployer(
+            self.deployments, self.versions, self.targets, self.arm_meter, clock
+        )
         self.proofs = Proofs(
             self.database, self.versions, self.engines, self.trainer, self.artefacts, clock
         )
@@ -341,7 +346,7 @@ async def grpc_services(parts: Parts):
         ),
         (
             add_DeploymentServiceServicer_to_server,
-            DeploymentServicer(parts.deployments, parts.deployer),
+            DeploymentServicer(parts.deployments, parts.deployer, parts.arm_meter),
             deployment_pb2.DESCRIPTOR.services_by_name["DeploymentService"].full_name,
         ),
         (
@@ -366,7 +371,12 @@ async def grpc_services(parts: Parts):
 async def endpoint(parts: Parts, **options):
     """Serve the OpenAI-compatible endpoint and yield its base URL; `parts.ended` has its calls."""
     listener = http.listen("127.0.0.1", 0)
-    observers = [parts.ended.put_nowait, parts.meter.observe, parts.metrics.observe]
+    observers = [
+        parts.ended.put_nowait,
+        parts.meter.observe,
+        parts.arm_meter.observe,
+        parts.metrics.observe,
+    ]
     admission = Admission(parts.keyring, parts.gate)
     made = http.Endpoint(parts.routes, parts.engines, admission, observers, **options)
     web = http.HttpServer(made.app)

@@ -6,6 +6,8 @@ import pytest
 from attune.serving.v1 import deployment_pb2, playground_pb2
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
 
+from services.serving.deployments.route import Route
+from services.serving.endpoint.call import Call
 from services.serving.engines import adapters
 from services.serving.targets import shared
 from tests.serving.calls import PROMPT, answered, code, creation, details, update
@@ -199,3 +201,42 @@ async def test_two_targets_are_offered_and_the_cheaper_one_is_recommended(parts,
     found = (await stubs[2].ListDeployTargets(request)).targets
     assert [one.target for one in found] == ["dedicated", "shared"]
     assert "whole model" in found[1].objection
+
+
+def ended(deployment, version, status, count):
+    """Return requests to a version of a deployment that ended."""
+    route = Route(version.weights, version.name, deployment.name, deployment.etag)
+    return [Call(route=route, status=status, first_token_s=0.1, total_s=0.5)] * count
+
+
+async def test_a_canary_that_fails_more_often_is_promoted_only_with_a_reason(parts, stubs):
+    deploying = stubs[2]
+    one, two = await parts.ready(), await parts.ready()
+    await deploying.CreateDeployment(creation(one.name))
+    request = update("", paths=("canary",))
+    request.deployment.canary.model_version, request.deployment.canary.percent = two.name, 10
+    tried = await deploying.UpdateDeployment(request)
+    for call in (*ended(tried, one, 200, 100), *ended(tried, two, 503, 20)):
+        parts.arm_meter.observe(call)
+    shown = await deploying.GetDeployment(deployment_pb2.GetDeploymentRequest(name=tried.name))
+    assert [(arm.model_version, arm.request_count, arm.error_count) for arm in shown.arms] == [
+        (one.name, 100, 0),
+        (two.name, 20, 20),
+    ]
+    assert shown.arms[0].first_token_p50.ToMilliseconds() == pytest.approx(100, rel=0.05)
+    assert not shown.arms[1].HasField("total_p50")
+    assert "it fails more often" in shown.comparison
+    listing = deployment_pb2.ListDeploymentsRequest(parent="projects/default")
+    assert list((await deploying.ListDeployments(listing)).deployments) == [shown]
+    promotion = deployment_pb2.PromoteDeploymentRequest(name=tried.name, request_id=str(uuid4()))
+    with pytest.raises(grpc.RpcError) as error:
+        await deploying.PromoteDeployment(promotion)
+    assert (code(error), details(error)[0]) == ("FAILED_PRECONDITION", "CANARY_WORSE")
+    promotion.decision.override_reason = "Its errors were of the network."
+    promoted = await deploying.PromoteDeployment(promotion)
+    assert promoted.model_version == two.name
+    assert [arm.request_count for arm in promoted.arms] == []
+    changes = await deploying.ListDeploymentChanges(
+        deployment_pb2.ListDeploymentChangesRequest(parent=tried.name)
+    )
+    assert changes.changes[0].override_reason == "Its errors were of the network."

@@ -1,9 +1,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from attune.serving.v1 import deployment_pb2
 
 from services.serving import wire
+from services.serving.deployments.arm_figures import ArmFigures
 from services.serving.deployments.deployment import (
     Arms,
     Canary,
@@ -42,15 +44,20 @@ def test_every_field_of_a_deployment_is_filled_in():
     made = create(name, "shared", VERSION.name, etag="e", now=NOW)
     message = wire.deployment_to_proto(made, "http://x")
     assert unset(message) == {
-        "canary", "serving_model_version", "previous_model_version", "external_name"
+        "canary", "serving_model_version", "previous_model_version", "external_name", "arms",
+        "comparison",
     }  # fmt: skip
     assert message.state == deployment_pb2.Deployment.STATE_PENDING
     arms = Arms("v2", Canary("v3", 12.5))
     full = replace(
         made, decided=arms, serving=arms, previous_model_version="v1", external_name="endpoint"
     )
-    message = wire.deployment_to_proto(full, "http://x")
-    assert unset(message) == set()
+    figures = ArmFigures()
+    for status in (200, 503):
+        figures.add(status, 0.25, 61.5)
+    message = wire.deployment_to_proto(full, "http://x", {"v2": figures}, "No difference.")
+    assert unset(message) == unset(message.arms[0]) == set()
+    assert message.arms[0].total_p50.ToTimedelta().total_seconds() == pytest.approx(61.5, rel=0.05)
     assert (message.canary.model_version, message.canary.percent) == ("v3", 12.5)
 
 

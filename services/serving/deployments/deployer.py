@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 from attune.serving.v1 import deployment_pb2 as pb
@@ -12,6 +11,8 @@ from services.common.clock import Clock, new_id
 from services.common.errors import FailedPrecondition, Unavailable, Violation, invalid
 from services.common.names import SEGMENT
 from services.serving.deployments import deployment as domain
+from services.serving.deployments.arm_meter import ArmMeter, comparison_of
+from services.serving.deployments.decision_fields import read_decision, read_path
 from services.serving.deployments.deployment import (
     Canary,
     ChangeKind,
@@ -23,12 +24,8 @@ from services.serving.registry.version import Version, VersionState, check_ready
 from services.serving.registry.version_store import VersionStore
 from services.serving.targets.target import Recommendation, Target, TargetFailed, recommend
 
-AUTHOR_MAX = 200
-REASON_MAX = 1000
-OVERRIDE_MIN = 10
 VERSION_FIELD = "deployment.model_version"
 CANARY_FIELD = "deployment.canary.model_version"
-MASK = re.compile(r"model_version|canary")
 
 
 class Deployer:
@@ -39,6 +36,7 @@ class Deployer:
         deployments: DeploymentStore,
         versions: VersionStore,
         targets: Mapping[str, Target],
+        meter: ArmMeter,
         clock: Clock,
     ) -> None:
         """Keep what a decision needs.
@@ -47,11 +45,13 @@ class Deployer:
             deployments: Where they are kept.
             versions: The registry.
             targets: Those that this installation offers, by name, in their order.
+            meter: What became of requests.
             clock: Of the service.
         """
         self._deployments = deployments
         self._versions = versions
         self._targets = targets
+        self._meter = meter
         self._clock = clock
 
     async def offers(self, model_version: str) -> list[Recommendation]:
@@ -75,7 +75,7 @@ class Deployer:
         """
         if answer := await self._deployments.find_answer(request):
             return answer
-        decision = _decision(request.decision)
+        decision = read_decision(request.decision)
         target = self._target(request.deployment_id, request.deployment)
         version = await self._version(request.deployment.model_version, VERSION_FIELD, decision)
         now = self._clock.now()
@@ -103,10 +103,10 @@ class Deployer:
         """
         if answer := await self._deployments.find_answer(request):
             return answer
-        path = _path(list(request.update_mask.paths))
+        path = read_path(list(request.update_mask.paths))
         wanted = request.deployment
         before = await self._deployments.get(wanted.name, field="deployment.name")
-        decision = _decision(request.decision)
+        decision = read_decision(request.decision)
         if path == "model_version":
             version = await self._version(wanted.model_version, VERSION_FIELD, decision)
             return await self._decide(
@@ -146,15 +146,16 @@ class Deployer:
 
         Raises:
             NotFound: If there is no such deployment.
-            FailedPrecondition: If it has no canary, or that may not be deployed.
+            FailedPrecondition: If it has no canary, that may not be deployed, or fails more often.
             Conflict: If the etag is not the newest one.
         """
         if answer := await self._deployments.find_answer(request):
             return answer
         before = await self._deployments.get(request.name)
-        decision = _decision(request.decision)
+        decision = read_decision(request.decision)
         canary = domain.promote(before).decided.model_version
         version = await self._version(canary, "name", decision)
+        await self._check_arms(before, decision)
         return await self._decide(
             request,
             before,
@@ -183,7 +184,7 @@ class Deployer:
             before,
             request.etag or before.etag,
             ChangeKind.ROLLBACK,
-            _decision(request.decision),
+            read_decision(request.decision),
             domain.roll_back,
             [version],
         )
@@ -202,7 +203,7 @@ class Deployer:
             request.name,
             request.etag,
             ChangeKind.DELETE,
-            _decision(request.decision),
+            read_decision(request.decision),
             domain.delete,
             lambda *_: None,
             held=False,
@@ -299,6 +300,19 @@ class Deployer:
             )
         return version
 
+    async def _check_arms(self, deployment: Deployment, decision: Decision) -> None:
+        """Refuse a canary that fails more often than the version beside it, unless overridden."""
+        (figures,) = await self._meter.figures([deployment])
+        found = comparison_of(deployment, figures)
+        if found is not None and found.is_worse and not decision.override_reason:
+            raise FailedPrecondition(
+                f"{found.text} Roll back, or say in decision.override_reason why it is to answer "
+                "all the same.",
+                reason="CANARY_WORSE",
+                deployment=deployment.name,
+                comparison=found.text,
+            )
+
     def _target(self, alias: str, wanted: pb.Deployment) -> Target:
         violations = []
         if not SEGMENT.fullmatch(alias):
@@ -345,42 +359,3 @@ class Deployer:
                 deployment=deployment.name,
                 target=deployment.target,
             )
-
-
-def _decision(message: pb.Decision) -> Decision:
-    """Return who decides and why.
-
-    Raises:
-        InvalidArgument: If a text breaks its rule.
-    """
-    violations = []
-    override = message.override_reason.strip()
-    for field, text, most in (
-        ("author", message.author, AUTHOR_MAX),
-        ("reason", message.reason, REASON_MAX),
-        ("override_reason", override, REASON_MAX),
-    ):
-        if len(text) > most:
-            said = f"{len(text):,} characters; at most {most:,}. Say it shorter."
-            violations.append(Violation(f"decision.{field}", "LENGTH", said))
-    if override and len(override) < OVERRIDE_MIN:
-        said = (
-            f"'{override}' has under {OVERRIDE_MIN} characters. Say why, for those who ask later."
-        )
-        violations.append(Violation("decision.override_reason", "LENGTH", said))
-    if violations:
-        raise invalid(violations)
-    return Decision(message.author, message.reason, override)
-
-
-def _path(paths: list[str]) -> str:
-    """Return the one path of an update mask.
-
-    Raises:
-        InvalidArgument: If it is not `model_version` or `canary`.
-    """
-    if len(paths) != 1 or not MASK.fullmatch(paths[0]):
-        shown = ", ".join(paths)[:200]
-        text = f"'{shown}' cannot be updated. The mask must be 'model_version' or 'canary'."
-        raise invalid([Violation("update_mask", "MASK", text)])
-    return paths[0]

@@ -197,6 +197,12 @@ class DeploymentStore:
         )
         async with self._database.write() as connection:
             await guarded(connection, statement, deployment.name)
+            await connection.execute(
+                delete(store.arm_figures).where(
+                    store.arm_figures.c.project == parts["project"],
+                    store.arm_figures.c.alias == parts["alias"],
+                )
+            )
             event = events_pb2.DeploymentDeleted(deployment=self._message(deployment))
             await self._outbox.add(
                 connection, "deployment.deleted", deployment.name, event, self._clock.now()

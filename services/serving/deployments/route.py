@@ -36,6 +36,8 @@ class Route:
     """Name of the version; empty for a base."""
     deployment: str = ""
     """Name of the deployment that was called; empty when none was."""
+    decision: str = ""
+    """Etag of that deployment: which decision about it chose the version."""
 
 
 class Routes:
@@ -156,7 +158,7 @@ class Routes:
                 deployment=name,
                 external_name=deployment.external_name,
             )
-        return Route(weights, version.name, deployment.name)
+        return Route(weights, version.name, deployment.name, deployment.etag)
 
     async def _version(self, name: str, field: str) -> Route:
         version = await self._versions.get(name, field=field)

@@ -171,6 +171,35 @@ async def test_an_engine_that_dies_in_a_stream_ends_it_with_an_error(client, ver
     await parts.at_generation(generation + 1)
 
 
+async def counted(parts, alias):
+    found = await parts.deployments.get(f"projects/default/deployments/{alias}")
+    ((_, figures),) = (await parts.arm_meter.figures([found]))[0].items()
+    return figures
+
+
+async def test_what_becomes_of_requests_is_counted_by_version(client, version, parts):
+    await deploy(parts, version, "counted")
+    await client.chat.completions.create(model="counted", **ASK)
+    stream = await client.chat.completions.create(model="counted", stream=True, **ASK)
+    assert [chunk async for chunk in stream]
+    with pytest.raises(openai.BadRequestError):
+        await client.chat.completions.create(
+            model="counted", messages=[{"role": "user", "content": "x" * 3000}]
+        )
+    figures = await counted(parts, "counted")
+    assert (figures.request_count, figures.error_count) == (2, 0)
+    assert (figures.first_token.total, figures.total.total) == (1, 2)
+    generation = parts.engine.generation
+    await parts.test(mode="die_in_stream")
+    stream = await client.chat.completions.create(model="counted", stream=True, **ASK)
+    with pytest.raises(openai.APIError):
+        async for _ in stream:
+            pass
+    figures = await counted(parts, "counted")
+    assert (figures.request_count, figures.error_count) == (3, 1)
+    await parts.at_generation(generation + 1)
+
+
 async def test_an_adapter_that_the_engine_lost_is_loaded_again(client, version, parts):
     await client.chat.completions.create(model="tickets", **ASK)
     await parts.test(loaded={})

