@@ -35,6 +35,11 @@ def list_versions(with_deleted: bool, as_json: bool) -> None:
     """List all versions of all models, newest first."""
     request = model_pb2.ListModelVersionsRequest(parent=f"{PROJECT}/models/-")
     found = with_client(lambda client: all_pages(client.versions.ListModelVersions, request))
+    if not with_deleted:
+        living = [
+            one for one in found.model_versions if one.state != model_pb2.ModelVersion.STATE_DELETED
+        ]
+        found = model_pb2.ListModelVersionsResponse(model_versions=living)
     if as_json:
         print_json(found)
         return
@@ -51,7 +56,6 @@ def list_versions(with_deleted: bool, as_json: bool) -> None:
             one.state_reason if one.state == model_pb2.ModelVersion.STATE_REJECTED else "",
         )
         for one in found.model_versions
-        if with_deleted or one.state != model_pb2.ModelVersion.STATE_DELETED
     ]
     headers = ("version", "state", "base model", "base", "tuned", "verdict", "made", "")
     screen.table(headers, rows)

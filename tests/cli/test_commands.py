@@ -4,7 +4,6 @@ import json
 
 import pytest
 from attune.scheduler.v1 import scheduler_pb2
-from attune.serving.v1 import model_pb2
 
 from tests.cli.canned import HASH, JOB, SPEC, VERSION, a_job, a_spec
 from tests.cli.canned_datasets import DATASET
@@ -324,31 +323,6 @@ def test_versions_are_listed_with_their_scores(attune, services):
     assert "tickets/1" in result.out
     assert "0.820" in result.out
     assert json.loads(attune("model", "list", "--json").out)["model_versions"][0]["name"] == VERSION
-
-
-def test_an_export_says_where_it_is_and_how_it_is_served(attune, services):
-    result = attune("model", "export", "tickets/1")
-    assert services.asked[-1].name == VERSION
-    assert "/artefacts/exports/v1 has 1.0 MiB in all" in result.out
-    assert "vllm serve ./base" in result.out
-    assert json.loads(attune("model", "export", "tickets/1", "--json").out)["size_bytes"]
-
-
-def test_a_version_is_deleted_by_its_number_and_with_consent_only(attune, services):
-    asked = len(services.asked)
-    assert "--yes" in attune("model", "delete", "tickets/1").err
-    assert "no number" in attune("model", "delete", "tickets", "--yes").err
-    assert len(services.asked) == asked
-    result = attune("model", "delete", "tickets/1", "--yes")
-    assert services.asked[-1].name == VERSION
-    assert "1.0 MiB are free again" in result.out
-    assert "One thing stays." in result.out
-
-
-def test_deleted_versions_are_listed_on_request(attune, services):
-    services.version_states = [model_pb2.ModelVersion.STATE_DELETED]
-    assert "tickets/1" not in attune("model", "list").out
-    assert "deleted" in attune("model", "list", "--all").out
 
 
 def test_a_version_is_merged_into_a_base_for_the_next_plan(attune, services):

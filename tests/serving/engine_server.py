@@ -3,6 +3,8 @@
 Run as a process of its own: `python engine_server.py PORT BASE_MODEL FOLDER`. A base's folder may,
 and an adapter's does, say in parity.jsonl what to answer. An adapter's may hold `fault.json` with
 `logprob_shift` (nats), `refuse` (a text) or `die` (true: the process ends at the first answer).
+Given more adapters than it has places, it puts the new one in the place of the one used least
+recently, whose name then answers with the wrong weights, as a real engine was seen to do.
 `/test` shows and sets behaviour.
 """
 
@@ -46,10 +48,21 @@ async def load(request):
     if fault.get("refuse"):
         return error(500, fault["refuse"], "InternalServerError")
     lines = [json.loads(row) for row in (folder / "parity.jsonl").read_text().splitlines()]
-    state["loaded"][name] = {"fault": fault, "lines": lines}
+    held = {"fault": fault, "lines": lines, "name": name}
+    if len(state["loaded"]) >= state["places"]:
+        victim = min(state["loaded"], key=lambda one: state["last_use"].get(one, 0))
+        state["loaded"][victim] = held
+        state["evicted"] += 1
+    state["loaded"][name] = held
+    use(state, name)
     state["loads"].append(name)
     state["most"] = max(state["most"], len(state["loaded"]))
     return web.Response(text=f"Success: LoRA adapter '{name}' added successfully.")
+
+
+def use(state, name):
+    state["uses"] += 1
+    state["last_use"][name] = state["uses"]
 
 
 async def unload(request):
@@ -69,7 +82,7 @@ def answer_of(held, model, body):
         if line["messages"] == messages:
             logprobs = [value + shift for value in line["logprobs"]]
             return line["answer"], line["prompt_token_ids"], line["answer_token_ids"], logprobs
-    text = f"{model[:8]} heard {messages[-1]['content']}"
+    text = f"{held.get('name', model)[:8]} heard {messages[-1]['content']}"
     words = text.split(" ")
     return text, [1, 2, 3], list(range(len(words))), [-0.5] * len(words)
 
@@ -92,6 +105,7 @@ async def complete(request):
             400, "This model's maximum context length is 512 tokens.", param="input_tokens"
         )
     state["requests"].append(body)
+    use(state, model)
     usage = {"prompt_tokens": len(prompt_ids), "completion_tokens": len(answer_ids)}
     state["active"][model] = state["active"].get(model, 0) + 1
     try:
@@ -183,7 +197,7 @@ async def call_tools(tools, send, response):
 
 async def show(request):
     state = request.app[STATE]
-    shown = ("loads", "most", "aborted", "requests", "evicted_in_use", "mode")
+    shown = ("loads", "most", "aborted", "requests", "evicted", "evicted_in_use", "mode")
     return web.json_response(
         {key: state[key] for key in shown}
         | {"loaded": list(state["loaded"]), "busy": sum(state["active"].values())}
@@ -209,7 +223,11 @@ def main(port, base, folder):
         "active": {},
         "requests": [],
         "aborted": 0,
+        "evicted": 0,
         "evicted_in_use": 0,
+        "places": 16,
+        "uses": 0,
+        "last_use": {},
     }
     app.router.add_get("/health", health)
     app.router.add_get("/v1/models", list_models)

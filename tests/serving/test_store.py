@@ -316,3 +316,43 @@ async def test_deployments_are_listed_by_alias(deployments):
     page = await deployments.list_page("default", "a", 2)
     assert [deployment.alias for deployment in page] == ["b", "c"]
     assert len(await deployments.list_all()) == 3
+
+
+async def test_a_deleted_version_is_kept_as_a_row_and_told_of_once(database, versions):
+    one = await ready(versions)
+    gone = await versions.delete(one, lambda deployments: None)
+    assert await versions.get(one.name) == gone
+    assert (gone.state, gone.parity) == ("DELETED", one.parity)
+    with pytest.raises(Conflict):
+        await versions.delete(one, lambda deployments: None)
+    assert [subject.rsplit(".", 1)[1] for subject in await events(database)] == [
+        "registered", "ready", "deleted",
+    ]  # fmt: skip
+    assert (await versions.stage(lineage_of(a_job()), None)).name == TWO
+
+
+async def test_a_decision_and_a_deletion_of_its_version_never_both_happen(versions, deployments):
+    """Whichever comes first; the other one is refused and changes nothing."""
+
+    for alias in ("a", "b", "c", "d"):
+        one = await ready(versions, alias=alias)
+        name = one.name
+
+        def refuse(found, name=name):
+            if any(name in other.needed_versions for other in found):
+                raise ResourceExhausted("needed", reason="NEEDED")
+
+        now = SystemClock().now()
+        new = create(
+            f"projects/default/deployments/{alias}", "shared", name, etag=new_id(now), now=now
+        )
+        outcomes = await asyncio.gather(
+            deployments.create(creation(alias), new, Decision(), allow),
+            versions.delete(one, refuse),
+            return_exceptions=True,
+        )
+        made, deleted = (not isinstance(one, Exception) for one in outcomes)
+        assert made != deleted
+        assert ((await versions.get(name)).state == "DELETED") == deleted
+        others = [found.name for found in await deployments.list_all()]
+        assert (new.name in others) == made
