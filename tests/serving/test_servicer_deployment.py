@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 from uuid import uuid4
 
 import grpc
@@ -7,7 +8,6 @@ from attune.serving.v1 import deployment_pb2, playground_pb2
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
 
 from services.serving.deployments.route import Route
-from services.serving.endpoint.call import Call
 from services.serving.engines import adapters
 from services.serving.targets import shared
 from tests.serving.calls import PROMPT, answered, code, creation, details, update
@@ -206,7 +206,7 @@ async def test_two_targets_are_offered_and_the_cheaper_one_is_recommended(parts,
 def ended(deployment, version, status, count):
     """Return requests to a version of a deployment that ended."""
     route = Route(version.weights, version.name, deployment.name, deployment.etag)
-    return [Call(route=route, status=status, first_token_s=0.1, total_s=0.5)] * count
+    return [SimpleNamespace(route=route, status=status, first_token_s=0.1, total_s=0.5)] * count
 
 
 async def test_a_canary_that_fails_more_often_is_promoted_only_with_a_reason(parts, stubs):

@@ -331,8 +331,12 @@ async def test_a_deleted_version_is_kept_as_a_row_and_told_of_once(database, ver
     assert (await versions.stage(lineage_of(a_job()), None)).name == TWO
 
 
-async def test_a_decision_and_a_deletion_of_its_version_never_both_happen(versions, deployments):
-    """Whichever comes first; the other one is refused and changes nothing."""
+async def test_a_decision_and_a_deletion_of_its_version_never_both_happen(
+    database, database_url, versions
+):
+    """Whichever comes first; the other one, of another process, is refused and changes nothing."""
+    another = store.new_database(database_url)
+    deployments = DeploymentStore(another, SystemClock())
 
     for alias in ("a", "b", "c", "d"):
         one = await ready(versions, alias=alias)
@@ -356,3 +360,4 @@ async def test_a_decision_and_a_deletion_of_its_version_never_both_happen(versio
         assert ((await versions.get(name)).state == "DELETED") == deleted
         others = [found.name for found in await deployments.list_all()]
         assert (new.name in others) == made
+    await another.close()
