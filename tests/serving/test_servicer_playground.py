@@ -5,6 +5,9 @@ import grpc
 import pytest
 from attune.serving.v1 import model_pb2, playground_pb2
 
+from services.common import peers
+from services.serving.peers import Planner
+from tests.planner.planner_service import running_planner
 from tests.serving.calls import CHAT, PROMPT, STARTER, answered, code, creation, details
 from tests.serving.parts import WAIT_S, Away, Parts, a_base_model, grpc_services, running
 
@@ -98,6 +101,26 @@ async def test_a_model_that_fails_does_not_cost_the_others_their_answers(parts, 
     assert exchange.answers[0].failure == outcomes[0][1].failure
     assert exchange.answers[1].end == outcomes[1][1].end
     assert exchange.name == outcomes[0][1].failure.exchange == outcomes[1][1].end.exchange
+
+
+async def test_a_fault_of_ours_costs_one_answer_and_tells_nothing_of_itself(parts):
+    class Faulty(Away):
+        async def grade(self, grader, sample):
+            if sample.output_text.startswith("attune"):
+                raise RuntimeError("a secret")
+            return 1.0
+
+    parts.graders = Faulty()
+    version = await parts.ready()
+    grader = {"name": "g", "string_check": {"input": "x", "reference": "y", "operation": 1}}
+    async with grpc_services(parts) as stubs:
+        grading = {"graders": [grader]}
+        outcomes = await compared(stubs, [STARTER, version.name], grading=grading)
+        assert outcomes[0][1].failure.reason == "INTERNAL"
+        assert "secret" not in outcomes[0][1].failure.message
+        assert outcomes[1][1].end.scores[0].score == 1.0
+        (exchange,) = await history(stubs)
+        assert exchange.answers[0].failure == outcomes[0][1].failure
 
 
 async def test_a_prompt_that_no_model_takes_fails_for_each_and_holds_nothing(parts, stubs):
@@ -338,6 +361,30 @@ async def test_what_is_judged_is_listed_with_the_newest_opinion(stubs):
         if not (token := page.next_page_token):
             break
     assert listed == names[::-1]
+
+
+async def test_an_opinion_of_a_comparison_becomes_a_dataset_of_the_planner(parts, tmp_path):
+    version = await parts.ready()
+    home = tmp_path / "planner"
+    home.mkdir()
+    async with running_planner(home, f"sqlite+aiosqlite:///{home / 'planner.db'}") as planner:
+        channel = peers.channel(planner.address)
+        parts.planner = Planner(channel)
+        async with grpc_services(parts) as stubs:
+            end = (await compared(stubs, [STARTER, version.name]))[1][1].end
+            await judged(stubs, end.exchange, answer_index=1)
+            request = playground_pb2.ExportPreferencesRequest(
+                parent="projects/default",
+                shape=playground_pb2.ExportPreferencesRequest.SHAPE_PAIRS,
+                model_version=version.name,
+                request_id=str(uuid4()),
+            )
+            made = await stubs[1].ExportPreferences(request)
+            assert await stubs[1].ExportPreferences(request) == made
+        await channel.close(None)
+        assert (made.row_count, list(made.model_versions)) == (1, [version.name])
+        report = (await planner.analysed(made.dataset)).report
+        assert (report.format, report.valid_row_count) == ("preference", 1)
 
 
 async def test_bad_requests_about_the_history_get_the_right_code(stubs):

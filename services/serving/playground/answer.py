@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.common.errors import ServiceError, Unavailable
+from services.common.errors import Internal, ServiceError, Unavailable
 from services.serving.playground.prompt import ToolCall
 
 
@@ -78,8 +78,11 @@ class Answer:
     failure: Failure | None = None
 
 
-def failure_of(error: ServiceError, exchange: str) -> Failure:
-    """Return an error as what is kept of it."""
+def failure_of(error: Exception, exchange: str) -> Failure:
+    """Return an error as what is kept of it; of a fault of ours, only that there was one."""
+    if not isinstance(error, ServiceError):
+        text = "Something went wrong here; the service's log has it."
+        return Failure(Internal.code, text, exchange=exchange)
     delay_s = error.retry_after_s if isinstance(error, Unavailable) else None
     return Failure(error.reason, error.message, delay_s, exchange)
 

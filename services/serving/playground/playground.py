@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,8 @@ from services.serving.playground.grading import (
 )
 from services.serving.playground.prompt import Prompt, check_prompt
 from services.serving.playground.recording import Recording
+
+log = logging.getLogger(__name__)
 
 COMPARED_MIN = 2
 COMPARED_MAX = 4
@@ -98,7 +101,9 @@ class Playground:
                 async with contextlib.aclosing(answer) as pieces:
                     async for piece in pieces:
                         await queue.put((index, piece))
-            except ServiceError as error:
+            except Exception as error:  # The others shall go on whatever it is.
+                if not isinstance(error, ServiceError):
+                    log.exception("answer %d of %s failed", index, recording.name)
                 await queue.put((index, failure_of(error, recording.name)))
 
         async with self._recording(models, prompt) as recording:
@@ -136,7 +141,7 @@ class Playground:
                         piece = await self._score(piece, recording, index, grading)
                         await recording.close(index, piece)
                     yield piece
-        except ServiceError as error:
+        except Exception as error:
             await recording.close(index, failure_of(error, recording.name))
             raise
 
