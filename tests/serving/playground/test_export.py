@@ -17,6 +17,7 @@ from services.serving.playground.preference_rows import Shape
 from services.serving.playground.prompt import Message, Tool, ToolCall
 from services.serving.registry.version import lineage_of
 from services.serving.registry.version_store import VersionStore
+from services.trainer.data.row_shape import shape_row
 from tests.planner.planner_service import running_planner
 from tests.serving.parts import Away, a_job
 from tests.serving.playground.exchanges import (
@@ -109,6 +110,9 @@ async def test_pairs_are_one_call_away_from_a_plan_for_dpo(stage):
     rows = rows_in(stage.planner, dataset)
     assert rows[0]["prompt"][0]["content"] == "Question number 0?"
     assert {row["metadata"]["chosen"] for row in rows} == {TUNED}
+    shaped = shape_row(rows[0])  # As the trainer reads it.
+    assert (shaped.chosen, shaped.rejected) == (rows[0]["chosen"], rows[0]["rejected"])
+    assert shaped.reference == ""
     spec = await proposed(stage.planner, made.dataset)
     assert [stage.technique for stage in spec.stages] == [stage_pb2.TECHNIQUE_DPO]
 
