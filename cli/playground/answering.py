@@ -133,5 +133,5 @@ def _next_of(answers: Sequence[Answer]) -> list[str]:
         return ["attune exchange list"]
     prefer = f"attune exchange prefer {exchange}"
     if len(answers) == 1:
-        return [f"{prefer} --better 1", f'{prefer} --worse 1 --correct "The right answer"']
-    return [f"{prefer} --better N", f'{prefer} --all-bad --correct "The right answer"']
+        return [f"{prefer} --better 1", f'{prefer} --worse 1 --correct "..."']
+    return [f"{prefer} --better N", f'{prefer} --all-bad --correct "..."']

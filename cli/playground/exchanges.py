@@ -153,8 +153,9 @@ def export(shape: str, version: str, as_json: bool) -> None:
         print_json(made)
         return
     screen, name = Screen(), short(made.dataset)
-    versions = ", ".join(short_version(one) for one in made.model_versions) or "no version"
-    screen.say(f"{name} has {made.row_count:,} {shape}; answers of {versions} are in them.")
+    versions = ", ".join(short_version(one) for one in made.model_versions)
+    from_them = f"; answers of {versions} are in them" if versions else ""
+    screen.say(f"{name} has {made.row_count:,} {shape}{from_them}.")
     if made.left_out_count:
         screen.say(f"{made.left_out_count:,} judgements make no row; `--correct` would help.")
     screen.next_steps(f"attune spec propose --dataset {name}", f"attune dataset show {name}")

@@ -17,7 +17,8 @@ from cli.views.figures import bar, latency, number, seconds_of, small_money, spa
 from cli.views.printable import printable
 from cli.views.screen import Screen
 
-FRAMES_PER_S = 8
+FRAME_S = 0.1
+"""Shortest time between two drawings of growing texts."""
 COLUMN_MIN = 26
 """Narrowest column; answers that have less stand under each other."""
 GAP = 3
@@ -101,12 +102,13 @@ class AnswersView:
         self.answers = answers
         self._screen = screen
         self._written, self._shown, self._titled = 0, 0, False
+        self._drawn = 0.0
         self._live: Live | None = None
         if screen.live and not screen.as_json:
             self._live = Live(
                 console=screen.console,
                 get_renderable=self._growing,
-                refresh_per_second=FRAMES_PER_S,
+                auto_refresh=False,
                 transient=True,
             )
 
@@ -148,9 +150,15 @@ class AnswersView:
         """
         answer = self.answers[index]
         answer.add(piece)
-        if self._live is not None or self._screen.as_json:
+        if self._screen.as_json:
             return
         now = time.monotonic()
+        if self._live is not None:
+            # Texts come faster than anybody reads; everything else is drawn at once.
+            if now - self._drawn >= FRAME_S or not piece.HasField("text_delta"):
+                self._drawn = now
+                self._live.refresh()
+            return
         # Never within an answer that is being written.
         due = not self._titled and now - answer.told >= LINE_EVERY_S
         if due and piece.HasField("wait"):
@@ -250,6 +258,8 @@ class AnswersView:
             if not (answer.text or answer.over):
                 return
             if not self._titled:
+                if self._written:
+                    self._screen.say()
                 self._screen.say(self._title(self._written))
                 self._titled = True
             self._screen.write(answer.text[self._shown :])
@@ -263,14 +273,12 @@ class AnswersView:
         if answer.text and not answer.text.endswith("\n"):
             self._screen.write("\n")
         if answer.failure is not None:
-            self._screen.say(f"  no answer: {reason_of(answer.failure)}")
+            how = "broke off" if answer.text else "no answer"
+            self._screen.say(f"  {how}: {reason_of(answer.failure)}")
         elif answer.end is None:
             self._screen.say(f"  {BROKEN}")
         else:
-            self._screen.say(
-                "  " + " \u00b7 ".join(f"{key} {said}" for key, said in facts_of(answer))
-            )
-        self._screen.say()
+            self._screen.say(f"  {facts_line(answer)}")
 
 
 def facts_of(answer: Answer) -> Iterator[tuple[str, str]]:
@@ -299,7 +307,7 @@ def wait_of(wait: pb.EngineWait) -> str:
     """Return what an answer waits for, how far it is, and how long it may take."""
     rest = seconds_of(wait.remaining_duration)
     left = f", about {span(rest)} left" if rest else ""
-    return f"{wait.message} ({wait.progress:.0%}{left})"
+    return f"{wait.message} {wait.progress:.0%}{left}"
 
 
 def reason_of(failure: pb.GenerationFailure) -> str:

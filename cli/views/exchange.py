@@ -50,6 +50,7 @@ def show_exchange(screen: Screen, exchange: pb.Exchange, titles: list[str]) -> N
     screen.say()
     answers = [Answer.kept(title, one) for title, one in zip(titles, exchange.answers, strict=True)]
     AnswersView(screen, answers).stand()
+    screen.say()
     screen.facts(
         [
             ("judgement", preference_of(exchange)),

@@ -200,7 +200,7 @@ def test_a_model_that_fails_leaves_the_others_and_ends_with_1(attune, services):
     services.pieces = [text(0, "half"), failure(0, "It went away.", 5), text(1, "whole"), end(1)]
     result = attune("compare", "tickets/1", "Hi")
     assert result.code == 1
-    assert "half\n  no answer: It went away. (again in 5.0 s)" in result.out
+    assert "half\n  broke off: It went away. (again in 5.0 s)" in result.out
     assert "whole\n  tokens 34" in result.out
     assert "attune exchange prefer exchanges/e1 --better N" in result.out
     refused = attune("generate", "tickets/1", "Hi")
@@ -211,7 +211,7 @@ def test_a_model_that_fails_leaves_the_others_and_ends_with_1(attune, services):
 def test_an_engine_that_starts_is_told_of_before_its_answer(attune, services):
     services.pieces = [wait(1, "Loading weights", 0.25, 42), *services.pieces]
     result = attune("compare", "tickets/1", "Hi")
-    assert result.out.startswith("2  tickets/1: Loading weights (25%, about 42 s left)\n1  base:")
+    assert result.out.startswith("2  tickets/1: Loading weights 25%, about 42 s left\n1  base:")
 
 
 def test_scores_costs_and_calls_stand_with_the_answer(attune, services):
