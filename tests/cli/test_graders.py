@@ -11,7 +11,7 @@ from attune.trainer.v1 import grader_pb2_grpc
 from google.protobuf.json_format import MessageToDict
 
 from cli.endpoints import Endpoints
-from cli.grader_file import read_grader
+from cli.grader_file import read_grader, read_graders
 from services.common.errors import InvalidArgument
 from services.common.rpc import Server
 from services.trainer import wire
@@ -112,6 +112,19 @@ def test_a_plans_graders_are_found_by_name(tmp_path):
     assert read_grader(path, "") == read_grader(path, first.name) == first
     with pytest.raises(InvalidArgument, match=first.name):
         read_grader(path, "nobody")
+
+
+def test_a_plan_gives_each_grader_once_those_of_its_evaluation_first(tmp_path):
+    spec = full_spec()
+    judged = [grader.name for grader in spec.evaluation.graders]
+    spec.stages[0].reward.graders.add().grader.CopyFrom(spec.evaluation.graders[0])
+    spec.stages[0].reward.graders.add().grader.name = "only_rewards"
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(MessageToDict(spec, preserving_proto_field_name=True)))
+    names = [grader.name for grader in read_graders(path)]
+    assert names[: len(judged)] == judged
+    assert names[-1] == "only_rewards"
+    assert len(names) == len(set(names))
 
 
 def test_openais_shapes_become_ours(tmp_path):
