@@ -58,6 +58,7 @@ from services.serving.servicer_model import ModelServicer
 from services.serving.servicer_playground import PlaygroundServicer
 from services.serving.settings import ServingSettings
 from services.serving.targets.dedicated import Dedicated
+from services.serving.targets.merging import Merging
 from services.serving.targets.shared import Shared
 from services.serving.targets.target import Target
 
@@ -90,10 +91,13 @@ class Serving:
         self._engines = Engines(settings.home, artefacts, _options(settings))
         versions = VersionStore(self._database, clock)
         self._deployments = DeploymentStore(self._database, clock)
+        merging = Merging(trainer, versions)
         targets: dict[str, Target] = {
             Shared.name: Shared(self._engines),
-            Dedicated.name: Dedicated(self._engines, trainer, versions, artefacts),
+            Dedicated.name: Dedicated(self._engines, merging, artefacts),
         }
+        if settings.aws_target:
+            targets[settings.aws_target] = _aws_target(settings, merging, artefacts)
         routes = Routes(versions, self._deployments, targets, self._engines)
         self._arm_meter = ArmMeter(ArmStore(self._database))
         self._serve_keys(routes, clock)
@@ -223,6 +227,30 @@ def _options(settings: ServingSettings) -> EngineOptions:
         cpus=settings.engine_cpus,
         addresses=settings.engine_addresses,
     )
+
+
+def _aws_target(settings: ServingSettings, merging: Merging, artefacts: Artefacts) -> Target:
+    # Imported where it is asked for: AWS's library takes time and memory.
+    from services.serving.targets.aws import Aws, AwsOptions
+    from services.serving.targets.bedrock import Bedrock
+    from services.serving.targets.pace import Pace
+    from services.serving.targets.sagemaker import SageMaker
+
+    bucket, prefix = settings.aws_bucket
+    options = AwsOptions(
+        region=settings.aws_region,
+        bucket=bucket,
+        prefix=prefix,
+        role_arn=settings.aws_role_arn,
+        image=settings.aws_image,
+        instance_type=settings.aws_instance_type,
+        instance_count=settings.aws_instance_count,
+        environment=settings.aws_variables,
+        hour_cost_usd=settings.aws_hour_cost_usd,
+    )
+    if settings.aws_target == Bedrock.name:
+        return Bedrock(Aws(options), merging, artefacts, Pace())
+    return SageMaker(Aws(options), merging, artefacts, Pace())
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from services.common.settings import Settings
 from services.serving.keys.loopback import is_loopback
@@ -13,6 +13,20 @@ DEFAULT_PROJECT = "default"
 ENGINE_URL = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}=https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?/?"
 )
+AWS_ARTEFACTS = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[A-Za-z0-9][A-Za-z0-9/_.-]*?))?/?"
+)
+AWS_ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}=\S{0,500}")
+AWS_SECRET = re.compile(r"TOKEN$|SECRET|PASSWORD|CREDENTIAL|(^|_)KEY(_|$)", re.IGNORECASE)
+AWS_NEEDED = {
+    "sagemaker": ("aws_region", "aws_artefacts", "aws_role_arn", "aws_image", "aws_instance_type"),
+    "bedrock": ("aws_region", "aws_artefacts", "aws_role_arn"),
+}
+"""Settings without which a target of AWS cannot work."""
+AWS_OPTIONAL = {
+    "sagemaker": ("aws_instance_count", "aws_environment", "aws_hour_cost_usd"),
+    "bedrock": ("aws_hour_cost_usd",),
+}
 
 
 class ServingSettings(Settings):
@@ -75,6 +89,33 @@ class ServingSettings(Settings):
     path."""
     engine_cpus: str = Field("", pattern=r"^([0-9]+([-,][0-9]+)*)?$")
     """Cores of the engine, such as `1` or `2,3` or `4-7`; all when empty."""
+    aws_target: str = Field("", pattern="^(sagemaker|bedrock)?$")
+    """Deploy target at AWS that is offered beside one of ours, `sagemaker` or `bedrock`; none when
+    empty. Credentials come from the usual AWS chain, never from a setting."""
+    aws_region: str = Field("", pattern=r"^([a-z]{2}(-[a-z]+)+-[0-9])?$", validate_default=True)
+    """Region, such as `us-east-1`."""
+    aws_artefacts: str = Field("", max_length=500, validate_default=True)
+    """Where models are put for it, such as `s3://my-bucket/attune`: a bucket in that region, and a
+    prefix that belongs to this installation alone."""
+    aws_role_arn: str = Field(
+        "", pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/\S{1,500})?$", validate_default=True
+    )
+    """Role that SageMaker or Bedrock takes on; it may read the bucket and, for SageMaker, the
+    image."""
+    aws_image: str = Field("", pattern=r"^([^\s/]+\.[^\s/]+/\S{1,400})?$", validate_default=True)
+    """For `sagemaker`: URI of a container with vLLM, AWS's own or yours, in that region."""
+    aws_instance_type: str = Field(
+        "", pattern=r"^(ml\.[a-z0-9-]+\.[a-z0-9]+)?$", validate_default=True
+    )
+    """For `sagemaker`: kind of instance, such as `ml.g5.xlarge`."""
+    aws_instance_count: int = Field(1, ge=1, le=100)
+    """For `sagemaker`: instances of each endpoint, in [1, 100]."""
+    aws_environment: str = Field("", max_length=5000)
+    """For `sagemaker`: variables of the container, such as `SM_VLLM_MAX_MODEL_LEN=8192`, separated
+    by spaces; no secrets, for AWS shows them."""
+    aws_hour_cost_usd: float | None = Field(None, ge=0, le=10_000)
+    """Price of an hour of one instance, or of one model copy at `bedrock`, in US dollars, in
+    [0, 10,000]; unknown when absent."""
 
     @field_validator("engine_urls")
     @classmethod
@@ -83,6 +124,49 @@ class ServingSettings(Settings):
             if not ENGINE_URL.fullmatch(entry):
                 raise ValueError(f"'{entry[:200]}' is not MODEL=http://HOST:PORT")
         return value
+
+    @field_validator(*AWS_NEEDED["sagemaker"], *AWS_OPTIONAL["sagemaker"])
+    @classmethod
+    def _belongs_to_target(cls, value: object, info: ValidationInfo) -> object:
+        name, target = str(info.field_name), info.data.get("aws_target")
+        if target is None:  # Refused already.
+            return value
+        needed = AWS_NEEDED.get(target, ())
+        if name in needed and not value:
+            raise ValueError(f"ATTUNE_SERVING_AWS_TARGET={target} needs it")
+        is_set = value != cls.model_fields[name].default
+        if is_set and name not in (*needed, *AWS_OPTIONAL.get(target, ())):
+            shown = target or "empty"
+            raise ValueError(f"ATTUNE_SERVING_AWS_TARGET is {shown}, which has no use for it")
+        return value
+
+    @field_validator("aws_artefacts")
+    @classmethod
+    def _is_bucket(cls, value: str) -> str:
+        if value and not AWS_ARTEFACTS.fullmatch(value):
+            raise ValueError("it is not s3://BUCKET or s3://BUCKET/PREFIX")
+        return value
+
+    @field_validator("aws_environment")
+    @classmethod
+    def _are_variables(cls, value: str) -> str:
+        for entry in value.split():
+            if not AWS_ENVIRONMENT.fullmatch(entry):
+                raise ValueError(f"'{entry[:80]}' is not NAME=VALUE")
+            if AWS_SECRET.search(entry.split("=", 1)[0]):
+                raise ValueError(f"'{entry.split('=', 1)[0]}' sounds like a secret")
+        return value
+
+    @property
+    def aws_bucket(self) -> tuple[str, str]:
+        """Bucket and prefix for models at AWS; both empty without a target there."""
+        found = AWS_ARTEFACTS.fullmatch(self.aws_artefacts)
+        return (found["bucket"], found["prefix"] or "") if found else ("", "")
+
+    @property
+    def aws_variables(self) -> dict[str, str]:
+        """Variables of the container at SageMaker."""
+        return dict(entry.split("=", 1) for entry in self.aws_environment.split())
 
     @property
     def endpoint_host(self) -> str:

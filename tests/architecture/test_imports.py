@@ -30,6 +30,8 @@ OWNERS = {
     "aiohttp": r"services/serving/engines/\w+",
     "starlette": r"services/serving/endpoint/\w+",
     "prometheus_client": r"services/serving/endpoint/metrics",
+    "boto3": r"services/serving/targets/aws",
+    "botocore": r"services/serving/targets/aws",
     "mlflow": r"services/trainer/tracking",
     "math_verify": r"services/trainer/grading/mathematics_process",
     "sympy": r"services/trainer/grading/mathematics_process",

@@ -65,6 +65,7 @@ from services.serving.servicer_engine import EngineServicer
 from services.serving.servicer_model import ModelServicer
 from services.serving.servicer_playground import PlaygroundServicer
 from services.serving.targets.dedicated import Dedicated
+from services.serving.targets.merging import Merging
 from services.serving.targets.shared import Shared
 
 ENGINE_SERVER = Path(__file__).with_name("engine_server.py")
@@ -193,9 +194,10 @@ class Parts:
         self.engines = Engines(tmp_path, self.artefacts, options)
         self.versions = VersionStore(self.database, clock)
         self.deployments = DeploymentStore(self.database, clock)
+        self.merging = Merging(self.trainer, self.versions)
         self.targets = {
             "shared": Shared(self.engines),
-            "dedicated": Dedicated(self.engines, self.trainer, self.versions, self.artefacts),
+            "dedicated": Dedicated(self.engines, self.merging, self.artefacts),
         }
         self.routes = Routes(self.versions, self.deployments, self.targets, self.engines)
         self.arm_meter = ArmMeter(ArmStore(self.database))

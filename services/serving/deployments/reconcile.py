@@ -101,10 +101,14 @@ class Reconciler:
             )
             return False
         if deployment.state is DeploymentState.DELETING:
-            if await target.withdraw(deployment):
+            try:
+                is_gone = await target.withdraw(deployment)
+            except TargetFailed as error:
+                await self._deployments.tell(deployment, str(error))
+                return True
+            if is_gone:
                 await self._deployments.remove(deployment)
-                return False
-            return True
+            return not is_gone
         if deployment.state is DeploymentState.FAILED:
             return False
         wanted = [versions[name] for name in deployment.decided.model_versions]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from services.common.errors import FailedPrecondition, NotFound, Unavailable
+from services.common.errors import NotFound, Unavailable
 from services.common.names import SEGMENT, VERSION, bad_name
 from services.serving.deployments.deployment import Deployment
 from services.serving.deployments.deployment_store import DeploymentStore
@@ -15,9 +16,9 @@ from services.serving.deployments.recent import Recent
 from services.serving.engines.pool import Engines
 from services.serving.engines.weights import Weights
 from services.serving.keys.keyring import Caller
-from services.serving.registry.version import Version, check_ready
+from services.serving.registry.version import Version, check_ready, whole_weights
 from services.serving.registry.version_store import VersionStore
-from services.serving.targets.target import Target
+from services.serving.targets.target import Client, Target
 
 BASE_PREFIX = "base:"
 LISTED_MAX = 1000
@@ -32,12 +33,23 @@ class Route:
     """What answers."""
 
     weights: Weights
+    """What computes the answer."""
     model_version: str
     """Name of the version; empty for a base."""
     deployment: str = ""
     """Name of the deployment that was called; empty when none was."""
     decision: str = ""
     """Etag of that deployment: which decision about it chose the version."""
+    outside: Client | None = None
+    """What asks the version where it is served outside; None where an engine of ours answers."""
+
+    def hold(self, engines: Engines) -> AbstractAsyncContextManager[Client]:
+        """Return a block that keeps what answers while it runs.
+
+        Args:
+            engines: All engines of ours; `Engines.hold` says how entering the block fails.
+        """
+        return engines.hold(self.weights) if self.outside is None else nullcontext(self.outside)
 
 
 class Routes:
@@ -149,16 +161,13 @@ class Routes:
         version = await self._recent_versions.get(chosen)
         target = self._targets.get(deployment.target)
         weights = None if target is None else target.weights(version)
-        if weights is None and not deployment.external_name:
+        if target is not None and weights is not None:
+            return Route(weights, version.name, deployment.name, deployment.etag)
+        outside = None if target is None else target.client(deployment, version)
+        if outside is None:
             raise _not_yet(deployment)
-        if weights is None:
-            raise FailedPrecondition(
-                f"{name} answers outside of Attune, as {deployment.external_name}. Call it there.",
-                reason="SERVED_ELSEWHERE",
-                deployment=name,
-                external_name=deployment.external_name,
-            )
-        return Route(weights, version.name, deployment.name, deployment.etag)
+        whole = whole_weights(version.merged_sha256)
+        return Route(whole, version.name, deployment.name, deployment.etag, outside)
 
     async def _version(self, name: str, field: str) -> Route:
         version = await self._versions.get(name, field=field)

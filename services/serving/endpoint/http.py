@@ -116,7 +116,7 @@ class Endpoint:
         return JSONResponse({**answer, "model": model}, headers=headers)
 
     async def _ask(self, path: str, body: Body, route: Route) -> Body:
-        async with self._engines.hold(route.weights) as client:
+        async with route.hold(self._engines) as client:
             with self._noting_loss(route):
                 return await client.ask(path, body, timeout_s=self._timeout_s)
 
@@ -125,7 +125,7 @@ class Endpoint:
     ) -> AsyncGenerator[bytes, None]:
         usage = StreamUsage(call, body)
         try:
-            async with self._engines.hold(route.weights) as client:
+            async with route.hold(self._engines) as client:
                 with self._noting_loss(route):
                     async with client.stream_batches(call.path, usage.body) as batches:
                         async for batch in batches:

@@ -125,7 +125,7 @@ class Generations:
         made, price = _Stream(), meter(self._hour_cost_micro_usd)
         try:
             async with (
-                self._engines.hold(route.weights) as client,
+                route.hold(self._engines) as client,
                 client.stream(CHAT, body) as chunks,
             ):
                 async for chunk in chunks:

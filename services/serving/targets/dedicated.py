@@ -6,23 +6,16 @@ import asyncio
 from collections.abc import Sequence
 
 from services.common.artefacts import Artefacts
-from services.common.errors import (
-    FailedPrecondition,
-    InvalidArgument,
-    NotFound,
-    ResourceExhausted,
-    Unavailable,
-)
+from services.common.errors import FailedPrecondition, ResourceExhausted, Unavailable
 from services.serving.deployments.deployment import Deployment
 from services.serving.engines.engine_client import EngineRefused
 from services.serving.engines.pool import Engines
 from services.serving.engines.weights import Weights
-from services.serving.peers import Trainer
 from services.serving.registry.parity import compare
 from services.serving.registry.proof import Unservable, answer_all, read_parity
-from services.serving.registry.version import Version, whole_weights
-from services.serving.registry.version_store import VersionStore
-from services.serving.targets.target import Offer, Progress, TargetFailed
+from services.serving.registry.version import Version
+from services.serving.targets.merging import Merging
+from services.serving.targets.target import Client, Offer, Progress, TargetFailed
 
 NAME = "dedicated"
 
@@ -33,23 +26,17 @@ class Dedicated:
     name = NAME
     has_canary = True
 
-    def __init__(
-        self, engines: Engines, trainer: Trainer, versions: VersionStore, artefacts: Artefacts
-    ) -> None:
+    def __init__(self, engines: Engines, merging: Merging, artefacts: Artefacts) -> None:
         """Keep what it needs.
 
         Args:
             engines: All engines.
-            trainer: Merges adapters.
-            versions: The registry, which keeps what they were merged into.
+            merging: Makes whole models of adapters.
             artefacts: Where whole models are.
         """
         self._engines = engines
-        self._trainer = trainer
-        self._versions = versions
+        self._merging = merging
         self._artefacts = artefacts
-        self._merging: dict[str, asyncio.Task[str]] = {}
-        """Merges under way, by the hash of the adapter: a large one takes minutes."""
         self._proved: set[str] = set()
         """Hashes of merged models that reproduce their adapters."""
 
@@ -118,10 +105,14 @@ class Dedicated:
 
     def weights(self, version: Version) -> Weights | None:
         """Return the whole model; None while it is not merged yet."""
-        return whole_weights(version.merged_sha256) if version.merged_sha256 else None
+        return self._merging.weights(version)
+
+    def client(self, deployment: Deployment, version: Version) -> Client | None:
+        """Return none: engines of ours answer."""
+        return None
 
     async def _advance(self, version: Version) -> Progress:
-        weights = self.weights(version) or await self._merged(version)
+        weights = await self._merging.advance(version)
         if weights is None:
             return Progress(is_done=False, message="The adapter is merged into its base.")
         try:
@@ -133,25 +124,6 @@ class Dedicated:
         except (EngineRefused, FailedPrecondition) as error:
             raise TargetFailed(f"The engine cannot hold it: {error}") from None
         return Progress(is_done=True)
-
-    async def _merged(self, version: Version) -> Weights | None:
-        """Return the whole model of an adapter once it is made; None while it is being made.
-
-        Raises:
-            TargetFailed: If it cannot be made.
-            ServiceError: If the trainer is away.
-        """
-        adapter = version.adapter_sha256
-        if adapter not in self._merging:
-            self._merging[adapter] = asyncio.create_task(self._trainer.merge(adapter))
-        if not self._merging[adapter].done():
-            return None
-        try:
-            merged_sha256 = self._merging.pop(adapter).result()
-        except (NotFound, FailedPrecondition, InvalidArgument) as error:
-            raise TargetFailed(f"It cannot be merged into its base: {error.message}") from None
-        await self._versions.note_merged(version, merged_sha256)
-        return whole_weights(merged_sha256)
 
     async def _prove(self, version: Version, weights: Weights) -> None:
         """Compare the merged model with what the trainer says that it answers."""

@@ -11,7 +11,7 @@ from services.serving.engines.pool import Engines
 from services.serving.engines.residency import DEPLOYED_MAX, LORAS_MAX
 from services.serving.engines.weights import Weights
 from services.serving.registry.version import Version
-from services.serving.targets.target import Offer, Progress, TargetFailed
+from services.serving.targets.target import Client, Offer, Progress, TargetFailed
 
 NAME = "shared"
 
@@ -109,6 +109,10 @@ class Shared:
     def weights(self, version: Version) -> Weights | None:
         """Return the adapter beside its base."""
         return version.weights
+
+    def client(self, deployment: Deployment, version: Version) -> Client | None:
+        """Return none: engines of ours answer."""
+        return None
 
 
 def _objection(version: Version) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.serving.deployments.deployment import Deployment
+from services.serving.engines.engine_client import Body
 from services.serving.engines.weights import Weights
 from services.serving.registry.version import Version
 
@@ -25,6 +27,8 @@ class Offer:
     limits: tuple[str, ...]
     objection: str
     """Why it cannot serve the version at present; empty when it can."""
+    is_outside: bool = False
+    """Whether it computes outside of this installation."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,37 @@ class Recommendation:
 
 
 def recommend(offers: Sequence[Offer]) -> list[Recommendation]:
-    """Return offers with the one to take first: the cheapest known one of those that can.
+    """Return two offers with the one to take first: the cheapest known one of those that can.
+
+    Where the operator configured a target outside, it stands beside the better one of ours.
 
     Args:
         offers: In the order of the installation, which decides between equals.
     """
+    inside = [one for one in offers if not one.is_outside]
+    outside = [one for one in offers if one.is_outside]
+    if outside and len(inside) > 1:
+        return recommend([recommend(inside)[0].offer, *outside])
     able = [one for one in offers if not one.objection]
     known = [one.hour_cost_micro_usd for one in able if one.hour_cost_micro_usd is not None]
     cheapest = min(known, default=None)
     best = next((one for one in able if one.hour_cost_micro_usd == cheapest), None)
-    found = []
-    for one in offers:
-        reason = one.objection or "The other one serves this version for less."
-        if one is best and len(able) > 1:
-            reason = "It costs less than the other one."
-        elif one is best:
-            reason = "It is the only one that can serve this version now."
-        found.append(Recommendation(one, one is best, reason))
+    found = [Recommendation(one, one is best, _reason(one, best, able)) for one in offers]
     return sorted(found, key=lambda one: not one.is_best)
+
+
+def _reason(offer: Offer, best: Offer | None, able: Sequence[Offer]) -> str:
+    if offer.objection:
+        return offer.objection
+    if len(able) == 1:
+        return "It is the only one that can serve this version now."
+    if best is None or best.hour_cost_micro_usd is None:
+        return "What either costs is not known here."
+    if offer is best:
+        return "It is known to cost no more than the other one."
+    if offer.hour_cost_micro_usd is None:
+        return "What it costs is not known here."
+    return "The other one serves this version for less, or for the same."
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,26 @@ class Progress:
 
 class TargetFailed(Exception):
     """A target cannot do what was decided, now or later; the text says why and what to do."""
+
+
+class Client(Protocol):
+    """Asks what answers, on OpenAI's routes; an engine's client is one."""
+
+    async def ask(self, path: str, body: Body) -> Body:
+        """Return the whole answer to a completion.
+
+        Raises:
+            EngineRefused: If the model says no.
+            Unavailable: If it cannot be reached or takes too long.
+        """
+
+    def stream(self, path: str, body: Body) -> AbstractAsyncContextManager[AsyncIterator[Body]]:
+        """Open a streamed completion and yield its chunks; leaving the block cancels the rest.
+
+        Raises:
+            EngineRefused: On entry if the model says no; in the stream if it fails half-way.
+            Unavailable: If it cannot be reached, or ends before the answer does.
+        """
 
 
 class Target(Protocol):
@@ -120,8 +157,12 @@ class Target(Protocol):
         """Give back what is held for a deployment, and return whether nothing is left.
 
         Raises:
+            TargetFailed: If somebody must do something first; it is tried again all the same.
             ServiceError: If it must be tried again later.
         """
 
     def weights(self, version: Version) -> Weights | None:
         """Return what an engine of ours must hold to answer; None where others answer, or none."""
+
+    def client(self, deployment: Deployment, version: Version) -> Client | None:
+        """Return what asks a version that is served outside; None where engines of ours answer."""
