@@ -10,6 +10,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Port = Field(ge=0, le=65535)
+SECRET = "secret"
+"""Kind of an error of a value that must not be shown."""
 
 
 class Settings(BaseModel):
@@ -93,6 +95,8 @@ def _explain(error: ValidationError, prefix: str) -> list[str]:
         )
         if detail["type"] == "extra_forbidden":
             lines.append(f"{variable} is not a setting. --help lists those that are.")
+        elif detail["type"] == SECRET:
+            lines.append(f"{variable}: {detail['msg']}.")
         else:
             lines.append(f"{variable}={detail['input']!r}: {detail['msg']}.")
     return lines

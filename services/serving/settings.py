@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from services.common.settings import Settings
+from services.common.settings import SECRET, Settings
 from services.serving.keys.loopback import is_loopback
 
 DEFAULT_PROJECT = "default"
@@ -154,7 +155,10 @@ class ServingSettings(Settings):
             if not AWS_ENVIRONMENT.fullmatch(entry):
                 raise ValueError(f"'{entry[:80]}' is not NAME=VALUE")
             if AWS_SECRET.search(entry.split("=", 1)[0]):
-                raise ValueError(f"'{entry.split('=', 1)[0]}' sounds like a secret")
+                name = entry.split("=", 1)[0]
+                raise PydanticCustomError(
+                    SECRET, "'{name}' sounds like a secret, which AWS would show", {"name": name}
+                )
         return value
 
     @property
