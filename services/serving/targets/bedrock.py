@@ -168,7 +168,7 @@ class Bedrock:
         """Bring one import nearer to its end; return how far it is, empty when it answers."""
         imported = names.of(version, weights)
         if await self._find(imported):
-            await self._prove(imported)
+            await self._prove(names, version, imported)
             return ""
         if objection := self._objection(version):
             raise TargetFailed(objection)
@@ -196,10 +196,12 @@ class Bedrock:
         )
         return f"Bedrock is asked to import {imported}."
 
-    async def _prove(self, imported: str) -> None:
-        if imported not in self._proved:
-            await prove(self._client(imported), REMEDY)
-            self._proved.add(imported)
+    async def _prove(self, names: Names, version: Version, imported: str) -> None:
+        """Let a model answer a chat before anything is sent to it; one that is asked costs."""
+        if imported in self._proved or version.name in names.deployment.serving.model_versions:
+            return
+        await prove(self._client(imported), REMEDY)
+        self._proved.add(imported)
 
     async def _prune(self, names: Names) -> None:
         """Delete what no way back needs: Bedrock bills what is stored."""

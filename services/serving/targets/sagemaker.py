@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from services.common.artefacts import Artefacts
-from services.serving.deployments.deployment import Deployment, DeploymentState
+from services.serving.deployments.deployment import Deployment
 from services.serving.engines.weights import Weights
 from services.serving.registry.version import Version
 from services.serving.targets.aws import Aws, AwsRefused, Names
@@ -173,7 +173,7 @@ class SageMaker:
         found = await self._find(endpoint)
         status = "" if found is None else str(found["EndpointStatus"])
         if status in SERVING:
-            await self._prove(names, endpoint)
+            await self._prove(names, version, endpoint)
             return ""
         if status in COMING:
             return f"SageMaker brings the endpoint {endpoint} up ({status}); it takes some minutes."
@@ -243,15 +243,15 @@ class SageMaker:
             Tags=tags,
         )
 
-    async def _prove(self, names: Names, endpoint: str) -> None:
-        if endpoint in self._proved:
+    async def _prove(self, names: Names, version: Version, endpoint: str) -> None:
+        """Let an endpoint answer a chat before anything is sent to it."""
+        if endpoint in self._proved or version.name in names.deployment.serving.model_versions:
             return
         try:
             await prove(_client(self._aws, endpoint), REMEDY)
         except TargetFailed:
             # Nobody should pay for it, and the next decision must not find it.
-            if names.deployment.state is DeploymentState.PENDING:
-                await self._delete("endpoint", endpoint)
+            await self._delete("endpoint", endpoint)
             raise
         self._proved.add(endpoint)
 

@@ -330,3 +330,11 @@ def test_names_at_aws_fit_and_tell_deployments_and_installations_apart(cloud, tm
     }
     assert len(stems) == 4
     assert all(len(stem) <= 35 and "--" not in stem for stem in stems)
+
+
+async def test_a_restarted_process_does_not_try_again_what_answers(cloud, asked):
+    version = await cloud.version()
+    deployment = cloud.deployment(version)
+    await cloud.settle(cloud.target(SageMaker), deployment)
+    assert (await cloud.look(cloud.target(SageMaker), confirmed(deployment))).is_done
+    assert len(asked) == 1
