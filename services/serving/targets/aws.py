@@ -206,11 +206,6 @@ class Aws:
                 "AWS_AWAY", f"AWS could not be reached ({kind}). It is tried again."
             ) from None
 
-    def stop(self) -> None:
-        """Let threads end after what they are doing."""
-        for executor in (self._calls, self._answers):
-            executor.shutdown(wait=False, cancel_futures=True)
-
 
 @dataclass(frozen=True)
 class Names:

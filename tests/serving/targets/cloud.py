@@ -4,7 +4,9 @@ import asyncio
 import json
 from contextlib import contextmanager
 from dataclasses import replace
+from unittest.mock import patch
 
+from botocore.loaders import create_loader
 from moto import mock_aws
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.sagemaker.models import FakeEndpoint, sagemaker_backends
@@ -23,6 +25,7 @@ from tests.serving.parts import Merger, a_job, an_adapter
 
 REGION = "us-east-1"
 BUCKET = "models-of-tests"
+LOADER = create_loader()
 NAME = "projects/default/deployments/support"
 OPTIONS = AwsOptions(
     region=REGION,
@@ -99,7 +102,8 @@ class Cloud:
 @contextmanager
 def an_account():
     """Yield while AWS is moto's, with the bucket there."""
-    with mock_aws():
+    # Each session reads megabytes of descriptions otherwise.
+    with mock_aws(), patch("botocore.session.create_loader", return_value=LOADER):
         Aws(OPTIONS).client("s3").create_bucket(Bucket=BUCKET)
         yield
 
