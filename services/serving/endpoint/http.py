@@ -127,7 +127,7 @@ class Endpoint:
         try:
             async with route.hold(self._engines) as client:
                 with self._noting_loss(route):
-                    async with client.stream_batches(call.path, usage.body) as batches:
+                    async with client.stream(call.path, usage.body) as batches:
                         async for batch in batches:
                             if call.first_token_s is None:
                                 call.note_first_token()
@@ -150,7 +150,7 @@ class Endpoint:
         try:
             yield
         except EngineRefused as error:
-            if error.status != 404:
+            if error.status != 404 or route.outside is not None:
                 raise
             self._engines.forget(route.weights)
             raise Unavailable(

@@ -173,33 +173,17 @@ class EngineClient:
             return answer
 
     @asynccontextmanager
-    async def stream(self, path: str, body: Body) -> AsyncIterator[AsyncIterator[Body]]:
+    async def stream(self, path: str, body: Body) -> AsyncIterator[AsyncIterator[list[Body]]]:
         """Open a streamed completion and yield its chunks; leaving the block cancels the rest.
+
+        What came together is yielded together: under load that is several chunks.
 
         Raises:
             EngineRefused: On entry if the engine says no; in the stream if it fails half-way.
             Unavailable: If the engine cannot be reached, or ends before the answer does.
         """
         async with self._call("POST", path, body, None) as response:
-            yield self._chunks(response)
-
-    @asynccontextmanager
-    async def stream_batches(
-        self, path: str, body: Body
-    ) -> AsyncIterator[AsyncIterator[list[Body]]]:
-        """As `stream`, but yield together what came together: under load that is several chunks.
-
-        Raises:
-            EngineRefused: As `stream`.
-            Unavailable: As `stream`.
-        """
-        async with self._call("POST", path, body, None) as response:
             yield self._batches(response)
-
-    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[Body]:
-        async for batch in self._batches(response):
-            for chunk in batch:
-                yield chunk
 
     async def _batches(self, response: aiohttp.ClientResponse) -> AsyncIterator[list[Body]]:
         """Yield the chunks of an answer, none empty, until the engine says that it is whole."""

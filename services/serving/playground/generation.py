@@ -115,25 +115,29 @@ class Generations:
             ResourceExhausted: If there is no room for an engine, or in it.
             Unavailable: If the engine cannot be started, or goes away half-way.
         """
-        group = await self._engines.demand(route.weights)
-        if prompt.tools and not find_tool_parser(group.model.folder):
-            raise _no_tools(group.model.id)
-        async for wait in self._wait(route.weights):
-            yield wait
+        group = None
+        if route.outside is None:
+            group = await self._engines.demand(route.weights)
+            if prompt.tools and not find_tool_parser(group.model.folder):
+                raise _no_tools(group.model.id)
+            async for wait in self._wait(route.weights):
+                yield wait
+            group = await self._engines.demand(route.weights)
         body = {**chat_body(prompt), "model": route.weights.engine_model}
-        group = await self._engines.demand(route.weights)
-        made, price = _Stream(), meter(self._hour_cost_micro_usd)
+        # The price is of an hour of ours; what a cloud asks for an answer is not known here.
+        made, price = _Stream(), meter(self._hour_cost_micro_usd if group else 0)
         try:
             async with (
                 route.hold(self._engines) as client,
-                client.stream(CHAT, body) as chunks,
+                client.stream(CHAT, body) as batches,
             ):
-                async for chunk in chunks:
-                    price.note(group.share)
-                    if text := made.take(chunk):
-                        yield text
+                async for batch in batches:
+                    price.note(group.share if group else 1.0)
+                    for chunk in batch:
+                        if text := made.take(chunk):
+                            yield text
         except EngineRefused as error:
-            raise self._translate(error, route.weights) from None
+            raise self._translate(error, route) from None
         yield made.end(route.model_version, price.cost_micro_usd)
 
     async def _wait(self, weights: Weights) -> AsyncGenerator[Wait, None]:
@@ -156,12 +160,12 @@ class Generations:
             yield _wait_of(group)
             await self._engines.wait_for_change(PROGRESS_S)
 
-    def _translate(self, error: EngineRefused, weights: Weights) -> InvalidArgument | Unavailable:
+    def _translate(self, error: EngineRefused, route: Route) -> InvalidArgument | Unavailable:
         if error.status == 400:
             violation = Violation("prompt", "PROMPT", error.message)
             return InvalidArgument(error.message, reason="PROMPT_REFUSED", violations=[violation])
-        if error.status == 404:
-            self._engines.forget(weights)
+        if error.status == 404 and route.outside is None:
+            self._engines.forget(route.weights)
         return Unavailable(
             f"The engine could not answer (status {error.status}). Try again.",
             reason=ENGINE_AWAY,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from services.common.errors import Unavailable
 from services.serving.engines.engine_client import CHAT, Body, EngineRefused
-from services.serving.targets.aws import RETRY_AFTER_S, Aws, AwsRefused
+from services.serving.targets.aws import ANSWER_TIMEOUT_S, RETRY_AFTER_S, Aws, AwsRefused
 from services.serving.targets.target import TargetFailed
 
 LINE_BYTES_MAX = 1024 * 1024
@@ -44,20 +44,24 @@ class AwsClient:
         self._begin = begin
         self._drop = {*OURS, *drop}
 
-    async def ask(self, path: str, body: Body) -> Body:
+    async def ask(self, path: str, body: Body, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Body:
         """Return the whole answer to a completion; the body alone says of which kind it is.
 
         Raises:
             EngineRefused: If the model says no.
             Unavailable: If it cannot be reached, or does not answer in OpenAI's shape.
         """
-        answer = _parse(await _translated(self._send(self._encode(body))))
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = _parse(await _translated(self._send(self._encode(body))))
+        except TimeoutError:
+            raise _unavailable(f"it did not answer within {timeout_s:g} s") from None
         if "choices" not in answer:
             raise _strange(json.dumps(answer)[:200])
         return answer
 
     @asynccontextmanager
-    async def stream(self, path: str, body: Body) -> AsyncIterator[AsyncIterator[Body]]:
+    async def stream(self, path: str, body: Body) -> AsyncIterator[AsyncIterator[list[Body]]]:
         """Open a streamed completion and yield its chunks; leaving the block ends it.
 
         Raises:
@@ -66,11 +70,11 @@ class AwsClient:
         """
         events, pieces = await _translated(self._begin(self._encode(body)))
         try:
-            yield self._chunks(pieces)
+            yield self._batches(pieces)
         finally:
             await asyncio.shield(self._aws.run(events.close, answers=True))
 
-    async def _chunks(self, pieces: Iterator[bytes]) -> AsyncIterator[Body]:
+    async def _batches(self, pieces: Iterator[bytes]) -> AsyncIterator[list[Body]]:
         rest = b""
         is_ended = False
         while True:
@@ -82,18 +86,25 @@ class AwsClient:
             # Bedrock's events carry one chunk each and no line ends.
             if rest.startswith(b"{") and _is_whole(rest):
                 lines, rest = [*lines, rest], b""
+            batch: list[Body] = []
             for line in lines:
                 data = line.strip().removeprefix(b"data:").strip()
                 if data == b"[DONE]":
+                    if batch:
+                        yield batch
                     return
                 if not data or data.startswith((b":", b"event:")):
                     continue
                 chunk = _parse(data)
                 if "error" in chunk:
+                    if batch:
+                        yield batch
                     raise EngineRefused(500, chunk)
                 choices = chunk.get("choices") or []
                 is_ended = is_ended or any(one.get("finish_reason") for one in choices)
-                yield chunk
+                batch.append(chunk)
+            if batch:
+                yield batch
             if piece is None:
                 break
         if not is_ended:

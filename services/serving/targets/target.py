@@ -92,7 +92,7 @@ class TargetFailed(Exception):
 class Client(Protocol):
     """Asks what answers, on OpenAI's routes; an engine's client is one."""
 
-    async def ask(self, path: str, body: Body) -> Body:
+    async def ask(self, path: str, body: Body, *, timeout_s: float) -> Body:
         """Return the whole answer to a completion.
 
         Raises:
@@ -100,8 +100,12 @@ class Client(Protocol):
             Unavailable: If it cannot be reached or takes too long.
         """
 
-    def stream(self, path: str, body: Body) -> AbstractAsyncContextManager[AsyncIterator[Body]]:
-        """Open a streamed completion and yield its chunks; leaving the block cancels the rest.
+    def stream(
+        self, path: str, body: Body
+    ) -> AbstractAsyncContextManager[AsyncIterator[list[Body]]]:
+        """Open a streamed completion and yield its chunks, those together that came together.
+
+        Leaving the block cancels the rest.
 
         Raises:
             EngineRefused: On entry if the model says no; in the stream if it fails half-way.

@@ -60,7 +60,7 @@ async def ask():
             client = EngineClient(session, address, "attune/starter", lambda: None)
             found = []
             for _ in range(times):
-                async with client.stream_batches(CHAT, {}) as batches:
+                async with client.stream(CHAT, {}) as batches:
                     async for batch in batches:
                         found.append([one["choices"][0]["delta"]["content"] for one in batch])
             server.close()

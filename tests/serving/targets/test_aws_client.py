@@ -34,8 +34,8 @@ def client(pieces, events=None):
 
 
 async def read(one):
-    async with one.stream("/v1/chat/completions", {"stream": True}) as chunks:
-        return [chunk async for chunk in chunks]
+    async with one.stream("/v1/chat/completions", {"stream": True}) as batches:
+        return [chunk async for batch in batches for chunk in batch]
 
 
 @pytest.mark.parametrize("size", [1, 7, 40, 10_000])
@@ -64,6 +64,6 @@ async def test_an_error_in_the_stream_is_the_models_refusal():
 
 async def test_leaving_a_stream_closes_it():
     events = Events()
-    async with client(LINES, events).stream("/v1/chat/completions", {}) as chunks:
-        assert await anext(chunks) == CHUNKS[0]
+    async with client(LINES, events).stream("/v1/chat/completions", {}) as batches:
+        assert await anext(batches) == CHUNKS[:1]
     assert events.is_closed
