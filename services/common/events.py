@@ -14,6 +14,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import AuthorizationError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 from nats.js.errors import NotFoundError
@@ -87,10 +88,18 @@ def subject_of(project: str, event: str, resource_id: str) -> str:
 class Bus:
     """A connection to NATS that is made on first use and comes back by itself."""
 
-    def __init__(self, url: str, name: str) -> None:
-        """Keep the address, such as `nats://127.0.0.1:7122`, and the name shown to operators."""
-        self._url = url
+    def __init__(self, url: str, name: str, replica_count: int = 1) -> None:
+        """Prepare; nothing is connected yet.
+
+        Args:
+            url: Such as `nats://127.0.0.1:7122`; several, separated by commas, of a cluster.
+            name: Shown to operators.
+            replica_count: Servers of the cluster that keep each event of a stream made here.
+        """
+        self._servers = [one.strip() for one in url.split(",")]
         self._name = name
+        self._replica_count = replica_count
+        self._was_refused = False
         self._client: Client | None = None
         self._has_streams = False
         self._lock = asyncio.Lock()
@@ -188,22 +197,36 @@ class Bus:
             if self._client is None or self._client.is_closed:
                 try:
                     self._client = await nats.connect(
-                        self._url,
+                        self._servers,
                         name=self._name,
                         connect_timeout=CONNECT_TIMEOUT_S,
                         allow_reconnect=True,
                         max_reconnect_attempts=-1,
                         reconnect_time_wait=RECONNECT_S,
-                        error_cb=_log_error,
+                        error_cb=self._note,
                     )
                 except (nats.errors.Error, TimeoutError, OSError) as error:
-                    raise EventsAway(f"no NATS at {self._url}: {error}") from None
+                    raise EventsAway(f"no NATS at {self._places()}: {error}") from None
             if not self._client.is_connected:
                 raise EventsAway("connection lost; reconnecting")
             if not self._has_streams:
-                await _ensure_streams(self._client.jetstream())
+                await _ensure_streams(self._client.jetstream(), self._replica_count)
                 self._has_streams = True
             return self._client.jetstream()
+
+    async def _note(self, error: Exception) -> None:
+        """Take note of what nats-py reports, which prints a stack trace for each otherwise.
+
+        It tries for ever, also with a password that will never be right, which it must be said of.
+        """
+        if isinstance(error, AuthorizationError) and not self._was_refused:
+            self._was_refused = True
+            log.error("NATS at %s refuses our user and password", self._places())
+        log.debug("NATS: %s", error)
+
+    def _places(self) -> str:
+        """Return the addresses without user and password."""
+        return ", ".join(one.rpartition("@")[2] for one in self._servers)
 
 
 def read_event(payload: bytes) -> Event:
@@ -219,16 +242,16 @@ def read_event(payload: bytes) -> Event:
         raise PoisonedEvent(repr(error)) from None
 
 
-async def _ensure_streams(stream: JetStreamContext) -> None:
+async def _ensure_streams(stream: JetStreamContext, replica_count: int) -> None:
     for name, subjects in ((STREAM, "attune.v1.>"), (DEAD_LETTERS, "attune.dlq.>")):
         try:
             await stream.stream_info(name)
         except NotFoundError:
             config = StreamConfig(
-                name=name, subjects=[subjects], max_age=MAX_AGE_S, max_bytes=STREAM_BYTES_MAX
+                name=name,
+                subjects=[subjects],
+                max_age=MAX_AGE_S,
+                max_bytes=STREAM_BYTES_MAX,
+                num_replicas=replica_count,
             )
             await stream.add_stream(config)
-
-
-async def _log_error(error: Exception) -> None:
-    log.debug("NATS: %s", error)  # nats-py prints a stack trace for every attempt otherwise.

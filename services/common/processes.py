@@ -65,12 +65,14 @@ class ProcessFolder:
         return record
 
     def record_self(self, name: str) -> None:
-        """Write down the present process; make it lead a session first if it does not.
+        """Write down the present process; make it lead a group first if it does not.
+
+        In a container the init process has made it lead one, and then no session can be made.
 
         Raises:
             SystemExit: If the folder cannot be written, in one line that says what to do.
         """
-        if os.getsid(0) != os.getpid():
+        if os.getpgid(0) != os.getpid():
             os.setsid()
         try:
             self.record(name, os.getpid())

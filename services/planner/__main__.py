@@ -147,7 +147,7 @@ async def serve(settings: Settings) -> None:
     database = Database(settings.database, MIGRATIONS)
     await database.migrate()
     scheduler, trainer = Scheduler(settings.scheduler_address), Trainer(settings.trainer_address)
-    bus = Bus(settings.nats_url, "planner")
+    bus = Bus(settings.nats_url, "planner", settings.nats_replicas)
     relay = Relay(database, OUTBOX, bus, clock)
     server = build_server(settings, database, scheduler, trainer, clock)
     port = await server.start(settings.host, settings.port)

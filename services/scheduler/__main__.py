@@ -54,7 +54,7 @@ async def serve(settings: SchedulerSettings) -> None:
     terms = LeaseTerms(settings.lease_s, settings.renew_s)
     database = Database(settings.store_url, MIGRATIONS)
     await database.migrate()
-    bus = Bus(settings.nats_url, "scheduler")
+    bus = Bus(settings.nats_url, "scheduler", settings.nats_replicas)
     planner = peers.channel(settings.planner_address)
     changes, jobs, nodes = Changes(database), JobStore(database), NodeStore(database)
     usage, observations = UsageStore(database), ObservationStore(database)

@@ -78,7 +78,7 @@ class Serving:
         artefacts = Artefacts(settings.artefact_root)
         self._settings = settings
         self._database = store.new_database(settings.store_url)
-        self._bus = Bus(settings.nats_url, "serving")
+        self._bus = Bus(settings.nats_url, "serving", settings.nats_replicas)
         self._channels = [
             peers.channel(address)
             for address in (
@@ -135,7 +135,9 @@ class Serving:
         check_port_is_free(settings.endpoint_host, settings.http_port)
         listener = http.listen(settings.endpoint_host, settings.http_port)
         http_port = listener.getsockname()[1]
-        self._deployments.endpoint = f"http://{settings.endpoint_host}:{http_port}/v1"
+        self._deployments.endpoint = (
+            settings.endpoint_url or f"http://{settings.endpoint_host}:{http_port}/v1"
+        )
         server = self._server()
         port = await server.start(settings.host, settings.port)
         log.info("serving on port %d, endpoint %s", port, self._deployments.endpoint)

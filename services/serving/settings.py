@@ -45,6 +45,9 @@ class ServingSettings(Settings):
     """Host and port of the planner, which takes in datasets that are made of preferences."""
     http_port: int = Field(7180, ge=0, le=65535)
     """Port of the OpenAI-compatible endpoint, in [0, 65535]; 0 picks a free one."""
+    endpoint_url: str = Field("", pattern=r"^(https?://[^\s]{1,500})?$")
+    """Base URL of that endpoint as applications reach it, such as `https://models.example.com/v1`,
+    which deployments show; made from host and port when empty."""
     http_host: str = ""
     """Address that the endpoint listens on; ATTUNE_HOST when empty. All other servers have no
     authentication: give the endpoint alone an address that others reach."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import psutil
 import pynvml
 
+from services.trainer.memory import limit_bytes
+
 log = logging.getLogger(__name__)
 
 PROCESSOR = "cpu"
@@ -50,7 +52,13 @@ def offered(accelerator: str) -> list[Device]:
         log.info("found %s; used only with ATTUNE_TRAINER_ACCELERATOR=cuda", names)
     elif accelerator == "cuda":
         log.warning("no GPU found although the accelerator is cuda; offering the processor")
-    return [Device(PROCESSOR, int(psutil.virtual_memory().total * CPU_SHARE))]
+    return [Device(PROCESSOR, int(memory_bytes() * CPU_SHARE))]
+
+
+def memory_bytes() -> int:
+    """Return the memory of this machine, or of the container that this is."""
+    total = psutil.virtual_memory().total
+    return min(total, limit_bytes() or total)
 
 
 def read_gpus(cards: Iterable[tuple[str, int]]) -> list[Device]:

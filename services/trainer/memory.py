@@ -28,6 +28,34 @@ def restart_peak() -> None:
         CLEAR.write_text(FORGET_PEAK)
 
 
+def limit_bytes(cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> int | None:
+    """Return the least memory that our control groups allow; None where there is no limit.
+
+    Groups of version 2 only, which every container engine of today makes.
+    """
+    limits = []
+    with contextlib.suppress(OSError):
+        for line in cgroup.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers:
+                continue
+            # In a container the path may be that of the host; then only the root is there.
+            group = cgroups / path.lstrip("/")
+            for folder in (group, *group.parents):
+                if folder.is_relative_to(cgroups):
+                    limits += _limit(folder / "memory.max")
+    return min(limits, default=None)
+
+
+def _limit(file: Path) -> list[int]:
+    """Return the limit in a file, if it is there and not `max`."""
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return []
+    return [int(text)] if text.isdecimal() else []
+
+
 def oom_kill_count(vmstat: Path = VMSTAT, cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> int:
     """Return how many processes were killed for lack of memory, on this machine and in our groups.
 

@@ -81,3 +81,16 @@ def test_a_process_that_has_ended_cannot_be_recorded(tmp_path, started):
     process.wait()
     with pytest.raises(psutil.NoSuchProcess):
         ProcessFolder(tmp_path).record("gone", process.pid)
+
+
+def test_a_process_that_leads_its_group_already_is_recorded(tmp_path):
+    code = (
+        "import pathlib, sys; from services.common.processes import ProcessFolder; "
+        "ProcessFolder(pathlib.Path(sys.argv[1])).record_self('one')"
+    )
+    # As the init process of a container starts its child: a group of its own, no session.
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], process_group=0)
+    assert process.wait() == 0
+    record = ProcessFolder(tmp_path).find("one")
+    assert record is not None
+    assert record.pid == process.pid

@@ -10,7 +10,7 @@ from attune.scheduler.v1.scheduler_pb2 import PHASE_TRAIN
 from attune.scheduler.v1.worker_pb2 import FinishRunRequest
 
 from services.trainer.attempt import Attempt
-from services.trainer.memory import oom_kill_count, peak_resident_bytes, restart_peak
+from services.trainer.memory import limit_bytes, oom_kill_count, peak_resident_bytes, restart_peak
 from services.trainer.recipes.processor import is_out_of_memory
 from services.trainer.run import ExitCode, Phase, Progress
 from services.trainer.supervisor import outcome
@@ -135,3 +135,24 @@ def test_a_run_that_says_so_itself_ran_out(killed):
     assert request.memory.step_count == 5
     assert request.memory.peak_bytes == 900 * MIB
     assert request.memory.max_token_count == 40
+
+
+def test_the_least_limit_of_our_groups_holds(tmp_path):
+    cgroup = tmp_path / "cgroup"
+    cgroup.write_text("0::/slice/unit\n")
+    inner = tmp_path / "groups" / "slice" / "unit"
+    inner.mkdir(parents=True)
+    (inner / "memory.max").write_text("max\n")
+    assert limit_bytes(cgroup, tmp_path / "groups") is None
+    (inner.parent / "memory.max").write_text("2048\n")
+    assert limit_bytes(cgroup, tmp_path / "groups") == 2048
+    (inner / "memory.max").write_text("1024\n")
+    assert limit_bytes(cgroup, tmp_path / "groups") == 1024
+
+
+def test_in_a_container_the_limit_is_that_of_the_root(tmp_path):
+    cgroup = tmp_path / "cgroup"
+    cgroup.write_text("0::/path/of/the/host\n")
+    (tmp_path / "groups").mkdir()
+    (tmp_path / "groups" / "memory.max").write_text("4096\n")
+    assert limit_bytes(cgroup, tmp_path / "groups") == 4096

@@ -1,7 +1,7 @@
 """Base models under the artefact root: which are at hand, and how one gets there.
 
-`python -m services.trainer.models.base_models ensure <id> [--from PATH]` puts one at hand and
-prints its progress as JSON lines.
+`python -m services.trainer.models.base_models ensure <id> [--from PATH] [--link PATH]` puts one at
+hand and prints its progress as JSON lines.
 """
 
 from __future__ import annotations
@@ -295,13 +295,25 @@ def main(arguments: list[str]) -> None:
     command = parser.add_subparsers(required=True).add_parser("ensure", help="put one at hand")
     command.add_argument("id", help="attune/starter, an id of the hub, or one for a local folder")
     command.add_argument("--from", dest="source", type=Path, help="a local folder")
+    command.add_argument("--link", type=Path, help="a symbolic link to make or turn to its folder")
     given = parser.parse_args(arguments)
     artefacts = Artefacts(TrainerSettings.read("trainer").artefact_root)
     try:
         folder = ensure(artefacts, given.id, given.source, _print_progress)
+        if given.link is not None:
+            _link(given.link, folder)
     except (ServiceError, OSError) as error:
         raise SystemExit(str(error)) from None
     _print({"id": given.id, "revision": folder.name, "folder": str(folder)})
+
+
+def _link(link: Path, folder: Path) -> None:
+    """Have a link lead to a folder, for an engine that is started elsewhere with a fixed path."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    fresh = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder)
+    fresh.replace(link)
 
 
 def _print_progress(done: int, total: int, loss: float) -> None:
