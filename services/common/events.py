@@ -14,7 +14,6 @@ from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import AuthorizationError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 from nats.js.errors import NotFoundError
@@ -33,6 +32,8 @@ FETCH_MAX = 20
 FETCH_WAIT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 RECONNECT_S = 1.0
+REFUSAL = "authorization violation"
+"""What the server calls a wrong user or password; nats-py has no class for it while it connects."""
 
 Data = TypeVar("Data", bound=Message)
 
@@ -219,7 +220,7 @@ class Bus:
 
         It tries for ever, also with a password that will never be right, which it must be said of.
         """
-        if isinstance(error, AuthorizationError) and not self._was_refused:
+        if REFUSAL in str(error).lower() and not self._was_refused:
             self._was_refused = True
             log.error("NATS at %s refuses our user and password", self._places())
         log.debug("NATS: %s", error)

@@ -104,7 +104,7 @@ async def test_a_cluster_of_three_keeps_every_event_when_one_is_killed(cluster):
     cluster[0].stop()
     await publish(bus, "2")
     await bus.close()
-    client = await nats.connect([url for url in urls.split(",")][1:])
+    client = await nats.connect(urls.split(",")[1:])
     info = await client.jetstream().stream_info(STREAM)
     await client.close()
     assert info.config.num_replicas == 3

@@ -6,6 +6,7 @@ images of others are their programs from wheels, and the S3-compatible server is
 conditions and health checks are those of the file.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -77,11 +78,11 @@ class Topology:
                 process.send_signal(fast)
         deadline = time.monotonic() + STOP_S
         for process in self._processes.values():
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):  # What it left behind, as an engine does.
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
 
     def log(self, name: str) -> str:
         """Return what a service has said."""
