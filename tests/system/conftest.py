@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,9 @@ from tests.system.network import LoopbackOnly, is_alone, scripts
 
 ROOT = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 1500
+NO_ENGINE = {"ATTUNE_SERVING_ENGINE_URLS": "attune/starter=http://127.0.0.1:1"}
+"""An engine that others look after, and nobody does: starting one of our own keeps both cores busy
+for longer than most of what is tested."""
 
 
 @dataclass
@@ -24,13 +27,15 @@ class Installed:
 
     home: Path
     prefix: list[str]
+    settings: dict[str, str] = field(default_factory=dict)
+    """Environment of its commands, beyond what names the home."""
 
     def run(self, *command: str, timeout_s: int = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess:
         """Run a command of the environment; it may fail."""
-        environ = os.environ | {"ATTUNE_HOME": str(self.home), "ATTUNE_PORT_BASE": "0"}
+        own = {"ATTUNE_HOME": str(self.home), "ATTUNE_PORT_BASE": "0"}
         return subprocess.run(
             [*self.prefix, scripts() / command[0], *command[1:]],
-            env=environ,
+            env=os.environ | own | self.settings,
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -90,13 +95,13 @@ def demo(installed: Installed) -> Demo:
 def new_home(
     installed: Installed, demo: Demo, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Installed]:
-    """Makes homes outside of the demo's network, with the base model that the demo made: making
-    it takes longer than most of what is tested."""
+    """Makes homes outside of the demo's network, without an engine, and with the base model that
+    the demo made: making it takes long too."""
 
     def make(name: str) -> Installed:
         home = tmp_path_factory.mktemp(name).resolve()
         shutil.copytree(installed.home / "artefacts" / "models", home / "artefacts" / "models")
-        return Installed(home, [])
+        return Installed(home, [], NO_ENGINE)
 
     return make
 
