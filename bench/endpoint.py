@@ -85,6 +85,7 @@ def body(model: str, tokens: int, **more: Any) -> Callable[[int], dict[str, Any]
         "messages": [{"role": "user", "content": "My order did not arrive."}],
         "temperature": 0,
         "max_tokens": tokens,
+        "ignore_eos": True,  # Or a random adapter might say next to nothing.
         "stream": True,
         **more,
     }

@@ -26,15 +26,17 @@ from services.trainer.recipes.model import load_base
 
 MARGIN_MIN = 0.005
 """Least distance of the likeliest token from the next, in nats; engines differ by a tenth of it."""
+TOKENS_MIN = 3
+"""Of an answer: shorter ones of two adapters are too often alike."""
 RANK = 8
-SPREAD = 0.15
+SPREAD = 0.4
 """Standard deviation of the random weights: enough for answers of their own."""
 TRIES_MAX = 20
 """Draws for one adapter that is clear."""
 
 
 def make(artefacts: Artefacts, folder: Path, renderer: Renderer, seed: int) -> str | None:
-    """Return the hash of one adapter; None where an answer of it is not clear.
+    """Return the hash of one adapter; None where an answer of it is short or unclear.
 
     Args:
         artefacts: Where it goes.
@@ -55,7 +57,8 @@ def make(artefacts: Artefacts, folder: Path, renderer: Renderer, seed: int) -> s
     for prompt in PROMPTS:
         messages = [{"role": "user", "content": prompt}]
         line = parity_line(generator, renderer, messages, ANSWER_TOKENS, lambda: None)
-        if line is None or margin(tuned, line) < MARGIN_MIN:
+        is_short = line is None or len(line["answer_token_ids"]) < TOKENS_MIN
+        if is_short or margin(tuned, line) < MARGIN_MIN:
             return None
         lines.append(line)
     staged = artefacts.adapter(f"random-{seed}")
