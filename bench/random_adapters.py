@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers.utils.logging import disable_progress_bar
 
 from bench.random_adapters_text import ANSWER_TOKENS, PROMPTS
 from services.common.artefacts import Artefacts, write_manifest
@@ -35,21 +36,19 @@ TRIES_MAX = 20
 """Draws for one adapter that is clear."""
 
 
-def make(artefacts: Artefacts, folder: Path, renderer: Renderer, seed: int) -> str | None:
+def make(artefacts: Artefacts, tuned: Any, renderer: Renderer, seed: int) -> str | None:
     """Return the hash of one adapter; None where an answer of it is short or unclear.
 
     Args:
         artefacts: Where it goes.
-        folder: Of the base model.
+        tuned: The base model with an adapter, whose weights are drawn anew.
         renderer: Of the base model.
         seed: Tells it from others.
     """
     torch.manual_seed(seed)
-    config = LoraConfig(
-        r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    tuned: Any = get_peft_model(load_base(folder, torch.float32), config)
     for name, parameter in tuned.named_parameters():
+        if "lora_A" in name:
+            torch.nn.init.kaiming_uniform_(parameter, a=5**0.5)  # As PEFT draws it.
         if "lora_B" in name:  # Zero by default, which would leave the base as it is.
             torch.nn.init.normal_(parameter, std=SPREAD)
     generator = generator_of(tuned, renderer.tokenizer)
@@ -81,15 +80,20 @@ def margin(model: Any, line: dict[str, Any]) -> float:
 
 def main(root: str, model_id: str, count: str, seed: str = "0") -> None:
     """Make as many as are asked for."""
+    disable_progress_bar()
     artefacts = Artefacts(Path(root))
     model = find_base_model(artefacts, model_id)
     assert model is not None, f"{model_id} is not at hand under {root}"
     renderer = Renderer(model.folder)
+    config = LoraConfig(
+        r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    tuned = get_peft_model(load_base(model.folder, torch.float32), config)
     made: list[str] = []
     draw = int(seed)
     for _ in range(int(count) * TRIES_MAX):
         draw += 1
-        if (adapter := make(artefacts, model.folder, renderer, draw)) is not None:
+        if (adapter := make(artefacts, tuned, renderer, draw)) is not None:
             made.append(adapter)
         if len(made) == int(count):
             break
