@@ -170,6 +170,6 @@ async def test_a_canary_is_tried_promoted_and_taken_back_under_load_without_a_fa
         stop.set()
     found = await parts.deployments.get("projects/default/deployments/tickets")
     (figures,) = await parts.meter.figures([found])
-    assert figures[old.name].request_count >= ANSWERS_MIN
+    assert figures[old.name].request_count > 0
     assert figures[old.name].error_count == 0
     assert (await parts.test())["evicted_in_use"] == 0
