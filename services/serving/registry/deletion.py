@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from os import stat_result
 from pathlib import Path
 
-from services.common.artefacts import Artefacts
+from services.common.artefacts import MANIFEST, Artefacts
 from services.common.errors import FailedPrecondition
 from services.serving.deployments.deployment import Deployment
 from services.serving.peers import Scheduler
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 WEIGHTS = "*.safetensors"
 NAMED_MAX = 5
 """Versions or jobs that a refusal names."""
+MERGED_MAX = 10_000
+"""Whole models that are looked through for those made of an adapter."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,24 @@ def _free(artefacts: Artefacts, version: Version, sharing: Sequence[Version]) ->
             remove([path for path in sorted(left.iterdir()) if path.is_file()])
             shutil.rmtree(left)
         remove(sorted(artefacts.merged(version.merged_sha256).glob(WEIGHTS)))
+    for model_id in [] if version.merged_sha256 else _made_of(artefacts, version.adapter_sha256):
+        kept.append(f"The base model {model_id} stays: somebody made it of this version for plans.")
     export = artefacts.export(version.id)
     if export.exists():
         kept.append(f"Its export stays: {export}. Remove that folder when nobody needs it.")
     # What has another link, such as from an export, takes its room as before.
     size = sum(one.st_size for key, one in facts.items() if gone[key] >= one.st_nlink)
     return Freed(size, tuple(kept))
+
+
+def _made_of(artefacts: Artefacts, adapter_sha256: str) -> list[str]:
+    """Return the ids of the base models that an adapter was merged into outside of the registry."""
+    found = []
+    for manifest in islice(artefacts.merged("").glob(f"*/{MANIFEST}"), MERGED_MAX):
+        try:
+            facts = json.loads(manifest.read_text())["facts"]
+        except (OSError, ValueError, KeyError):
+            continue
+        if facts.get("adapter_sha256") == adapter_sha256:
+            found.append(whole_weights(manifest.parent.name).model_id)
+    return found

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
 
-from services.common.artefacts import read_manifest
+from services.common.artefacts import read_manifest, write_manifest
 from services.common.errors import NotFound, Unavailable
 from services.serving.registry.version import lineage_of, whole_weights
 from tests.serving.parts import a_job
@@ -131,3 +131,14 @@ async def test_a_base_is_kept_while_the_scheduler_is_away(parts, stubs, monkeypa
     monkeypatch.setattr(parts.scheduler, "list_unfinished_jobs", away)
     assert (await refusal(stubs, parent.name))[0] == "UNAVAILABLE"
     assert (await parts.versions.get(parent.name)).state == "READY"
+
+
+async def test_a_base_that_somebody_merged_for_plans_stays_and_is_named(parts, stubs):
+    version = await parts.ready()
+    folder = parts.artefacts.merged("c" * 64)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    write_manifest(folder, {"adapter_sha256": version.adapter_sha256})
+    freed = await delete(stubs, version.name)
+    assert f"merged/{'c' * 12} stays" in freed.kept[0]
+    assert (folder / "model.safetensors").exists()
