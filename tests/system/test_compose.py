@@ -82,7 +82,7 @@ def test_an_approved_plan_becomes_a_job_by_postgresql_and_nats(topology, attune,
     dataset = attune("dataset", "upload", str(data))["name"]
     spec = attune("spec", "propose", "--dataset", dataset)
     assert spec["base_model"]["id"] == BASE
-    attune("spec", "approve", spec["name"])
+    attune("spec", "approve", spec["name"], "--yes")
     deadline = time.monotonic() + JOB_WAIT_S
     while not (jobs := attune("job", "list").get("jobs")):
         assert time.monotonic() < deadline, topology.log("scheduler")[-2000:]
