@@ -319,8 +319,10 @@ async def test_deployments_are_listed_by_alias(deployments):
 
 
 async def test_a_deleted_version_is_kept_as_a_row_and_told_of_once(database, versions):
-    one = await ready(versions)
-    gone = await versions.delete(one, lambda deployments: None)
+    staged = await versions.stage(lineage_of(a_job()), None)
+    one = judge(staged, HOLDS, SystemClock().now())
+    await versions.settle(one)
+    gone = await versions.delete(staged, lambda deployments: None)  # Read before its proof.
     assert await versions.get(one.name) == gone
     assert (gone.state, gone.parity) == ("DELETED", one.parity)
     with pytest.raises(Conflict):

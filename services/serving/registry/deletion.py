@@ -59,7 +59,7 @@ class Deletions:
             NotFound: If there is no such version.
             FailedPrecondition: If something needs it.
             Unavailable: If jobs may be training on it and the scheduler does not answer.
-            Conflict: If it changed at this very moment.
+            Conflict: If somebody else deletes it at this very moment.
         """
         version = await self._versions.get(name)
         if version.state is not VersionState.DELETED:

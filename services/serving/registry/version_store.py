@@ -127,13 +127,13 @@ class VersionStore:
                 decision locks the rows of its versions, so it is either seen here or refused.
 
         Raises:
-            Conflict: If its state changed since it was read.
+            Conflict: If it was deleted since it was read.
             ServiceError: Whatever `check` raises.
         """
         after = deleted(version, self._clock.now())
         statement = (
             update(rows)
-            .where(rows.c.id == version.id, rows.c.state == version.state.value)
+            .where(rows.c.id == version.id, rows.c.state != VersionState.DELETED.value)
             .values(
                 state=after.state.value,
                 state_reason=after.state_reason,
@@ -144,6 +144,9 @@ class VersionStore:
             await guarded(connection, statement, version.name)
             found = (await connection.execute(select(store.deployments))).all()
             check([deployment_row.from_row(row) for row in found])
+            # It may have been proved since it was read.
+            query = select(rows).where(rows.c.id == version.id)
+            after = _from_row((await connection.execute(query)).one())
             await self._tell(connection, after)
         return after
 
