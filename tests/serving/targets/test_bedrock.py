@@ -17,6 +17,7 @@ from services.serving.targets.aws import Names
 from services.serving.targets.bedrock import Bedrock
 from services.serving.targets.target import TargetFailed
 from tests.serving.targets.cloud import ANSWER, BUCKET, NAME, OPTIONS, Cloud, an_account, confirmed
+from tests.serving.targets.runtime import a_runtime
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 ARN = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefgh1234"
@@ -247,6 +248,23 @@ async def test_what_bedrock_refuses_reaches_the_caller_as_an_engines_refusal_doe
     stubs.answers.add_client_error("invoke_model", code, "The prompt is too long.")
     with stubs.active(), pytest.raises(error, match=match):
         await target.client(deployment, version).ask("/v1/chat/completions", CHAT)
+
+
+async def test_an_answer_streams_with_an_event_for_each_chunk(cloud, monkeypatch):
+    chunks = [
+        {"choices": [{"delta": {"content": "good"}}]},
+        {"choices": [{"delta": {"content": " day"}, "finish_reason": "stop"}]},
+    ]
+    lines = "\n".join(map(json.dumps, chunks)).encode()
+    with a_runtime(lines) as (address, bodies):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", address)
+        target, deployment, version, name, stubs = await begun(cloud)
+        stubs.model(name)
+        client = target.client(deployment, version)
+        with stubs.control:
+            async with client.stream("/v1/chat/completions", {**CHAT, "stream": True}) as answer:
+                assert [chunk async for chunk in answer] == chunks
+    assert bodies == [{"messages": CHAT["messages"]}]
 
 
 async def test_withdrawing_waits_for_an_import_and_deletes_what_is_of_the_deployment(cloud):

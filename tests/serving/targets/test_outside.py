@@ -1,12 +1,7 @@
 """A deployment outside, through the services: decided, waited for, asked, taken back."""
 
 import asyncio
-import binascii
 import json
-import struct
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from uuid import uuid4
 
 import openai
@@ -20,6 +15,7 @@ from services.serving.targets.pace import Pace
 from services.serving.targets.sagemaker import SageMaker
 from tests.serving.parts import WAIT_S
 from tests.serving.targets.cloud import NAME, OPTIONS, an_account, answering, endpoints
+from tests.serving.targets.runtime import a_runtime
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 
@@ -124,54 +120,3 @@ async def test_a_target_that_is_not_configured_is_refused(parts):
     )
     with pytest.raises(InvalidArgument, match="'bedrock' is not a deploy target here"):
         await parts.deployer.create(request, "default")
-
-
-@contextmanager
-def a_runtime(stream):
-    """Serve SageMaker's runtime as far as moto does not: streams, and errors of the model."""
-    bodies = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            if self.path.endswith("/invocations-response-stream"):
-                half = len(stream) // 2  # AWS cuts where it likes.
-                data = event(stream[:half]) + event(stream[half:])
-                self.answer(200, data, {"content-type": "application/vnd.amazon.eventstream"})
-            else:
-                said = json.dumps({"error": {"message": "The prompt is too long."}})
-                error = {"OriginalStatusCode": 400, "OriginalMessage": said, "Message": "no"}
-                self.answer(424, json.dumps(error).encode(), {"x-amzn-errortype": "ModelError"})
-
-        def answer(self, status, data, headers):
-            self.send_response(status)
-            for name, value in {**headers, "content-length": str(len(data))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", bodies
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def event(payload):
-    """Return one event of AWS's binary stream that carries a part of an answer."""
-    headers = b"".join(
-        bytes([len(name)]) + name + b"\x07" + struct.pack(">H", len(value)) + value
-        for name, value in (
-            (b":message-type", b"event"),
-            (b":event-type", b"PayloadPart"),
-            (b":content-type", b"application/octet-stream"),
-        )
-    )
-    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
-    data = prelude + struct.pack(">I", binascii.crc32(prelude)) + headers + payload
-    return data + struct.pack(">I", binascii.crc32(data))
