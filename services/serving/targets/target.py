@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from services.serving.deployments.deployment import Deployment
 from services.serving.engines.engine_client import Body
 from services.serving.engines.weights import Weights
 from services.serving.registry.version import Version
+
+OTHER_IS_HERE = "The other one runs here, and nothing is billed for it."
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Recommendation:
 
 
 def recommend(offers: Sequence[Offer]) -> list[Recommendation]:
-    """Return two offers with the one to take first: the cheapest known one of those that can.
+    """Return two offers with the one to take first: the cheapest of those that can.
 
     Where the operator configured a target outside, it stands beside the better one of ours.
 
@@ -53,9 +56,7 @@ def recommend(offers: Sequence[Offer]) -> list[Recommendation]:
     if outside and len(inside) > 1:
         return recommend([recommend(inside)[0].offer, *outside])
     able = [one for one in offers if not one.objection]
-    known = [one.hour_cost_micro_usd for one in able if one.hour_cost_micro_usd is not None]
-    cheapest = min(known, default=None)
-    best = next((one for one in able if one.hour_cost_micro_usd == cheapest), None)
+    best = min(able, key=_hour_cost, default=None)
     found = [Recommendation(one, one is best, _reason(one, best, able)) for one in offers]
     return sorted(found, key=lambda one: not one.is_best)
 
@@ -65,13 +66,20 @@ def _reason(offer: Offer, best: Offer | None, able: Sequence[Offer]) -> str:
         return offer.objection
     if len(able) == 1:
         return "It is the only one that can serve this version now."
-    if best is None or best.hour_cost_micro_usd is None:
-        return "What either costs is not known here."
+    if best is not None and best.hour_cost_micro_usd is None:
+        return "It runs here: nothing is billed for it." if offer is best else OTHER_IS_HERE
     if offer is best:
-        return "It is known to cost no more than the other one."
+        return "Of what is known, it costs least."
     if offer.hour_cost_micro_usd is None:
         return "What it costs is not known here."
     return "The other one serves this version for less, or for the same."
+
+
+def _hour_cost(offer: Offer) -> float:
+    """Return what offers are compared by; what is not billed stands before what may be."""
+    if offer.hour_cost_micro_usd is not None:
+        return offer.hour_cost_micro_usd
+    return math.inf if offer.is_outside else 0
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_where_ours_cannot_serve_a_version_the_one_outside_is_recommended():
     assert found[1].reason == "It is a whole model."
 
 
-def test_unknown_costs_are_not_compared():
+def test_what_is_here_comes_before_a_bill_of_unknown_height():
     shared = offer("shared", 0, "It is a whole model.")
     unknown = offer("sagemaker", is_outside=True)
     found = recommend([shared, DEDICATED, unknown])
@@ -45,4 +45,13 @@ def test_unknown_costs_are_not_compared():
         ("dedicated", True),
         ("sagemaker", False),
     ]
-    assert {one.reason for one in found} == {"What either costs is not known here."}
+    assert [one.reason for one in found] == [
+        "It runs here: nothing is billed for it.",
+        "The other one runs here, and nothing is billed for it.",
+    ]
+
+
+def test_a_bill_that_is_known_is_no_reason_to_leave_an_engine_that_is_here():
+    shared = offer("shared", 0, "It is a whole model.")
+    found = recommend([shared, DEDICATED, OUTSIDE])
+    assert [one.offer.target for one in found] == ["dedicated", "sagemaker"]
