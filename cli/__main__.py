@@ -63,6 +63,8 @@ COMMANDS = {
         "See what is deployed, try a new version, take it back.",
     ),
     "engines": ("cli.engines", "engines", "Show what computes answers."),
+    "key": ("cli.keys", "key", "Make keys for applications, list them, end them."),
+    "usage": ("cli.usage", "usage", "Show what was used by key, model and version."),
     "chat": ("cli.chat", "chat", "Talk to a deployed model."),
 }
 INTERRUPTED = 130

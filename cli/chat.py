@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 
@@ -17,7 +18,8 @@ from cli.resource_names import short
 from cli.views.screen import Screen
 from services.common.errors import FailedPrecondition, ServiceError, Unavailable
 
-KEY = "none-is-needed"
+NO_KEY = "none-is-needed"
+"""What OpenAI's client sends where there is no key; it refuses to send none."""
 TIMEOUT_S = 120.0
 RETRIES_MAX = 1
 TURNS_MAX = 100
@@ -31,7 +33,8 @@ TURNS_MAX = 100
 def chat(model: str, message: str | None, system: str, as_json: bool) -> None:
     """Talk to a deployed model.
 
-    MODEL is an alias. Without MESSAGE, line by line until an empty one.
+    MODEL is an alias, a version as MODEL/NUMBER, or base:ID. Without MESSAGE, line by line until an
+    empty one. Where the endpoint asks for a key, it is taken from ATTUNE_API_KEY.
     """
     endpoints = Endpoints.read(Home.read())
     client = openai_client(endpoints.openai)
@@ -57,7 +60,8 @@ def chat(model: str, message: str | None, system: str, as_json: bool) -> None:
 
 def openai_client(base_url: str) -> OpenAI:
     """Return OpenAI's own client for our endpoint."""
-    return OpenAI(base_url=base_url, api_key=KEY, timeout=TIMEOUT_S, max_retries=RETRIES_MAX)
+    key = os.environ.get("ATTUNE_API_KEY") or NO_KEY
+    return OpenAI(base_url=base_url, api_key=key, timeout=TIMEOUT_S, max_retries=RETRIES_MAX)
 
 
 def stream_answer(

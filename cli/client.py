@@ -12,6 +12,7 @@ from attune.scheduler.v1 import scheduler_pb2_grpc
 from attune.serving.v1 import (
     deployment_pb2_grpc,
     engine_pb2_grpc,
+    key_pb2_grpc,
     model_pb2_grpc,
     playground_pb2_grpc,
 )
@@ -56,6 +57,7 @@ class Client:
         self.playground = playground_pb2_grpc.PlaygroundServiceStub(serving)
         self.deployments = deployment_pb2_grpc.DeploymentServiceStub(serving)
         self.engines = engine_pb2_grpc.EngineServiceStub(serving)
+        self.keys = key_pb2_grpc.KeyServiceStub(serving)
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

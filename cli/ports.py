@@ -20,6 +20,7 @@ OFFSETS = {
     "nats": 22,
     "mlflow": 50,
     "openai": 80,
+    "metrics": 81,
     "engine": 90,
 }
 VARIABLES = {
@@ -30,6 +31,7 @@ VARIABLES = {
     "nats": "ATTUNE_NATS_PORT",
     "mlflow": "ATTUNE_MLFLOW_PORT",
     "openai": "ATTUNE_SERVING_HTTP_PORT",
+    "metrics": "ATTUNE_SERVING_METRICS_PORT",
     "engine": "ATTUNE_SERVING_ENGINE_PORT",
 }
 
@@ -45,6 +47,8 @@ class Ports:
     openai: int
     mlflow: int
     nats: int
+    metrics: int
+    """Of serving, for Prometheus."""
     engine: int
     """Of vLLM, which only serving calls."""
 

@@ -12,7 +12,7 @@ from attune.serving.v1 import deployment_pb2, model_pb2
 from attune.spec.v1 import evaluation_pb2
 from attune.trainer.v1 import trainer_pb2
 
-from cli.chat import KEY
+from cli.chat import NO_KEY
 from cli.demo.comparison import Comparison
 from cli.demo.serving import Chat
 from cli.demo.steps import Steps
@@ -116,7 +116,7 @@ def snippet(endpoint: str, alias: str, chat: Chat) -> list[str]:
     return [
         "from openai import OpenAI",
         "",
-        f'client = OpenAI(base_url="{endpoint}", api_key="{KEY}")',
+        f'client = OpenAI(base_url="{endpoint}", api_key="{NO_KEY}")',
         "answer = client.chat.completions.create(",
         f'    model="{alias}",',
         "    messages=[",

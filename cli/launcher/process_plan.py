@@ -125,6 +125,7 @@ def _settings(
         "serving": {
             "ATTUNE_SERVING_PORT": str(ports.serving),
             "ATTUNE_SERVING_HTTP_PORT": str(ports.openai),
+            "ATTUNE_SERVING_METRICS_PORT": str(ports.metrics),
             "ATTUNE_SERVING_ENGINE_PORT": str(ports.engine),
             "ATTUNE_SERVING_PLANNER_ADDRESS": addresses.planner,
             "ATTUNE_SERVING_SCHEDULER_ADDRESS": addresses.scheduler,

@@ -37,7 +37,7 @@ class Settings(BaseModel):
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
     host: str = "127.0.0.1"
-    """Address that servers listen on. There is no authentication yet: keep it on loopback."""
+    """Address that servers listen on. Only serving's endpoint knows keys: keep it on loopback."""
 
     @classmethod
     def read(cls, service: str, environ: Mapping[str, str] = os.environ) -> Self:

@@ -77,6 +77,7 @@ class Serving:
         clock = SystemClock()
         artefacts = Artefacts(settings.artefact_root)
         self._settings = settings
+        self._anonymous_project = settings.anonymous_project  # First: it may refuse to start.
         self._database = store.new_database(settings.store_url)
         self._bus = Bus(settings.nats_url, "serving", settings.nats_replicas)
         self._channels = [
@@ -179,7 +180,7 @@ class Serving:
         default = Limits(
             settings.requests_per_minute, settings.tokens_per_minute, settings.concurrent_requests
         )
-        keyring = Keyring(clock, default, settings.anonymous_project)
+        keyring = Keyring(clock, default, self._anonymous_project)
         keys, usage = KeyStore(self._database, clock), UsageStore(self._database)
         gate = Gate(settings.running_max, settings.waiting_max, settings.wait_max_s)
         self._keys = Keys(keys, keyring, clock)

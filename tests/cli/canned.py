@@ -8,6 +8,7 @@ from attune.planner.v1 import catalogue_pb2, dataset_pb2_grpc, planner_pb2, plan
 from attune.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from attune.serving.v1 import (
     deployment_pb2_grpc,
+    key_pb2_grpc,
     model_pb2,
     model_pb2_grpc,
     playground_pb2_grpc,
@@ -20,6 +21,7 @@ from services.common.rpc import Server
 from tests.cli.canned_compute import CannedCompute
 from tests.cli.canned_datasets import PROJECT, CannedDatasets
 from tests.cli.canned_deployments import CannedDeployments
+from tests.cli.canned_keys import CannedKeys
 from tests.cli.canned_playground import CannedPlayground
 from tests.cli.full_spec import full_spec
 
@@ -85,6 +87,7 @@ class Services(
     planner_pb2_grpc.PlannerServiceServicer,
     CannedDatasets,
     CannedCompute,
+    CannedKeys,
     scheduler_pb2_grpc.SchedulerServiceServicer,
     trainer_pb2_grpc.TrainerServiceServicer,
     model_pb2_grpc.ModelServiceServicer,
@@ -360,6 +363,7 @@ class Running:
             (model_pb2_grpc, "ModelService"),
             (playground_pb2_grpc, "PlaygroundService"),
             (deployment_pb2_grpc, "DeploymentService"),
+            (key_pb2_grpc, "KeyService"),
         ):
             register = getattr(module, f"add_{name}Servicer_to_server")
             server.add(register, self.services, name)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -18,7 +19,10 @@ from tests.cli.canned import Running, Services
 class OpenAiHandler(BaseHTTPRequestHandler):
     """Streams a fixed answer, or refuses a model that it does not know."""
 
+    authorizations: ClassVar[list[str]] = []
+
     def do_POST(self) -> None:
+        self.authorizations.append(self.headers["Authorization"])
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if body["model"] == "missing":
             text = "There is no model 'missing'."
@@ -77,6 +81,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def services(home: Home, openai_url: str) -> Iterator[Services]:
     running = Running()
     running.services.openai = openai_url
+    running.services.authorizations = OpenAiHandler.authorizations
     running.start()
     address = f"127.0.0.1:{running.port}"
     Endpoints(*[address] * 4, openai_url, "http://127.0.0.1:1", "nats://127.0.0.1:1").write(home)

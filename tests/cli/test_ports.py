@@ -15,6 +15,7 @@ def test_the_defaults_are_those_of_the_services():
         "nats": 7122,
         "mlflow": 7150,
         "openai": 7180,
+        "metrics": 7181,
         "engine": 7190,
     }
 

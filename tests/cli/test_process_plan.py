@@ -61,6 +61,7 @@ def test_services_get_their_ports_and_each_others_addresses():
     serving = found["serving"].environment
     assert serving["ATTUNE_SERVING_PLANNER_ADDRESS"] == "127.0.0.1:9001"
     assert serving["ATTUNE_SERVING_HTTP_PORT"] == "9080"
+    assert serving["ATTUNE_SERVING_METRICS_PORT"] == "9081"
     assert serving["ATTUNE_SERVING_ENGINE_PORT"] == "9090"
     for process in found.values():
         assert process.environment["ATTUNE_NATS_URL"] == "nats://127.0.0.1:9022"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 
+@lru_cache(maxsize=64)
 def is_local(host: str, origin: str) -> bool:
     """Return whether a request was made for this machine's own address, and not by a foreign page.
 
