@@ -50,6 +50,13 @@ class Admission:
         call.on_end.append(lambda: limiter.leave(call.prompt_token_count + call.answer_token_count))
         call.headers += limiter.headers()
 
+    def has_turn(self, call: Call) -> bool:
+        """Return whether the endpoint has room at once; the call gives its place back then."""
+        if self._gate.try_enter():
+            call.on_end.append(self._gate.leave)
+            return True
+        return False
+
     async def take_turn(self, call: Call) -> None:
         """Wait until the endpoint has room; the call gives its place back.
 

@@ -100,8 +100,9 @@ class Endpoint:
         if not isinstance(body.get("stream", False), bool | None):
             raise Refusal(400, "'stream' must be true or false.", "invalid_stream", "stream")
         caller.check_model(model)
-        async with while_there(request.receive):
-            await self._admission.take_turn(call)
+        if not self._admission.has_turn(call):
+            async with while_there(request.receive):
+                await self._admission.take_turn(call)
         lot = Lot(request.headers.get(HEADER, ""), str(body.get("user") or ""))
         route = await self._routes.of_model_name(caller, model, lot)
         call.model, call.route = model, route

@@ -33,6 +33,13 @@ class Gate:
         """How many wait."""
         return len(self._queue)
 
+    def try_enter(self) -> bool:
+        """Enter if there is room now, and return whether there was; `leave` must follow then."""
+        if self.running >= self._running_max:  # Nobody waits while there is room.
+            return False
+        self.running += 1
+        return True
+
     async def enter(self) -> None:
         """Return when the request may be answered; `leave` must follow.
 
@@ -41,8 +48,7 @@ class Gate:
         Raises:
             Unavailable: If the queue is full, or the wait too long.
         """
-        if self.running < self._running_max:  # Nobody waits while there is room.
-            self.running += 1
+        if self.try_enter():
             return
         if len(self._queue) >= self._waiting_max:
             raise self._overloaded(f"{self._waiting_max:,} wait")

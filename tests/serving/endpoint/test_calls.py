@@ -135,6 +135,29 @@ async def test_a_stream_that_takes_too_long_ends_with_an_error(hasty, parts, nam
     assert call.answer_token_count > 0
 
 
+async def test_a_stream_whose_first_piece_does_not_come_is_a_504_too(hasty, parts, name, caplog):
+    await parts.test(mode="no_tokens")
+    with pytest.raises(openai.InternalServerError) as caught:
+        await hasty.chat.completions.create(model=name, stream=True, **ASK)
+    assert caught.value.status_code == 504
+    call = await ended(parts)
+    assert (call.status, call.code, call.first_token_s) == (504, "timeout", None)
+    assert "failed" not in caplog.text
+    assert "Exception" not in caplog.text
+
+
+async def test_a_client_that_leaves_before_the_first_piece_leaves_nothing_behind(
+    client, parts, name, caplog
+):
+    await parts.test(mode="no_tokens")
+    with pytest.raises(openai.APITimeoutError):
+        await client.chat.completions.create(model=name, stream=True, timeout=0.5, **ASK)
+    call = await ended(parts)
+    assert (call.status, call.code) == (499, "client_gone")
+    assert parts.gate.running == 0
+    assert "Exception" not in caplog.text
+
+
 async def test_the_clients_own_timeout_raises_and_frees_the_engine(client, parts, name):
     await parts.test(mode="endless")
     with pytest.raises(openai.APITimeoutError):
