@@ -35,7 +35,7 @@ from google.protobuf.json_format import MessageToDict
 from bench.system import ROOT
 from services.common.artefacts import Artefacts, write_manifest
 from services.common.errors import NotFound, Unavailable
-from services.common.events import Bus, subject_of
+from services.common.events import Bus, EventsAway, subject_of
 from services.common.peers import call, channel
 from services.common.processes import ProcessFolder
 from services.common.settings import Settings
@@ -45,6 +45,7 @@ MODEL = "attune/starter"
 PROJECT = "projects/default"
 CALL_TIMEOUT_S = 30.0
 READY_TIMEOUT_S = 400.0
+PUBLISH_TIMEOUT_S = 60.0
 POLL_S = 0.2
 GRACE_S = 60.0
 PARITY_TOLERANCE = 0.01
@@ -130,11 +131,7 @@ class Serving:
         for job in jobs:
             data = MessageToDict(events_pb2.JobSucceeded(job=job), preserving_proto_field_name=True)
             body = {"id": str(uuid4()), "type": "attune.v1.job.succeeded", "subject": job.name}
-            await self._bus.publish(
-                subject_of("default", "job.succeeded", "j1"),
-                json.dumps({**body, "data": data}).encode(),
-                body["id"],
-            )
+            await self._publish(json.dumps({**body, "data": data}).encode(), body["id"])
         return [await self._settled(job.name) for job in jobs]
 
     async def deploy(self, alias: str, version: str) -> None:
@@ -162,6 +159,22 @@ class Serving:
                 process.kill()
         for record in ProcessFolder(self.home).all():
             ProcessFolder(self.home).end(record, GRACE_S)
+
+    async def _publish(self, payload: bytes, event_id: str) -> None:
+        """Publish `job.succeeded`; again where NATS does not confirm, as a relay does.
+
+        Raises:
+            EventsAway: If it still does not after some time.
+        """
+        deadline = time.monotonic() + PUBLISH_TIMEOUT_S
+        while True:
+            try:
+                subject = subject_of("default", "job.succeeded", "j1")
+                return await self._bus.publish(subject, payload, event_id)
+            except EventsAway:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(POLL_S)  # The connection comes back by itself.
 
     def _make_artefacts(self) -> None:
         self.artefacts.model(MODEL).parent.mkdir(parents=True)
