@@ -45,7 +45,8 @@ def _grpc_fault(address: str) -> str:
     with grpc.insecure_channel(address) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # Its types name no methods.
         try:
-            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+            request = health_pb2.HealthCheckRequest()
+            answer = stub.Check(request, timeout=TIMEOUT_S)  # type: ignore[attr-defined]
         except grpc.RpcError as error:
             return f"{error.code().name} {error.details()}"
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
