@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from services.serving.engines.greedy import NEW_TOKENS_MAX
-
 PROMPTS = (
     "My order did not arrive.",
     "How do I change my address?",
     "Cancel my subscription.",
     "Is the blue one in stock?",
 )
-ANSWER_TOKENS = NEW_TOKENS_MAX
-"""A proof of parity lets the engine say as much."""
+ANSWER_TOKENS = 48
+"""As long as the trainer's own answers in a proof of parity."""

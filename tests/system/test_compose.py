@@ -63,9 +63,12 @@ def attune(topology):
     return run
 
 
-def test_a_completion_comes_from_the_engine_that_compose_starts(topology):
+def test_a_completion_by_a_key_comes_from_the_engine_that_compose_starts(topology, attune):
     address = f"http://127.0.0.1:{topology.ports['7180']}/v1"
-    client = openai.OpenAI(base_url=address, api_key="none", max_retries=10)
+    with pytest.raises(openai.AuthenticationError):
+        openai.OpenAI(base_url=address, api_key="none").models.list()
+    secret = attune("key", "create", "Support desk")["secret"]
+    client = openai.OpenAI(base_url=address, api_key=secret, max_retries=10)
     answer = client.chat.completions.create(
         model=f"base:{BASE}", messages=[{"role": "user", "content": "hello"}], max_tokens=8
     )

@@ -103,9 +103,9 @@ class EngineClient:
 
     async def probe(self) -> bool:
         """Return whether the engine still makes a token; health alone does not show it."""
-        body = {**greedy_body([{"role": "user", "content": "?"}]), "max_tokens": 1}
+        body = {**greedy_body([{"role": "user", "content": "?"}], 1), "model": self.base_model}
         try:
-            await self.ask(CHAT, {**body, "model": self.base_model}, timeout_s=PROBE_TIMEOUT_S)
+            await self.ask(CHAT, body, timeout_s=PROBE_TIMEOUT_S)
         except (EngineRefused, Unavailable):
             return False
         return True
@@ -145,14 +145,19 @@ class EngineClient:
             if error.status != 404:
                 raise
 
-    async def answer(self, model: str, messages: list[dict[str, str]]) -> Answer:
+    async def answer(self, model: str, messages: list[dict[str, str]], max_tokens: int) -> Answer:
         """Return the greedy answer to a chat, with ids and log-probabilities.
+
+        Args:
+            model: Name of the model in the engine.
+            messages: Of the chat.
+            max_tokens: Longest answer in tokens.
 
         Raises:
             EngineRefused: If the prompt does not fit.
             Unavailable: If the engine cannot be reached.
         """
-        body = await self.ask(CHAT, {**greedy_body(messages), "model": model})
+        body = await self.ask(CHAT, {**greedy_body(messages, max_tokens), "model": model})
         choice = body["choices"][0]
         return Answer(
             prompt_token_ids=tuple(body["prompt_token_ids"]),

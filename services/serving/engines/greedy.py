@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NEW_TOKENS_MAX = 48
-"""Longest greedy answer in tokens that trainer and engine both stop at."""
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -23,12 +20,17 @@ class Answer:
     """Of the answer's tokens, in nats; one for each."""
 
 
-def greedy_body(messages: Sequence[dict[str, str]]) -> dict[str, Any]:
-    """Return the body of the greedy completion that a parity proof compares."""
+def greedy_body(messages: Sequence[dict[str, str]], max_tokens: int) -> dict[str, Any]:
+    """Return the body of the greedy completion that a parity proof compares.
+
+    Args:
+        messages: Of the chat.
+        max_tokens: Longest answer in tokens.
+    """
     return {
         "messages": list(messages),
         "temperature": 0.0,
-        "max_tokens": NEW_TOKENS_MAX,
+        "max_tokens": max_tokens,
         "logprobs": True,
         "return_token_ids": True,
     }

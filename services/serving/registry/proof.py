@@ -177,7 +177,9 @@ async def answer_all(
 
     async def answer(line: ParityLine) -> Answer:
         async with places:
-            return await client.answer(engine_model, list(line.messages))
+            # As far as the trainer's answer goes, which ends earlier where a plan's answers do.
+            length = len(line.expected.answer_token_ids)
+            return await client.answer(engine_model, list(line.messages), length)
 
     tasks = [asyncio.create_task(answer(line)) for line in lines]
     try:

@@ -99,7 +99,7 @@ async def test_a_new_engine_gets_everything_again(parts):
     with pytest.raises(Unavailable):
         while True:  # Until the engine's end is noticed.
             async with parts.adapters.hold(adapter) as client:
-                await client.answer(adapter, [{"role": "user", "content": "hello"}])
+                await client.answer(adapter, [{"role": "user", "content": "hello"}], 48)
     await parts.at_generation(2)
     await touch(parts, adapter)
     assert (await parts.test())["loads"] == [adapter]

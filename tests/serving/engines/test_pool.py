@@ -57,7 +57,7 @@ async def answered(parts, weights):
         while True:
             try:
                 async with parts.engines.hold(weights) as client:
-                    return (await client.answer(weights.engine_model, HELLO)).text
+                    return (await client.answer(weights.engine_model, HELLO, 48)).text
             except Unavailable:
                 await parts.engines.wait_for_change(0.05)
 

@@ -57,7 +57,9 @@ async def test_a_version_is_gone_for_ever_and_what_is_known_of_it_stays(parts, s
     assert got.state == model_pb2.ModelVersion.STATE_DELETED
     assert got.spec_hash == version.spec_hash
     assert (await delete(stubs, version.name)).freed_bytes == 0
-    call = stubs[1].Generate(playground_pb2.GenerateRequest(model=version.name, messages=CHAT))
+    call = stubs[1].Generate(
+        playground_pb2.GenerateRequest(model=version.name, prompt={"messages": CHAT})
+    )
     with pytest.raises(grpc.RpcError, match="Deleted on") as error:
         [piece async for piece in call]
     assert error.value.code().name == "NOT_FOUND"

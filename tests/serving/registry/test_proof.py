@@ -14,6 +14,14 @@ async def test_an_adapter_that_the_engine_reproduces_is_ready(parts):
     assert version.parity == ParityReport(20, 0, 0, 0.0, 0.01)
 
 
+async def test_the_engine_answers_as_far_as_the_trainer_did(parts):
+    assert (await parts.ready(lines=[a_line()])).state == "READY"
+    asked = [
+        one for one in (await parts.test())["requests"] if one["messages"] == a_line()["messages"]
+    ]
+    assert [one["max_tokens"] for one in asked] == [len(a_line()["answer_token_ids"])]
+
+
 async def test_other_log_probabilities_are_rejected_with_the_figures(parts):
     version = await parts.ready(fault={"logprob_shift": 0.5})
     assert version.state == "REJECTED"
