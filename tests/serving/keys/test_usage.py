@@ -21,6 +21,7 @@ from services.serving.keys.limits import Limits
 from services.serving.keys.meter import Meter
 from services.serving.keys.usage import KEPT, Counts, UsageKey, hour_of, span_of
 from services.serving.keys.usage_store import UsageStore
+from tests.serving.parts import WAIT_S
 
 NOW = datetime(2026, 5, 1, 12, 30, tzinfo=UTC)
 VERSION = "projects/default/models/tickets/versions/1"
@@ -171,9 +172,12 @@ async def test_the_loop_writes_by_itself_and_forgets_what_is_old(parts):
     written = asyncio.Event()
     parts.database.on_commit(written.set)
     loop = asyncio.create_task(parts.meter.run())
-    while not await parts.sums():
-        written.clear()
-        await written.wait()
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            written.clear()  # Before looking: what is written after the look must wake.
+            if await parts.sums():
+                break
+            await written.wait()
     loop.cancel()
     assert await parts.usage.list_sums("default", old, old + timedelta(hours=1), 10) == []
 
