@@ -48,6 +48,7 @@ versions = Table(
     Column("merged_sha256", String(64), nullable=False),
     Column("form", String(16), nullable=False),
     Column("parity_tolerance", Float, nullable=False),
+    Column("planned_target", Text, nullable=False),
     Column("report", LargeBinary, nullable=False),
     Column("parity", LargeBinary, nullable=True),
     Column("create_time", DateTime(timezone=True), nullable=False),

@@ -62,6 +62,7 @@ def version_to_proto(version: Version) -> model_pb2.ModelVersion:
         adapter_sha256=version.adapter_sha256,
         merged_sha256=version.merged_sha256,
         form=FORMS[version.form],
+        planned_target=version.planned_target,
         report=version.report,
         parity=None if version.parity is None else parity_to_proto(version.parity),
         create_time=_timestamp(version.create_time),

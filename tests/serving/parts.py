@@ -238,12 +238,12 @@ class Parts:
     async def stage(self, **fields):
         """Make a STAGED version with an adapter of its own."""
         keys = {"alias", "revision"}
-        verdict = fields.pop("verdict", 0)
+        verdict, target = fields.pop("verdict", 0), fields.pop("target", "shared")
         job = a_job(
             an_adapter(self.artefacts, **{key: fields[key] for key in fields if key not in keys}),
             **{key: fields[key] for key in fields if key in keys},
         )
-        job.result.report.verdict = verdict
+        job.result.report.verdict, job.serving.target = verdict, target
         return await self.versions.stage(lineage_of(job), None)
 
     async def ready(self, **fields):

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from attune.serving.v1 import deployment_pb2, playground_pb2
+from attune.serving.v1 import deployment_pb2, model_pb2, playground_pb2
 from attune.spec.v1.evaluation_pb2 import EvaluationReport
 
 from services.serving.deployments.route import Route
@@ -201,6 +201,21 @@ async def test_two_targets_are_offered_and_the_cheaper_one_is_recommended(parts,
     found = (await stubs[2].ListDeployTargets(request)).targets
     assert [one.target for one in found] == ["dedicated", "shared"]
     assert "whole model" in found[1].objection
+
+
+@pytest.mark.parametrize(
+    ("planned", "recommended"), [("dedicated", "dedicated"), ("bedrock", "shared")]
+)
+async def test_the_target_of_the_plan_is_recommended_where_it_is_offered(
+    parts, stubs, planned, recommended
+):
+    version = await parts.ready(target=planned)
+    shown = await stubs[0].GetModelVersion(model_pb2.GetModelVersionRequest(name=version.name))
+    assert shown.planned_target == planned
+    request = deployment_pb2.ListDeployTargetsRequest(model_version=version.name)
+    first = (await stubs[2].ListDeployTargets(request)).targets[0]
+    assert (first.target, first.recommended) == (recommended, True)
+    assert (first.reason == "The plan asks for it.") is (planned == recommended)
 
 
 def ended(deployment, version, status, count):

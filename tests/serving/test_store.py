@@ -120,6 +120,14 @@ async def test_versions_are_counted_per_model(versions):
     ]
 
 
+@pytest.mark.parametrize("target", ["dedicated", "", "m" * 5000])
+async def test_the_target_of_the_plan_is_kept_whatever_it_is(versions, target):
+    job = a_job()
+    job.serving.target = target
+    staged = await versions.stage(lineage_of(job), None)
+    assert (await versions.get(staged.name)).planned_target == target
+
+
 async def test_a_job_has_one_version_whatever_tells_of_it(database, versions):
     lineage = lineage_of(a_job())
     assert await versions.stage(lineage, "event-1") is not None

@@ -290,8 +290,8 @@ NOTICES: dict[str, Kind] = {
     "merged_only": Kind(
         INFO,
         "The result is no adapter that the shared engine can load; it is served as a whole model.",
-        "A stage trains all weights, or with DoRA.",
-        ("method",),
+        "A stage trains all weights, or with DoRA. Names the target where it is `shared`.",
+        ("method", "target"),
     ),
     "no_smaller_model": Kind(
         INFO,

@@ -20,8 +20,9 @@ from services.planner.plan.maintenance import propose_maintenance
 from services.planner.plan.reward import propose_reward
 from services.planner.plan.stages import Sources, propose_stage
 from services.planner.plan.technique import DPO, SFT, preferred_answers_first
+from services.planner.plan.user_values import MERGED_ONLY
 from services.planner.spec.facts import set_base_model, set_data
-from services.planner.spec.rules import TARGETS, TEXT_LENGTHS, violations
+from services.planner.spec.rules import DEDICATED, SHARED, TARGETS, TEXT_LENGTHS, violations
 
 SEED = 42
 HOLDOUT_ROWS_WANTED = 50
@@ -287,12 +288,17 @@ def _serving(ledger: Ledger, brief: Brief, sources: Sources) -> None:
         reason="Applications call the model by this name.",
         basic=True,
     )
+    whole = any(stage.method in MERGED_ONLY for stage in ledger.spec.stages)
     ledger.decide(
         "serving.target",
-        TARGETS[0],
+        DEDICATED if whole else SHARED,
         source=RULE,
-        origin="adapters share the engine of their base",
-        reason="It costs nothing more and can be taken back at once.",
+        origin="a whole model has no base to share an engine with"
+        if whole
+        else "adapters share the engine of their base",
+        reason="The method makes a whole model, which needs an engine of its own."
+        if whole
+        else "It costs nothing more and can be taken back at once.",
         basic=True,
         allowed=TARGETS,
     )

@@ -13,7 +13,7 @@ from services.planner.plan.notices import Note, note
 from services.planner.plan.recipe import scaled_alpha
 from services.planner.plan.stages import Sources
 from services.planner.spec.path import as_text, resolve, text_at
-from services.planner.spec.rules import LOSSES, range_of
+from services.planner.spec.rules import LOSSES, SHARED, range_of
 
 FAR = 8.0
 """Times a recipe's value from which on a value is about ten times it (rule U2)."""
@@ -142,8 +142,9 @@ def _merged_only(spec: spec_pb2.Spec) -> list[Note]:
     """Return a note for the first stage whose result is no adapter that an engine can load."""
     for index, stage in enumerate(spec.stages):
         if stage.method in MERGED_ONLY:
-            path = f"stages.{index}.method"
-            return [note("merged_only", field_path=path, method=MERGED_ONLY[stage.method])]
+            path, method = f"stages.{index}.method", MERGED_ONLY[stage.method]
+            unfit = SHARED if spec.serving.target == SHARED else None
+            return [note("merged_only", field_path=path, method=method, target=unfit)]
     return []
 
 

@@ -17,8 +17,9 @@ from services.planner.spec.path import as_text, is_output_only, is_required, res
 from services.planner.vocabulary import Task
 
 VIOLATIONS_MAX = 100
-TARGETS = ("shared",)
-"""Deploy targets that serving has."""
+SHARED, DEDICATED = "shared", "dedicated"
+TARGETS = (SHARED, DEDICATED, "sagemaker", "bedrock")
+"""Deploy targets that serving has; which of them an installation offers, it says itself."""
 ALIAS = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 DATASET = re.compile(
     r"projects/[a-z]([a-z0-9-]{0,61}[a-z0-9])?/datasets/[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -272,7 +273,7 @@ def _serving(spec: spec_pb2.Spec) -> Iterator[Violation]:
         text = f"'{alias[:80]}' is not an alias of the form {ALIAS.pattern}."
         yield Violation("serving.alias", "NAME", text)
     if target and target not in TARGETS:
-        text = f"'{target[:80]}' is not a deploy target here. Use one of: {', '.join(TARGETS)}."
+        text = f"'{target[:80]}' is no deploy target. Use one of: {', '.join(TARGETS)}."
         yield Violation("serving.target", "UNKNOWN_TARGET", text)
     if spec.limits.HasField("deadline") and spec.limits.deadline.ToSeconds() <= 0:
         text = "The deadline must lie ahead. Give a longer time or leave it out."

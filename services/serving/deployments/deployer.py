@@ -61,7 +61,8 @@ class Deployer:
             NotFound: If there is no such version.
         """
         version = await self._versions.get(model_version, field="model_version")
-        return recommend([await target.offer(version) for target in self._targets.values()])
+        offers = [await target.offer(version) for target in self._targets.values()]
+        return recommend(offers, version.planned_target)
 
     async def create(self, request: pb.CreateDeploymentRequest, project: str) -> pb.Deployment:
         """Make a deployment; it is READY at once if its target holds its version or soon can.

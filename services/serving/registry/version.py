@@ -66,6 +66,8 @@ class Version:
     form: Form
     parity_tolerance: float
     """In nats."""
+    planned_target: str
+    """Deploy target that the spec asks for, whether there is such a one or not; empty: unknown."""
     report: EvaluationReport
     parity: ParityReport | None
     create_time: datetime
@@ -148,6 +150,7 @@ def stage(lineage: Lineage, number: int, version_id: str, now: datetime) -> Vers
         merged_sha256=job.result.merged_sha256,
         form=Form.WHOLE if job.result.merged_sha256 else Form.ADAPTER,
         parity_tolerance=job.serving.parity_tolerance,
+        planned_target=job.serving.target,
         report=job.result.report,
         parity=None,
         create_time=now,

@@ -43,22 +43,31 @@ class Recommendation:
     reason: str
 
 
-def recommend(offers: Sequence[Offer]) -> list[Recommendation]:
-    """Return two offers with the one to take first: the cheapest of those that can.
+def recommend(offers: Sequence[Offer], planned: str) -> list[Recommendation]:
+    """Return two offers with the one to take first: the planned one, else the cheapest that can.
 
     Where the operator configured a target outside, it stands beside the better one of ours.
 
     Args:
         offers: In the order of the installation, which decides between equals.
+        planned: Target that the plan asks for; without effect where no offer of it can.
     """
     inside = [one for one in offers if not one.is_outside]
     outside = [one for one in offers if one.is_outside]
     if outside and len(inside) > 1:
-        return recommend([recommend(inside)[0].offer, *outside])
+        return recommend([recommend(inside, planned)[0].offer, *outside], planned)
     able = [one for one in offers if not one.objection]
-    best = min(able, key=_hour_cost, default=None)
-    found = [Recommendation(one, one is best, _reason(one, best, able)) for one in offers]
+    wanted = [one for one in able if one.target == planned]
+    best = min(wanted or able, key=_hour_cost, default=None)
+    reason = _planned_reason if wanted else _reason
+    found = [Recommendation(one, one is best, reason(one, best, able)) for one in offers]
     return sorted(found, key=lambda one: not one.is_best)
+
+
+def _planned_reason(offer: Offer, best: Offer | None, able: Sequence[Offer]) -> str:
+    if offer not in able:
+        return offer.objection
+    return "The plan asks for it." if offer is best else "The plan asks for the other one."
 
 
 def _reason(offer: Offer, best: Offer | None, able: Sequence[Offer]) -> str:

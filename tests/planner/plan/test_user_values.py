@@ -205,6 +205,24 @@ def test_a_method_whose_result_is_no_adapter_to_load_says_so(method, called):
 
 
 @pytest.mark.parametrize(
+    ("method", "target"),
+    [("LoRA", "shared"), ("QLoRA", "shared"), ("DoRA", "dedicated"), ("full", "dedicated")],
+)
+def test_a_method_that_makes_a_whole_model_is_planned_for_an_engine_of_its_own(method, target):
+    spec = plan(a_brief(method=method), sources(**WIDE))
+    chosen = choice_of(spec, "serving.target")
+    assert (spec.serving.target, chosen.recommended) == (target, target)
+    assert list(chosen.allowed_values) == ["shared", "dedicated", "sagemaker", "bedrock"]
+
+
+@pytest.mark.parametrize(("target", "told"), [("shared", "shared"), ("sagemaker", None)])
+def test_a_target_that_cannot_serve_what_the_method_makes_is_named(target, told):
+    used, said = sources(**WIDE), {"serving.target": target}
+    (note,) = check_user_values(plan(a_brief(method="DoRA", overrides=said), used), used)
+    assert (note.code, note.values.get("target")) == ("merged_only", told)
+
+
+@pytest.mark.parametrize(
     ("named", "value", "derived"),
     [("lora.rank", 64, "lora.alpha"), ("effective_batch_size", 64, "learning_rate")],
 )

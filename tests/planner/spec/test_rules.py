@@ -215,6 +215,13 @@ def test_a_broken_rule_is_named_with_its_field(broken):
     assert broken in rules(spec)
 
 
+@pytest.mark.parametrize("target", ["shared", "dedicated", "sagemaker", "bedrock"])
+def test_a_plan_may_ask_for_every_target_that_serving_has(target):
+    spec = a_spec()
+    edit(spec, "serving.target", target)
+    assert rules(spec) == set()
+
+
 def test_all_violations_are_returned_not_the_first():
     spec = a_spec()
     for name in ("learning_rate", "warmup_ratio", "weight_decay"):

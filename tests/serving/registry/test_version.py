@@ -37,10 +37,18 @@ def test_a_job_becomes_a_staged_version_of_the_model_it_names():
     assert (version.base_model, version.base_model_revision) == (BASE, REVISION)
     assert version.report.tuned_score == 0.75
     assert version.parity is None
+    assert version.planned_target == "shared"
 
 
 def test_without_an_alias_the_spec_names_the_model():
     assert lineage_of(a_job(alias="")).model == "s1"
+
+
+@pytest.mark.parametrize("target", ["", "mars"])
+def test_a_version_is_made_whatever_target_the_plan_asks_for(target):
+    job = a_job()
+    job.serving.target = target
+    assert stage(lineage_of(job), 1, "v1", NOW).planned_target == target
 
 
 def test_every_lack_of_a_job_is_named():
