@@ -263,7 +263,7 @@ async def test_an_answer_streams_with_an_event_for_each_chunk(cloud, monkeypatch
         client = target.client(deployment, version)
         with stubs.control:
             async with client.stream("/v1/chat/completions", {**CHAT, "stream": True}) as answer:
-                assert [chunk async for chunk in answer] == chunks
+                assert [chunk async for batch in answer for chunk in batch] == chunks
     assert bodies == [{"messages": CHAT["messages"]}]
 
 
