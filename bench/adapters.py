@@ -1,8 +1,8 @@
 """Many adapters on one engine against one: answers a second, by turns in one run.
 
-As many as may be deployed: an engine has 16 places and keeps one free. The same load, first all for
-one adapter, then each request for the next one; through the endpoint, on vLLM. Every answer must be
-a whole one, by a version that was asked for.
+As many as an engine has places for. The same load, first all for one adapter, then each request for
+the next one; through the endpoint, on vLLM. Every answer must be a whole one, by a version that was
+asked for.
 
 Usage: python -m bench.adapters [--quick] [--starter FOLDER]
 """
@@ -15,16 +15,17 @@ from typing import Any
 from bench.load import Load, burst, run
 from bench.report import show, write
 from bench.serving import Serving, Setting, a_parser, a_serving
-from services.serving.engines.residency import DEPLOYED_MAX
+from services.serving.engines.residency import LORAS_MAX
 
 STREAMS = 16
 TOKENS = 32
 ORDER = ("one", "all", "all", "one")
 
 
-def model_of(number: int) -> str:
-    """Return the name by which the adapter is called."""
-    return f"model-{number}"
+def model_of(version: str) -> str:
+    """Return the name by which applications call a version."""
+    _, _, _, model, _, number = version.split("/")
+    return f"{model}/{number}"
 
 
 async def measure_one(serving: Serving, versions: list[str], name: str, count: int) -> Load:
@@ -38,7 +39,7 @@ async def measure_one(serving: Serving, versions: list[str], name: str, count: i
     def body(number: int) -> dict[str, Any]:
         question = serving.parity_of(serving.adapters[0])[0]["messages"]
         return {
-            "model": model_of(number % used),
+            "model": model_of(versions[number % used]),
             "messages": question,
             "temperature": 0,
             "max_tokens": TOKENS,
@@ -56,12 +57,10 @@ async def measure_one(serving: Serving, versions: list[str], name: str, count: i
 async def measure(options: Any) -> dict[str, Any]:
     """Measure by turns and return the figures."""
     count, rounds = (STREAMS, 1) if options.quick else (4 * STREAMS, 3)
-    adapter_count = 4 if options.quick else DEPLOYED_MAX
+    adapter_count = 4 if options.quick else LORAS_MAX
     async with a_serving(Setting(True, adapter_count, options.starter)) as serving:
         found = await serving.register(serving.adapters)
         versions = [version.name for version in found]
-        for number, version in enumerate(versions):
-            await serving.deploy(model_of(number), version)
         await measure_one(serving, versions, "all", 2 * STREAMS)
         loads: dict[str, list[Load]] = {"one": [], "all": []}
         for _ in range(rounds):
