@@ -12,8 +12,8 @@ from attune.serving.v1 import deployment_pb2
 from services.serving.deployments.route import Route
 from services.serving.endpoint.http import VERSION_HEADER
 from services.serving.engines import adapters
-from services.serving.playground.generation import Message, Sampling
-from services.serving.playground.playground import Playground
+from services.serving.playground.generation import Generations
+from services.serving.playground.prompt import Message, Prompt
 from services.serving.targets import shared
 from tests.serving.parts import WAIT_S, Parts, a_base_model, endpoint, running
 
@@ -59,8 +59,8 @@ async def ask(client, alias, *, stream):
 
 async def try_out(parts, version):
     """Return the same of an answer in the playground."""
-    answer = Playground(parts.engines).generate(
-        Route(version.weights, version.name), [Message("user", "how are you")], Sampling()
+    answer = Generations(parts.engines).stream(
+        Route(version.weights, version.name), Prompt((Message("user", "how are you"),))
     )
     *pieces, end = [piece async for piece in answer]
     return end.model_version, "".join(pieces)[:8]
@@ -169,7 +169,7 @@ async def test_a_canary_is_tried_promoted_and_taken_back_under_load_without_a_fa
             await phase({old.name}, parts.deployer.roll_back(rollback))
         stop.set()
     found = await parts.deployments.get("projects/default/deployments/tickets")
-    (figures,) = await parts.meter.figures([found])
+    (figures,) = await parts.arm_meter.figures([found])
     assert figures[old.name].request_count > 0
     assert figures[old.name].error_count == 0
     assert (await parts.test())["evicted_in_use"] == 0
