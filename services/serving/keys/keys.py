@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -67,10 +68,19 @@ class Keys:
         Raises:
             NotFound: If there is no such key.
         """
-        answer = await self._keys.revoke(request, request.name)
-        self._keyring.remove(answer.name)
-        return answer
+        # A caller who goes away changes nothing: store and keyring end it together.
+        ending = asyncio.create_task(self._end(request))
+        try:
+            return await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait([ending])
+            raise
 
     async def list_page(self, project: str, after: str, limit: int) -> list[ApiKey]:
         """Return a project's keys, newest first."""
         return await self._keys.list_page(project, after, limit)
+
+    async def _end(self, request: pb.RevokeApiKeyRequest) -> pb.ApiKey:
+        answer = await self._keys.revoke(request, request.name)
+        self._keyring.remove(answer.name)
+        return answer

@@ -104,6 +104,25 @@ async def test_a_revoked_key_ends_at_once_and_stays_ended_after_a_restart(parts)
     ]
 
 
+async def test_a_key_ends_also_when_its_revoker_goes_away_in_the_middle(parts, monkeypatch):
+    made, secret = await parts.create()
+    end = KeyStore.revoke
+
+    async def leave(store, *request):
+        answer = await end(store, *request)
+        revoking.cancel()  # Kept, and not taken out of the keyring yet.
+        await asyncio.sleep(0)
+        return answer
+
+    monkeypatch.setattr(KeyStore, "revoke", leave)
+    request = key_pb2.RevokeApiKeyRequest(name=made.name, request_id=str(uuid4()))
+    revoking = asyncio.create_task(parts.keys.revoke(request))
+    with pytest.raises(asyncio.CancelledError):
+        await revoking
+    with pytest.raises(Exception, match="Incorrect API key"):
+        parts.keyring.find(f"Bearer {secret}", is_local=True)
+
+
 async def test_an_unknown_key_cannot_be_revoked(parts):
     for name in ("projects/default/apiKeys/a1", "projects/other/apiKeys/a1"):
         with pytest.raises(NotFound):
