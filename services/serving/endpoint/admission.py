@@ -8,7 +8,7 @@ from services.serving.endpoint.call import Call
 from services.serving.keys.gate import Gate
 from services.serving.keys.keyring import Caller, Keyring
 from services.serving.keys.limits import LimitReached
-from services.serving.keys.loopback import is_local
+from services.serving.keys.loopback import is_forwarded, is_local
 
 
 class Admission:
@@ -27,9 +27,9 @@ class Admission:
         """
         call: Call = request.scope["call"]
         headers = request.headers
+        is_near = is_local(headers.get("host", ""), headers.get("origin", ""))
         caller = self._keyring.find(
-            headers.get("authorization", ""),
-            is_local=is_local(headers.get("host", ""), headers.get("origin", "")),
+            headers.get("authorization", ""), is_local=is_near and not is_forwarded(headers)
         )
         call.project = caller.project
         call.api_key = "" if caller.key is None else caller.key.name

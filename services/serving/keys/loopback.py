@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Container
 from functools import lru_cache
 from urllib.parse import urlsplit
+
+FORWARDING = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""Headers of proxies: one on this machine calls loopback for whomever it serves."""
+
+
+def is_forwarded(headers: Container[str]) -> bool:
+    """Return whether a request came through a proxy that says so."""
+    return any(name in headers for name in FORWARDING)
 
 
 @lru_cache(maxsize=64)

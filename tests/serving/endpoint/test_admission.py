@@ -226,9 +226,15 @@ async def test_a_full_endpoint_queues_then_refuses_and_a_client_that_goes_leaves
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Host": "rebound.example"}, {"Origin": "https://elsewhere.example"}]
+    "headers",
+    [
+        {"Host": "rebound.example"},
+        {"Origin": "https://elsewhere.example"},
+        {"X-Forwarded-For": "203.0.113.7"},
+        {"Forwarded": "for=203.0.113.7"},
+    ],
 )
-async def test_a_foreign_page_cannot_use_the_endpoint_without_a_key(served, parts, headers):
+async def test_a_foreign_page_or_proxy_cannot_call_without_a_key(served, parts, headers):
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{served[1]}/models", headers=headers) as response,
