@@ -50,14 +50,15 @@ class Calls:
         scope["call"] = call
         reply = _Reply(call, send)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s) as limit:
                 await self._app(scope, receive, reply.send)
-        except TimeoutError:
+        except Exception as error:
+            if not (isinstance(error, TimeoutError) and limit.expired()):
+                log.exception("request %s failed", call.request_id)
+                call.note_failure(500, INTERNAL)  # The app has answered, if it still could.
+                return
             text = f"The request took over {self._timeout_s:g} s, the longest time here. Ask for "
             await reply.break_off(Refusal(504, f"{text}less, or try again.", TIMEOUT))
-        except Exception:
-            log.exception("request %s failed", call.request_id)
-            call.note_failure(500, INTERNAL)  # The app has answered, if it still could.
         finally:
             if not reply.has_ended and not call.code:
                 call.note_failure(CLIENT_GONE, GONE)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import socket
 from collections.abc import AsyncGenerator, Iterator, Sequence
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as Path
 from starlette.types import ASGIApp
@@ -37,6 +37,8 @@ TIMEOUT_S = 600.0
 BACKLOG = 1024
 """Connections that wait to be taken; more at once are tried again by their system after 1 s."""
 VERSION_HEADER = "x-attune-model-version"
+ANSWERS_MAX = 128
+"""Of one request, over all its prompts: a place among those that run at once is for a request."""
 
 
 class Endpoint:
@@ -72,6 +74,7 @@ class Endpoint:
             exception_handlers={
                 Refusal: _on_error,
                 ClientGone: _on_client_gone,
+                ClientDisconnect: _on_client_gone,
                 ServiceError: _on_error,
                 EngineRefused: _on_error,
                 HTTPException: _on_http_error,
@@ -99,6 +102,7 @@ class Endpoint:
             raise Refusal(400, "'model' must name a model.", "missing_model", "model")
         if not isinstance(body.get("stream", False), bool | None):
             raise Refusal(400, "'stream' must be true or false.", "invalid_stream", "stream")
+        _check_answer_count(body)
         caller.check_model(model)
         if not self._admission.has_turn(call):
             async with while_there(request.receive):
@@ -200,12 +204,25 @@ async def _read_body(request: Request) -> Body:
             text = f"The body has over {BODY_BYTES_MAX:,} bytes. Send less."
             raise Refusal(413, text, "body_too_large")
     try:
-        body = json.loads(data)
-    except ValueError as error:
+        body = msgspec.json.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Refusal(400, f"The body is not JSON: {error}.", "invalid_json") from None
     if not isinstance(body, dict):
         raise Refusal(400, "The body must be a JSON object.", "invalid_json")
     return body
+
+
+def _check_answer_count(body: Body) -> None:
+    """Refuse a request for more answers than one may have."""
+    each = body.get("n", 1)
+    if isinstance(each, bool) or not isinstance(each, int | None):
+        raise Refusal(400, "'n' must be a whole number.", "invalid_n", "n")
+    prompt = body.get("prompt")
+    is_several = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
+    count = (1 if each is None else each) * (len(prompt) if is_several else 1)
+    if count > ANSWERS_MAX:
+        text = f"{count:,} answers; at most {ANSWERS_MAX} in one request. Send several requests."
+        raise Refusal(400, text, "too_many_answers", "prompt" if is_several else "n")
 
 
 def _on_error(request: Request, error: Exception) -> Response:

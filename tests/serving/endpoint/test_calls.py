@@ -1,5 +1,6 @@
 import asyncio
 import json
+from urllib.parse import urlsplit
 
 import aiohttp
 import openai
@@ -227,6 +228,20 @@ async def test_a_body_that_never_ends_is_given_up(served, parts):
     ):
         assert response.status == 504
         assert json.loads(await response.text())["error"]["code"] == "timeout"
+
+
+async def test_a_client_that_leaves_before_its_body_is_whole_is_no_error_of_ours(
+    served, parts, name, caplog
+):
+    address = urlsplit(served[1])
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {address.netloc}\r\n"
+    writer.write(f'{head}content-length: 99\r\n\r\n{{"model": "{name}"'.encode())
+    await writer.drain()
+    writer.close()
+    call = await ended(parts)
+    assert (call.status, call.code) == (499, "client_gone")
+    assert "Exception" not in caplog.text
 
 
 async def test_the_base_counts_without_a_version(client, parts):
