@@ -218,11 +218,13 @@ def _check_answer_count(body: Body) -> None:
     if isinstance(each, bool) or not isinstance(each, int | None):
         raise Refusal(400, "'n' must be a whole number.", "invalid_n", "n")
     prompt = body.get("prompt")
-    is_several = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
-    count = (1 if each is None else each) * (len(prompt) if is_several else 1)
+    prompt_count = 1
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list):
+        prompt_count = len(prompt)
+    count = prompt_count * (1 if each is None else each)
     if count > ANSWERS_MAX:
         text = f"{count:,} answers; at most {ANSWERS_MAX} in one request. Send several requests."
-        raise Refusal(400, text, "too_many_answers", "prompt" if is_several else "n")
+        raise Refusal(400, text, "too_many_answers", "n" if prompt_count == 1 else "prompt")
 
 
 def _on_error(request: Request, error: Exception) -> Response:
