@@ -43,6 +43,8 @@ class AwsClient:
         self._send = send
         self._begin = begin
         self._drop = {*OURS, *drop}
+        self._closing: set[asyncio.Future[None]] = set()
+        """Kept, for a task that nothing refers to may vanish."""
 
     async def ask(self, path: str, body: Body, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Body:
         """Return the whole answer to a completion; the body alone says of which kind it is.
@@ -68,11 +70,27 @@ class AwsClient:
             EngineRefused: On entry if the model says no; in the stream if it fails half-way.
             Unavailable: If it cannot be reached, or ends before the answer does.
         """
-        events, pieces = await _translated(self._begin(self._encode(body)))
+        beginning = asyncio.ensure_future(self._begin(self._encode(body)))
+        try:
+            events, pieces = await _translated(asyncio.shield(beginning))
+        except asyncio.CancelledError:
+            # The thread goes on; what it opens would answer, and be billed, to its end.
+            beginning.add_done_callback(self._close_unwanted)
+            raise
         try:
             yield self._batches(pieces)
         finally:
-            await asyncio.shield(self._aws.run(events.close, answers=True))
+            await asyncio.shield(self._close(events))
+
+    def _close_unwanted(self, beginning: asyncio.Future[tuple[Any, Iterator[bytes]]]) -> None:
+        """Close a stream that was opened after its client had gone."""
+        if not beginning.cancelled() and beginning.exception() is None:
+            closing = asyncio.ensure_future(self._close(beginning.result()[0]))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def _close(self, events: Any) -> None:
+        await self._aws.run(events.close, answers=True)
 
     async def _batches(self, pieces: Iterator[bytes]) -> AsyncIterator[list[Body]]:
         rest = b""

@@ -1,5 +1,6 @@
 """Streams of models at AWS, however they are cut, are chunks in OpenAI's shape."""
 
+import asyncio
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from services.common.errors import Unavailable
 from services.serving.engines.engine_client import EngineRefused
 from services.serving.targets.aws import Aws
 from services.serving.targets.aws_client import AwsClient
+from tests.serving.parts import WAIT_S
 from tests.serving.targets.cloud import OPTIONS
 
 CHUNKS = [
@@ -67,3 +69,21 @@ async def test_leaving_a_stream_closes_it():
     async with client(LINES, events).stream("/v1/chat/completions", {}) as batches:
         assert await anext(batches) == CHUNKS[:1]
     assert events.is_closed
+
+
+async def test_a_stream_that_opens_after_its_client_has_gone_is_closed():
+    events, opening, closed = Events(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    events.close = lambda: loop.call_soon_threadsafe(closed.set)
+
+    async def begin(body):
+        await opening.wait()
+        return events, iter(LINES)
+
+    asking = asyncio.create_task(read(AwsClient(Aws(OPTIONS), None, begin)))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    opening.set()
+    await asyncio.wait_for(closed.wait(), WAIT_S)
