@@ -151,7 +151,14 @@ def test_an_interrupt_leaves_the_terminal_sane_and_says_what_is_kept(services, h
     command = [sys.executable, "-m", "cli", "compare", "tickets/1", "Hi"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     running = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+        # Tests that run in a shell's background have a child that ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     screen = _read_until(ours, b"tokens/s")
