@@ -25,7 +25,8 @@ from bench.serving import Serving, Setting, a_parser, a_serving
 
 ALIAS = "tickets"
 ORDER = ("direct", "through", "through", "direct")
-HELD_STREAMS = 300
+HELD_STREAMS = 256
+"""As many as the endpoint answers at once unless told otherwise."""
 HELD_PIECES, HELD_PAUSE_S = 20, 0.5
 COLUMNS = ["first p50, ms", "first p99, ms", "answers/s", "pieces/s"]
 

@@ -46,7 +46,7 @@ def _grpc_fault(address: str) -> str:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # Its types name no methods.
         try:
             request = health_pb2.HealthCheckRequest()
-            answer = stub.Check(request, timeout=TIMEOUT_S)  # type: ignore[attr-defined]
+            answer = stub.Check(request, timeout=TIMEOUT_S)
         except grpc.RpcError as error:
             return f"{error.code().name} {error.details()}"
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
