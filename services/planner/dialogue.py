@@ -10,6 +10,7 @@ from attune.planner.v1 import planner_pb2
 from attune.spec.v1 import spec_pb2
 
 from services.common.clock import Clock, new_id
+from services.common.wire_time import timestamp
 from services.planner import narration, wire
 from services.planner.attachment import assign
 from services.planner.brief import Brief, BriefPatch
@@ -143,7 +144,7 @@ class Dialogue:
             reply=outcome.reply,
             notices=worded(outcome.notes, met.language),
             language=met.language,
-            create_time=wire.timestamp(now),
+            create_time=timestamp(now),
         )
         if outcome.question is not None:
             turn.question.CopyFrom(_question_to_proto(outcome.question, met.language))

@@ -14,7 +14,8 @@ from typing import cast
 from attune.spec.v1 import spec_pb2
 
 from services.common.errors import InvalidArgument, NotFound
-from services.planner import narration, wire
+from services.common.wire_time import timestamp
+from services.planner import narration
 from services.planner.brief import Brief, BriefPatch, quoted
 from services.planner.dataset.facts import DatasetFacts
 from services.planner.peers import Scheduler
@@ -230,7 +231,7 @@ def stamp(spec: spec_pb2.Spec, before: spec_pb2.Spec | None, now: datetime) -> N
     spec.revision = before.revision + 1 if before else 1
     spec.state = spec_pb2.Spec.STATE_DRAFT
     spec.ClearField("approval")
-    spec.update_time.CopyFrom(wire.timestamp(now))
+    spec.update_time.CopyFrom(timestamp(now))
     spec.create_time.CopyFrom(before.create_time if before else spec.update_time)
     spec.hash = spec_hash(spec)
     spec.etag = etag(spec)

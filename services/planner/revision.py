@@ -9,6 +9,7 @@ from attune.spec.v1 import spec_pb2
 
 from services.common.clock import Clock
 from services.common.errors import Conflict, FailedPrecondition, NotFound, Violation, invalid
+from services.common.wire_time import timestamp
 from services.planner import wire
 from services.planner.approval import Bar, bars
 from services.planner.brief import Brief
@@ -168,7 +169,7 @@ class Revisions:
         approved.approval.revision = spec.revision
         approved.approval.hash = spec.hash
         approved.approval.canonical_spec = canonical_bytes(spec)
-        approved.approval.approve_time.CopyFrom(wire.timestamp(now))
+        approved.approval.approve_time.CopyFrom(timestamp(now))
         return await self._specs.approve(request, spec, approved, now)
 
     async def _check_approvable(self, spec: spec_pb2.Spec) -> None:

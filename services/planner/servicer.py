@@ -11,6 +11,7 @@ from attune.spec.v1 import spec_pb2
 from services.common.clock import Clock, new_id
 from services.common.names import last_part, parse
 from services.common.paging import read_page
+from services.common.wire_time import timestamp
 from services.planner import narration, wire
 from services.planner.brief import Brief
 from services.planner.conversation_store import ConversationStore
@@ -53,7 +54,7 @@ class PlannerServicer(planner_pb2_grpc.PlannerServiceServicer):
     ) -> planner_pb2.Conversation:
         parse(request.parent, wire.PROJECT, field="parent")
         now = self._clock.now()
-        stamp = wire.timestamp(now)
+        stamp = timestamp(now)
         conversation = planner_pb2.Conversation(
             name=f"{request.parent}/conversations/{new_id(now)}",
             create_time=stamp,

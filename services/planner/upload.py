@@ -18,6 +18,7 @@ from services.common.artefacts import Artefacts, publish, staging_folder, sync
 from services.common.clock import Clock, new_id
 from services.common.errors import ResourceExhausted, Violation, invalid
 from services.common.names import project_of
+from services.common.wire_time import timestamp
 from services.planner import wire
 from services.planner.dataset.file import FORMATS, FileFormat, read_format
 from services.planner.dataset_store import DatasetStore
@@ -204,7 +205,7 @@ class Uploads:
                 previous_dataset=header.previous_dataset,
                 state=dataset_pb2.Dataset.STATE_ANALYSING,
                 file_format=str(file_format),
-                create_time=wire.timestamp(now),
+                create_time=timestamp(now),
             )
             kept = await self._datasets.add(header, dataset, now)
         self._notify()

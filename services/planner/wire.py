@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from attune.planner.v1 import dataset_pb2, planner_pb2
-from google.protobuf import timestamp_pb2
 
 from services.common.errors import Violation, invalid
 from services.common.names import parse
+from services.common.wire_time import timestamp
 from services.planner.conversation_store import ConversationRow
 from services.planner.dataset.facts import DatasetFacts
 
@@ -21,13 +20,6 @@ JOB = "projects/{project}/jobs/{job}"
 MESSAGE_CHARACTERS_MAX = 8000
 ATTACHMENTS_MAX = 4
 DISPLAY_NAME_CHARACTERS_MAX = 200
-
-
-def timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
-    """Return a moment as a message."""
-    stamp = timestamp_pb2.Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
 
 
 def conversation_to_proto(

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 
 from attune.scheduler.v1 import scheduler_pb2, worker_pb2
 from attune.spec.v1 import compute_pb2
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.common.errors import Violation, invalid
+from services.common.wire_time import duration, timestamp
 from services.scheduler.chain import base_adapter_sha256, stage_verdict
 from services.scheduler.job import Job
 from services.scheduler.layout import Placement
@@ -78,15 +77,15 @@ def job_to_proto(job: Job, prospect: Prospect | None = None) -> scheduler_pb2.Jo
         serving=spec.serving,
         display_name=spec.display_name,
         approve_time=spec.approval.approve_time,
-        create_time=_timestamp(job.create_time),
-        start_time=_timestamp(job.start_time),
-        end_time=_timestamp(job.end_time),
-        update_time=_timestamp(job.update_time),
+        create_time=timestamp(job.create_time),
+        start_time=timestamp(job.start_time),
+        end_time=timestamp(job.end_time),
+        update_time=timestamp(job.update_time),
         priority=PRIORITIES[job.priority],
         queue_position=prospect.queue_position,
         wait_reason=prospect.wait_reason,
-        estimated_start_time=_timestamp(prospect.estimated_start),
-        estimated_end_time=_timestamp(_later(prospect.estimated_end, prospect.later_s)),
+        estimated_start_time=timestamp(prospect.estimated_start),
+        estimated_end_time=timestamp(_later(prospect.estimated_end, prospect.later_s)),
         start_promised=prospect.start_promised,
         cost_micro_usd=prospect.cost_micro_usd,
         memory_shortages=[one.reason for one in job.failed],
@@ -170,8 +169,8 @@ def lease_to_response(lease: Lease | None) -> worker_pb2.LeaseRunResponse:
         job=job.name,
         stage_index=job.stage_index,
         fence=job.attempt_count,
-        expire_time=_timestamp(job.lease_expire_time),
-        renew_interval=_duration(lease.terms.renew_s),
+        expire_time=timestamp(job.lease_expire_time),
+        renew_interval=duration(lease.terms.renew_s),
         spec=job.approved_spec,
         placement=_stage(lease.placement, job.stage_index, reason),
         base_adapter_sha256=base_adapter_sha256(job),
@@ -183,7 +182,7 @@ def lease_to_response(lease: Lease | None) -> worker_pb2.LeaseRunResponse:
 def renewal_to_proto(job: Job) -> worker_pb2.RenewLeaseResponse:
     """Return what a trainer hears after a renewal."""
     return worker_pb2.RenewLeaseResponse(
-        expire_time=_timestamp(job.lease_expire_time),
+        expire_time=timestamp(job.lease_expire_time),
         cancel=job.state is State.CANCELLING,
         pause=job.state in HALTING,
     )
@@ -194,7 +193,7 @@ def plan_to_proto(plan: Plan) -> compute_pb2.ComputePlan:
     return compute_pb2.ComputePlan(
         stages=[_planned(stage, index) for index, stage in enumerate(plan.stages)],
         cost_micro_usd=plan.cost_micro_usd,
-        expected_duration=_duration(plan.expected_s),
+        expected_duration=duration(plan.expected_s),
         available=not plan.missing,
         missing=plan.missing,
     )
@@ -219,7 +218,7 @@ def _planned(planned: StagePlan, index: int) -> compute_pb2.StageCompute:
             device_count=rejected.device_count,
             reason=rejected.reason,
             cost_micro_usd=rejected.cost_micro_usd,
-            expected_duration=_duration(rejected.expected_s),
+            expected_duration=duration(rejected.expected_s),
         )
     return stage
 
@@ -252,8 +251,8 @@ def _stage(placement: Placement, stage_index: int, reason: str) -> compute_pb2.S
             ],
         ),
         step_count=time.step_count,
-        step_duration=_duration(time.step_s),
-        expected_duration=_duration(time.expected_s),
+        step_duration=duration(time.step_s),
+        expected_duration=duration(time.expected_s),
         cost_micro_usd=placement.cost_micro_usd,
         reason=f"{reason} {memory.note}".strip(),
     )
@@ -261,17 +260,3 @@ def _stage(placement: Placement, stage_index: int, reason: str) -> compute_pb2.S
 
 def _later(time: datetime | None, seconds: float) -> datetime | None:
     return None if time is None else time + timedelta(seconds=seconds)
-
-
-def _timestamp(time: datetime | None) -> Timestamp | None:
-    if time is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(time)
-    return message
-
-
-def _duration(seconds: float) -> Duration:
-    message = Duration()
-    message.FromTimedelta(timedelta(seconds=seconds))
-    return message

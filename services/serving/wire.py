@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from attune.serving.v1 import deployment_pb2, model_pb2
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.common.wire_time import duration, timestamp
 from services.serving.deployments.arm_figures import ArmFigures
 from services.serving.deployments.deployment import (
     Canary,
@@ -65,8 +63,8 @@ def version_to_proto(version: Version) -> model_pb2.ModelVersion:
         planned_target=version.planned_target,
         report=version.report,
         parity=None if version.parity is None else parity_to_proto(version.parity),
-        create_time=_timestamp(version.create_time),
-        update_time=_timestamp(version.update_time),
+        create_time=timestamp(version.create_time),
+        update_time=timestamp(version.update_time),
     )
 
 
@@ -118,8 +116,8 @@ def deployment_to_proto(
         external_name=deployment.external_name,
         endpoint=endpoint,
         etag=deployment.etag,
-        create_time=_timestamp(deployment.create_time),
-        update_time=_timestamp(deployment.update_time),
+        create_time=timestamp(deployment.create_time),
+        update_time=timestamp(deployment.update_time),
         arms=[_figures_to_proto(name, one) for name, one in (figures or {}).items()],
         comparison=comparison,
     )
@@ -129,7 +127,7 @@ def change_to_proto(change: Change) -> deployment_pb2.DeploymentChange:
     """Return the message of a decision about an alias."""
     return deployment_pb2.DeploymentChange(
         kind=CHANGE_KINDS[change.kind],
-        create_time=_timestamp(change.create_time),
+        create_time=timestamp(change.create_time),
         author=change.decision.author,
         reason=change.decision.reason,
         override_reason=change.decision.override_reason,
@@ -165,22 +163,8 @@ def _figures_to_proto(model_version: str, figures: ArmFigures) -> deployment_pb2
         model_version=model_version,
         request_count=figures.request_count,
         error_count=figures.error_count,
-        first_token_p50=_duration(figures.first_token.quantile(0.5)),
-        first_token_p95=_duration(figures.first_token.quantile(0.95)),
-        total_p50=_duration(figures.total.quantile(0.5)),
-        total_p95=_duration(figures.total.quantile(0.95)),
+        first_token_p50=duration(figures.first_token.quantile(0.5)),
+        first_token_p95=duration(figures.first_token.quantile(0.95)),
+        total_p50=duration(figures.total.quantile(0.5)),
+        total_p95=duration(figures.total.quantile(0.95)),
     )
-
-
-def _duration(seconds: float | None) -> Duration | None:
-    return (
-        None
-        if seconds is None
-        else Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1_000_000_000))
-    )
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from attune.serving.v1 import key_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.common.wire_time import timestamp
 from services.serving.keys.key import ApiKey
 from services.serving.keys.limits import Limits
 from services.serving.keys.usage import Counts
@@ -25,10 +26,10 @@ def key_to_proto(key: ApiKey) -> pb.ApiKey:
             tokens_per_minute=key.limits.tokens_per_minute,
             concurrent_requests=key.limits.concurrent_requests,
         ),
-        create_time=_timestamp(key.create_time),
-        expire_time=_timestamp(key.expire_time),
-        revoke_time=_timestamp(key.revoke_time),
-        last_use_time=_timestamp(key.last_use_time),
+        create_time=timestamp(key.create_time),
+        expire_time=timestamp(key.expire_time),
+        revoke_time=timestamp(key.revoke_time),
+        last_use_time=timestamp(key.last_use_time),
     )
 
 
@@ -70,11 +71,3 @@ def usage_to_proto(rows: Sequence[tuple[str, str, str, Counts]], *, truncated: b
         ],
         truncated=truncated,
     )
-
-
-def _timestamp(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

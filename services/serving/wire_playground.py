@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from attune.serving.v1 import playground_pb2 as pb
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.common.errors import Violation, invalid
+from services.common.wire_time import duration, timestamp
 from services.serving.playground.answer import Answer, End, Failure, Piece, Score, Wait
 from services.serving.playground.exchange import Exchange
 from services.serving.playground.grading import Grading
@@ -127,7 +126,7 @@ def exchange_to_proto(exchange: Exchange) -> pb.Exchange:
         prompt=prompt_to_proto(exchange.prompt),
         answers=[answer_to_proto(one) for one in exchange.answers],
         preference=None if preference is None else _preference_to_proto(preference),
-        create_time=_timestamp(exchange.create_time),
+        create_time=timestamp(exchange.create_time),
     )
 
 
@@ -176,10 +175,11 @@ def _calls_to_proto(calls: tuple[ToolCall, ...]) -> list[pb.ToolCall]:
 
 
 def _wait_to_proto(wait: Wait) -> pb.EngineWait:
-    message = pb.EngineWait(message=wait.message, progress=wait.progress)
-    if wait.remaining_s is not None:
-        message.remaining_duration.CopyFrom(_duration(wait.remaining_s))
-    return message
+    return pb.EngineWait(
+        message=wait.message,
+        progress=wait.progress,
+        remaining_duration=duration(wait.remaining_s),
+    )
 
 
 def _end_to_proto(end: End) -> pb.GenerationEnd:
@@ -221,12 +221,12 @@ def _end_from_proto(message: pb.GenerationEnd) -> End:
 
 
 def _failure_to_proto(failure: Failure) -> pb.GenerationFailure:
-    message = pb.GenerationFailure(
-        reason=failure.reason, message=failure.message, exchange=failure.exchange
+    return pb.GenerationFailure(
+        reason=failure.reason,
+        message=failure.message,
+        exchange=failure.exchange,
+        retry_delay=duration(failure.retry_delay_s),
     )
-    if failure.retry_delay_s is not None:
-        message.retry_delay.CopyFrom(_duration(failure.retry_delay_s))
-    return message
 
 
 def _failure_from_proto(message: pb.GenerationFailure) -> Failure:
@@ -245,17 +245,5 @@ def _preference_to_proto(preference: Preference) -> pb.Preference:
         answer_index=preference.answer_index,
         corrected_answer=preference.corrected_answer,
         author=preference.author,
-        create_time=_timestamp(preference.create_time),
+        create_time=timestamp(preference.create_time),
     )
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromTimedelta(timedelta(seconds=seconds))
-    return duration
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

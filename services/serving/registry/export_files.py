@@ -72,6 +72,7 @@ def compose(served: Served) -> str:
         "        source: .",
         "        target: /model",
         "        read_only: true",
+        # Of the user that vLLM's image runs as.
         *(["      - hub:/root/.cache/huggingface"] if hub else []),
         "    environment:",
         '      VLLM_NO_USAGE_STATS: "1"',
