@@ -16,15 +16,14 @@ from services.serving.engines.weights import Weights
 from services.serving.registry.version import Version
 from services.serving.targets.aws import Aws, AwsRefused, Names
 from services.serving.targets.aws_client import AwsClient, prove
-from services.serving.targets.aws_upload import Uploads
+from services.serving.targets.aws_target import AwsTarget, prefix_of
 from services.serving.targets.merging import Merging
 from services.serving.targets.pace import Pace
-from services.serving.targets.target import Client, Offer, Progress, TargetFailed
+from services.serving.targets.target import Offer, Progress, TargetFailed
 
 log = logging.getLogger(__name__)
 
 NAME = "bedrock"
-SERVICE = "bedrock"
 # Families by https://docs.aws.amazon.com/bedrock/latest/userguide/
 # model-customization-import-model-architecture.html; of Qwen3 the first generation alone.
 ARCHITECTURES = frozenset(
@@ -51,30 +50,17 @@ REMEDY = (
 NOT_IN_BODY = ("stream", "stream_options", "user")
 
 
-class Bedrock:
+class Bedrock(AwsTarget):
     """Custom Model Import; models that nobody asks cost no computing."""
 
     name = NAME
-    has_canary = True
+    service = "bedrock"
 
     def __init__(self, aws: Aws, merging: Merging, artefacts: Artefacts, pace: Pace) -> None:
-        """Keep what it needs.
-
-        Args:
-            aws: Calls AWS.
-            merging: Makes whole models of adapters.
-            artefacts: Where whole models are.
-            pace: How often imports are looked at.
-        """
-        self._aws = aws
-        self._options = aws.options
-        self._merging = merging
-        self._artefacts = artefacts
-        self._uploads = Uploads(aws)
-        self._pace = pace
+        """Keep what it needs, as `AwsTarget` does."""
+        super().__init__(aws, merging, artefacts, pace)
         self._arns: dict[str, str] = {}
         """Of imported models, by their names."""
-        self._proved: set[str] = set()
 
     async def offer(self, version: Version) -> Offer:
         """Return what it means for a version."""
@@ -114,56 +100,6 @@ class Bedrock:
                 f"{version.name}: {objection}", reason="NOT_IMPORTED", model_version=version.name
             )
 
-    async def prepare(self, version: Version) -> bool:
-        """Return false: it takes minutes."""
-        return False
-
-    async def reconcile(self, deployment: Deployment, versions: Sequence[Version]) -> Progress:
-        """Merge, upload, import, and delete imported models that nothing needs any more.
-
-        Raises:
-            TargetFailed: If AWS refuses, the import fails, or the model does not answer.
-        """
-        return await self._pace.of(deployment, lambda: self._look(deployment, versions))
-
-    async def withdraw(self, deployment: Deployment) -> bool:
-        """Delete imported models and objects; an import under way must end first.
-
-        Raises:
-            TargetFailed: If AWS refuses.
-        """
-        progress = await self._pace.of(deployment, lambda: self._withdraw(deployment))
-        if progress.is_done:
-            self._pace.forget(deployment)
-        return progress.is_done
-
-    def weights(self, version: Version) -> Weights | None:
-        """Return none: no engine of ours holds it."""
-        return None
-
-    def client(self, deployment: Deployment, version: Version) -> Client | None:
-        """Return what asks the imported model of a version; None while there cannot be one."""
-        weights = self._merging.weights(version)
-        if weights is None:
-            return None
-        return self._client(Names(self._options, deployment).of(version, weights))
-
-    async def _look(self, deployment: Deployment, versions: Sequence[Version]) -> Progress:
-        names = Names(self._options, deployment)
-        for version in versions:
-            weights = await self._merging.advance(version)
-            if weights is None:
-                return Progress(is_done=False, message="The adapter is merged into its base.")
-            if message := await self._advance(names, version, weights):
-                return Progress(is_done=False, message=message)
-        try:
-            await self._prune(names)
-        except TargetFailed as error:
-            log.warning("%s answers, but: %s", deployment.name, error)
-        first = self._merging.weights(versions[0])
-        assert first is not None
-        return Progress(is_done=True, external_name=self._arns[names.of(versions[0], first)])
-
     async def _advance(self, names: Names, version: Version, weights: Weights) -> str:
         """Bring one import nearer to its end; return how far it is, empty when it answers."""
         imported = names.of(version, weights)
@@ -179,17 +115,16 @@ class Bedrock:
             return _message(imported, job)
         if await self._importing(imported):
             return f"An earlier import of {imported} must end first."
-        prefix = f"{names.folder}{imported}/"
-        folder = self._artefacts.model(weights.model_id) / weights.revision
-        if message := self._uploads.advance(folder, prefix):
+        if message := self._upload(names, weights, imported):
             return message
+        uri = f"s3://{self._options.bucket}/{prefix_of(names, imported)}"
         await self._call(
             "create_model_import_job",
             "to import the model",
             jobName=job_name,
             importedModelName=imported,
             roleArn=self._options.role_arn,
-            modelDataSource={"s3DataSource": {"s3Uri": f"s3://{self._options.bucket}/{prefix}"}},
+            modelDataSource={"s3DataSource": {"s3Uri": uri}},
             jobTags=names.tags(version, key="key", value="value"),
             importedModelTags=names.tags(version, key="key", value="value"),
             clientRequestToken=job_name,
@@ -198,7 +133,7 @@ class Bedrock:
 
     async def _prove(self, names: Names, version: Version, imported: str) -> None:
         """Let a model answer a chat before anything is sent to it; one that is asked costs."""
-        if imported in self._proved or version.name in names.deployment.serving.model_versions:
+        if self._is_proved(names, version, imported):
             return
         await prove(self._client(imported), REMEDY)
         self._proved.add(imported)
@@ -210,41 +145,30 @@ class Bedrock:
             if not imported.startswith(needed):
                 await self._delete(imported)
         # Bedrock keeps a copy: the objects were for the import alone.
-        await self._clear(names)
+        await self._remove_objects(names)
 
-    async def _withdraw(self, deployment: Deployment) -> Progress:
-        names = Names(self._options, deployment)
+    async def _withdraw(self, names: Names) -> Progress:
         if await self._importing(names.stem.rstrip("-")):
             return Progress(is_done=False, message="An import must end before it can be deleted.")
         for imported in await self._imported(names):
             await self._delete(imported)
-        await self._clear(names)
+        await self._remove_objects(names)
         return Progress(is_done=True)
-
-    async def _clear(self, names: Names) -> None:
-        try:
-            await self._uploads.remove(names.folder)
-        except AwsRefused as error:
-            raise error.failure("to delete objects") from None
 
     async def _find(self, imported: str) -> str:
         """Return the ARN of an imported model; empty if there is none."""
-        try:
-            found = await self._aws.call(SERVICE, "get_imported_model", modelIdentifier=imported)
-        except AwsRefused as error:
-            if error.is_missing:
-                return ""
-            raise error.failure("to look at an imported model") from None
+        found = await self._describe(
+            "get_imported_model", "to look at an imported model", modelIdentifier=imported
+        )
+        if found is None:
+            return ""
         self._arns[imported] = str(found["modelArn"])
         return self._arns[imported]
 
     async def _job(self, name: str) -> dict[str, Any] | None:
-        try:
-            return await self._aws.call(SERVICE, "get_model_import_job", jobIdentifier=name)
-        except AwsRefused as error:
-            if error.is_missing:
-                return None
-            raise error.failure("to look at an import") from None
+        return await self._describe(
+            "get_model_import_job", "to look at an import", jobIdentifier=name
+        )
 
     async def _importing(self, text: str) -> bool:
         """Return whether an import runs whose name contains a text."""
@@ -262,26 +186,14 @@ class Bedrock:
         listed = [str(one["modelName"]) for one in found]
         return [name for name in listed if name.startswith(names.stem)]
 
-    async def _list(self, operation: str, key: str, **arguments: str) -> list[dict[str, Any]]:
-        try:
-            return await self._aws.list(SERVICE, operation, key, **arguments)
-        except AwsRefused as error:
-            raise error.failure("to list what is there") from None
-
     async def _delete(self, imported: str) -> None:
         self._arns.pop(imported, None)
         self._proved.discard(imported)
         try:
-            await self._aws.call(SERVICE, "delete_imported_model", modelIdentifier=imported)
+            await self._aws.call(self.service, "delete_imported_model", modelIdentifier=imported)
         except AwsRefused as error:
             if not error.is_missing:
                 raise error.failure("to delete what is not needed") from None
-
-    async def _call(self, operation: str, doing: str, **arguments: Any) -> None:
-        try:
-            await self._aws.call(SERVICE, operation, **arguments)
-        except AwsRefused as error:
-            raise error.failure(doing) from None
 
     def _objection(self, version: Version) -> str:
         """Return why Bedrock will not import a version; empty if nothing is known against it."""
@@ -293,6 +205,9 @@ class Bedrock:
         return (
             f"Bedrock does not import models of the kind {unknown[0]}. Deploy it to another target."
         )
+
+    def _external_name(self, imported: str) -> str:
+        return self._arns[imported]
 
     def _client(self, imported: str) -> AwsClient:
         aws = self._aws

@@ -18,15 +18,14 @@ from services.serving.engines.weights import Weights
 from services.serving.registry.version import Version
 from services.serving.targets.aws import Aws, AwsRefused, Names
 from services.serving.targets.aws_client import AwsClient, prove
-from services.serving.targets.aws_upload import Uploads
+from services.serving.targets.aws_target import AwsTarget, prefix_of
 from services.serving.targets.merging import Merging
 from services.serving.targets.pace import Pace
-from services.serving.targets.target import Client, Offer, Progress, TargetFailed
+from services.serving.targets.target import Offer, Progress, TargetFailed
 
 log = logging.getLogger(__name__)
 
 NAME = "sagemaker"
-SERVICE = "sagemaker"
 VARIANT = "model"
 MODEL_FOLDER = "/opt/ml/model"
 """Where SageMaker puts the files into the container."""
@@ -45,11 +44,11 @@ COMING = ("Creating", "Updating", "RollingBack")
 LEAVING = "Deleting"
 
 
-class SageMaker:
+class SageMaker(AwsTarget):
     """Endpoints with a container that the operator chose."""
 
     name = NAME
-    has_canary = True
+    service = "sagemaker"
 
     def __init__(
         self,
@@ -59,7 +58,7 @@ class SageMaker:
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep what it needs.
+        """Keep what it needs, as `AwsTarget` does.
 
         Args:
             aws: Calls AWS.
@@ -68,17 +67,10 @@ class SageMaker:
             pace: How often endpoints are looked at.
             clock: Seconds that only grow.
         """
-        self._aws = aws
-        self._options = aws.options
-        self._merging = merging
-        self._artefacts = artefacts
-        self._uploads = Uploads(aws)
-        self._pace = pace
+        super().__init__(aws, merging, artefacts, pace)
         self._clock = clock
         self._asked: set[tuple[str, str]] = set()
         """Endpoints that this process asked for, each with the decision's etag."""
-        self._proved: set[str] = set()
-        """Endpoints that answered a chat."""
         self._spare_since: dict[str, float] = {}
 
     async def offer(self, version: Version) -> Offer:
@@ -113,63 +105,9 @@ class SageMaker:
     def check(self, version: Version, others: Sequence[tuple[Deployment, Version]]) -> None:
         """Refuse nothing: AWS knows its limits, and says so later."""
 
-    async def prepare(self, version: Version) -> bool:
-        """Return false: it takes minutes."""
-        return False
-
-    async def reconcile(self, deployment: Deployment, versions: Sequence[Version]) -> Progress:
-        """Merge, upload, make endpoints, and delete those that nothing needs any more.
-
-        Raises:
-            TargetFailed: If AWS refuses, an endpoint fails, or does not answer.
-        """
-        return await self._pace.of(deployment, lambda: self._look(deployment, versions))
-
-    async def withdraw(self, deployment: Deployment) -> bool:
-        """Delete endpoints, then configurations, models and objects.
-
-        Raises:
-            TargetFailed: If AWS refuses.
-        """
-        progress = await self._pace.of(deployment, lambda: self._withdraw(deployment))
-        if progress.is_done:
-            self._pace.forget(deployment)
-        return progress.is_done
-
-    def weights(self, version: Version) -> Weights | None:
-        """Return none: no engine of ours holds it."""
-        return None
-
-    def client(self, deployment: Deployment, version: Version) -> Client | None:
-        """Return what asks the endpoint of a version; None while it cannot have one."""
-        weights = self._merging.weights(version)
-        if weights is None:
-            return None
-        endpoint = Names(self._options, deployment).of(version, weights)
-        return _client(self._aws, endpoint)
-
-    async def _look(self, deployment: Deployment, versions: Sequence[Version]) -> Progress:
-        names = Names(self._options, deployment)
-        endpoints = []
-        for version in versions:
-            weights = await self._merging.advance(version)
-            if weights is None:
-                return Progress(is_done=False, message="The adapter is merged into its base.")
-            endpoint = names.of(version, weights)
-            message = await self._advance(names, version, weights, endpoint)
-            if message:
-                return Progress(is_done=False, message=message)
-            endpoints.append(endpoint)
-        try:
-            await self._prune(names)
-        except TargetFailed as error:
-            log.warning("%s answers, but: %s", deployment.name, error)
-        return Progress(is_done=True, external_name=endpoints[0])
-
-    async def _advance(
-        self, names: Names, version: Version, weights: Weights, endpoint: str
-    ) -> str:
+    async def _advance(self, names: Names, version: Version, weights: Weights) -> str:
         """Bring one endpoint nearer to answering; return how far it is, empty when it answers."""
+        endpoint = names.of(version, weights)
         found = await self._find(endpoint)
         status = "" if found is None else str(found["EndpointStatus"])
         if status in SERVING:
@@ -189,21 +127,19 @@ class SageMaker:
                 )
             await self._delete("endpoint", endpoint)
             return f"An endpoint {endpoint} that failed before is deleted first."
-        folder = self._artefacts.model(weights.model_id) / weights.revision
-        prefix = self._prefix(names, endpoint)
-        if message := self._uploads.advance(folder, prefix):
+        if message := self._upload(names, weights, endpoint):
             return message
-        await self._make(names, version, endpoint, prefix)
+        await self._make(names, version, endpoint)
         self._asked.add(asked)
         return f"SageMaker is asked for the endpoint {endpoint}."
 
-    async def _make(self, names: Names, version: Version, endpoint: str, prefix: str) -> None:
+    async def _make(self, names: Names, version: Version, endpoint: str) -> None:
         """Make model, configuration and endpoint of one name, whatever was made of it before."""
         await self._delete("endpoint_config", endpoint)
         await self._delete("model", endpoint)
         options, tags = self._options, names.tags(version)
         source = {
-            "S3Uri": f"s3://{options.bucket}/{prefix}",
+            "S3Uri": f"s3://{options.bucket}/{prefix_of(names, endpoint)}",
             "S3DataType": "S3Prefix",
             "CompressionType": "None",
         }
@@ -245,10 +181,10 @@ class SageMaker:
 
     async def _prove(self, names: Names, version: Version, endpoint: str) -> None:
         """Let an endpoint answer a chat before anything is sent to it."""
-        if endpoint in self._proved or version.name in names.deployment.serving.model_versions:
+        if self._is_proved(names, version, endpoint):
             return
         try:
-            await prove(_client(self._aws, endpoint), REMEDY)
+            await prove(self._client(endpoint), REMEDY)
         except TargetFailed:
             # Nobody should pay for it, and the next decision must not find it.
             await self._delete("endpoint", endpoint)
@@ -262,7 +198,7 @@ class SageMaker:
         used = tuple(map(names.version_stem, sent_to))
         now = self._clock()
         lingering = []
-        for endpoint in await self._list("list_endpoints", "Endpoints", "EndpointName", names):
+        for endpoint in await self._named("list_endpoints", "Endpoints", "EndpointName", names):
             if endpoint.startswith(used):
                 self._spare_since.pop(endpoint, None)
             elif now - self._spare_since.setdefault(endpoint, now) < LINGER_S:
@@ -279,18 +215,13 @@ class SageMaker:
             ("endpoint_config", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
             ("model", "list_models", "Models", "ModelName"),
         ):
-            for one in await self._list(operation, key, field, names):
+            for one in await self._named(operation, key, field, names):
                 if not kept or not one.startswith(kept):
                     await self._delete(what, one)
-        prefixes = tuple(self._prefix(names, one) for one in kept)
-        try:
-            await self._uploads.remove(names.folder, tuple(one.rstrip("/") for one in prefixes))
-        except AwsRefused as error:
-            raise error.failure("to delete objects") from None
+        await self._remove_objects(names, kept)
 
-    async def _withdraw(self, deployment: Deployment) -> Progress:
-        names = Names(self._options, deployment)
-        left = await self._list("list_endpoints", "Endpoints", "EndpointName", names)
+    async def _withdraw(self, names: Names) -> Progress:
+        left = await self._named("list_endpoints", "Endpoints", "EndpointName", names)
         for endpoint in left:
             self._proved.discard(endpoint)
             await self._delete("endpoint", endpoint)
@@ -299,22 +230,14 @@ class SageMaker:
         await self._clear(names, ())
         return Progress(is_done=True)
 
-    def _prefix(self, names: Names, endpoint: str) -> str:
-        return f"{names.folder}{endpoint}/"
-
     async def _find(self, endpoint: str) -> dict[str, Any] | None:
-        try:
-            return await self._aws.call(SERVICE, "describe_endpoint", EndpointName=endpoint)
-        except AwsRefused as error:
-            if error.is_missing:
-                return None
-            raise error.failure("to look at an endpoint") from None
+        return await self._describe(
+            "describe_endpoint", "to look at an endpoint", EndpointName=endpoint
+        )
 
-    async def _list(self, operation: str, key: str, field: str, names: Names) -> list[str]:
-        try:
-            found = await self._aws.list(SERVICE, operation, key, NameContains=names.stem)
-        except AwsRefused as error:
-            raise error.failure("to list what is there") from None
+    async def _named(self, operation: str, key: str, field: str, names: Names) -> list[str]:
+        """Return the names of what there is of a deployment."""
+        found = await self._list(operation, key, NameContains=names.stem)
         return [one[field] for one in found if one[field].startswith(names.stem)]
 
     async def _delete(self, what: str, name: str) -> None:
@@ -322,16 +245,16 @@ class SageMaker:
         field = {"endpoint": "EndpointName", "endpoint_config": "EndpointConfigName"}
         arguments = {field.get(what, "ModelName"): name}
         try:
-            await self._aws.call(SERVICE, f"delete_{what}", **arguments)
+            await self._aws.call(self.service, f"delete_{what}", **arguments)
         except AwsRefused as error:
             if not error.is_missing and "in-progress" not in error.message:
                 raise error.failure("to delete what is not needed") from None
 
-    async def _call(self, operation: str, doing: str, **arguments: Any) -> None:
-        try:
-            await self._aws.call(SERVICE, operation, **arguments)
-        except AwsRefused as error:
-            raise error.failure(doing) from None
+    def _external_name(self, endpoint: str) -> str:
+        return endpoint
+
+    def _client(self, endpoint: str) -> AwsClient:
+        return _client(self._aws, endpoint)
 
 
 def _client(aws: Aws, endpoint: str) -> AwsClient:
